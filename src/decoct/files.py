@@ -1,0 +1,86 @@
+"""Writing files so that a reader never sees half of one, and hashing them."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from decoct.errors import OutputError
+
+_REASONS = {
+    errno.ENOSPC: ("the disk is full", "free some space or choose another folder; nothing half-written is left"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space or choose another folder"),
+    errno.EROFS: ("the file system is read-only", "choose a folder that you can write to"),
+    errno.EACCES: ("no permission to write there", "choose a folder that you can write to"),
+    errno.EPERM: ("no permission to write there", "choose a folder that you can write to"),
+    errno.ENOTDIR: ("a file stands where a folder is needed", "choose another folder"),
+    errno.EEXIST: ("something else of that name exists", "choose another name or remove it"),
+    errno.EISDIR: ("a folder stands where a file is needed", "choose another name"),
+}
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals while writing `path` into `OutputError`."""
+    try:
+        yield
+    except OSError as error:
+        reason, remedy = _REASONS.get(error.errno or 0, (str(error), "check the path and try again"))
+        raise OutputError(
+            f"writing {path}", received=reason, expected="a writable folder with enough space", remedy=remedy
+        ) from error
+
+
+def make_folder(path: Path) -> Path:
+    """Create `path` and its parents; raises `OutputError` where that is refused."""
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary file beside `path`, then rename it into place; on failure nothing is left.
+
+    Raises `OutputError` for a full disk, a read-only folder and the like.
+    """
+    make_folder(path.parent)
+    with writing(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            write(temporary)
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` atomically, as UTF-8."""
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8") and None)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON; NaN and infinity are refused so that every reader can read it."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file, read in blocks of 1 MiB."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
