@@ -39,6 +39,13 @@ def hardware() -> dict[str, str | int]:
     return facts
 
 
+def best_device() -> str:
+    """The accelerator torch sees first, else the processor."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def usable_cores() -> int:
     """Cores this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

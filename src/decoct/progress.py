@@ -6,21 +6,22 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol, TextIO
+from typing import Protocol, TextIO, runtime_checkable
 
 from decoct.durations import show_duration
 
 LINE_EVERY_SECONDS = 15.0
 
 
+@runtime_checkable
 class Ticker(Protocol):
     """What a long loop calls after each piece of work."""
 
-    def __call__(self, done: float, note: str = "") -> None: ...
+    def __call__(self, done: float | int, note: str = "") -> None: ...
 
 
 @contextmanager
-def progress(title: str, total: float, stream: TextIO | None = None) -> Iterator[Ticker]:
+def progress(title: str, total: float | int, stream: TextIO | None = None) -> Iterator[Ticker]:
     """Show how far `title` is on standard error: `tick(done, note)` with `done` out of `total`, with rate and ETA.
 
     Standard output stays free for results.
@@ -31,7 +32,7 @@ def progress(title: str, total: float, stream: TextIO | None = None) -> Iterator
 
 
 @contextmanager
-def _bar(title: str, total: float) -> Iterator[Ticker]:
+def _bar(title: str, total: float | int) -> Iterator[Ticker]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -45,11 +46,11 @@ def _bar(title: str, total: float) -> Iterator[Ticker]:
 
 
 @contextmanager
-def _lines(title: str, total: float, stream: TextIO) -> Iterator[Ticker]:
+def _lines(title: str, total: float | int, stream: TextIO) -> Iterator[Ticker]:
     start = last = time.monotonic()
-    first: float | None = None
+    first: float | int | None = None
 
-    def tick(done: float, note: str = "") -> None:
+    def tick(done: float | int, note: str = "") -> None:
         nonlocal last, first
         first = done if first is None else first
         now = time.monotonic()

@@ -25,7 +25,7 @@ class Split:
 
     x: NDArray[np.generic]
     y: NDArray[np.int64]
-    ids: NDArray[np.str_]
+    ids: NDArray[np.generic]
 
     def __len__(self) -> int:
         return len(self.y)
@@ -55,7 +55,8 @@ class DataSpec:
     """What a set of data is: enough to decode, show, judge and match a result made from it.
 
     `shape` is `(c, h, w)` for images or `(d,)` for features; `class_names` are in label order; `transform` turns raw
-    rows into network inputs; `fingerprint` is a hash of the content of all splits, of the shape and of the names.
+    rows into network inputs; `fingerprint` is a hash of the content of all splits, of the shape and of the names;
+    `notices` are sentences for a person about what was decided or left out while opening the source.
     """
 
     source: str
@@ -64,6 +65,7 @@ class DataSpec:
     transform: Transform
     fingerprint: str
     task: str = "classification"
+    notices: tuple[str, ...] = ()
 
     @property
     def classes(self) -> int:

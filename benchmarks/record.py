@@ -1,0 +1,32 @@
+"""Writing a benchmark's result with what is needed to read it: hardware, versions, commit."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from decoct.files import write_json
+from decoct.machine import hardware, library_versions
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def commit() -> str:
+    """The commit that is measured; "+changes" where the tree differs from it."""
+    here = Path(__file__).parent
+    name = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True, check=False
+    )
+    changed = subprocess.run(
+        ["git", "status", "--porcelain", "--", "../src"], cwd=here, capture_output=True, text=True, check=False
+    )
+    return name.stdout.strip() + ("+changes" if changed.stdout.strip() else "")
+
+
+def save(name: str, result: dict[str, Any]) -> Path:
+    """Write `results/<name>.json`."""
+    path = RESULTS / f"{name}.json"
+    write_json(path, {"commit": commit(), "hardware": hardware(), "versions": library_versions(), **result})
+    print(f"wrote {path}")
+    return path

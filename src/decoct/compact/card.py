@@ -1,0 +1,157 @@
+"""The data card of a saved set: `README.md` in the form of a Hugging Face data set card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from decoct.durations import show_bytes
+
+_OPEN = """import json
+import numpy as np
+from safetensors.numpy import load_file
+
+manifest = json.load(open("manifest.json", encoding="utf-8"))
+tensors = load_file("set.safetensors")
+"""
+
+_CORESET = """weights = tensors["weights"]
+labels = tensors["classes"]
+inputs = tensors["raw"].astype(np.float32){unit}
+"""
+
+_LABELS = """weights = np.ones(len(tensors["classes"]), np.float32)
+labels = tensors["labels"]{soft}
+"""
+
+_VALUES = """values = tensors["pixels"].astype(np.float32)
+if "low" in tensors:  # 8 bits: a range for each channel
+    low, step = (tensors[name].reshape(1, -1, 1, 1) for name in ("low", "step"))
+    values = low + step * values
+"""
+
+_PIXELS = """inputs = values  # normalised already: feed them to a network as they are
+"""
+
+_MULTIFORMATION = """
+def enlarge(cell, axis, size):  # bilinear, half-pixel centres, border repeated
+    length = cell.shape[axis]
+    place = np.clip((np.arange(size) + 0.5) * length / size - 0.5, 0, length - 1)
+    below = np.floor(place).astype(int)
+    share = (place - below).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(4)])
+    above = np.minimum(below + 1, length - 1)
+    return cell.take(below, axis) * (1 - share) + cell.take(above, axis) * share
+
+f, (count, channels, h, w) = manifest["config"]["factor"], values.shape
+cells = [
+    enlarge(enlarge(values[:, :, i * h // f : (i + 1) * h // f, j * w // f : (j + 1) * w // f], 2, h), 3, w)
+    for i in range(f)
+    for j in range(f)
+]
+inputs = np.stack(cells, 1).reshape(count * f * f, channels, h, w)  # normalised already
+"""
+
+_STANDARDISE = """mean, std = (tensors["transform." + name].reshape({axes}) for name in ("mean", "std"))
+inputs = (inputs - mean) / std
+"""
+
+_ZCA = """flat = inputs.reshape(len(inputs), -1) - tensors["transform.centre"]
+inputs = (flat @ tensors["transform.matrix"]).reshape(inputs.shape)
+"""
+
+
+def data_card(manifest: Mapping[str, Any]) -> str:
+    """Markdown with a YAML head for the set that `manifest` describes (as `save_set` makes it, without files)."""
+    spec, rows, kind = manifest["spec"], manifest["rows"], manifest["kind"]
+    image = len(spec["shape"]) == 3
+    made = "selected from" if kind == "coreset" else "distilled from"
+    size = manifest["bytes"]
+    facts = {
+        "kind": f"{kind} ({'real rows' if kind == 'coreset' else 'storage ' + str(manifest['storage'])})",
+        "rows": f"{rows} of shape {'x'.join(map(str, spec['shape']))}",
+        "classes": f"{len(spec['class_names'])}: {_names(spec['class_names'])}",
+        "labels": manifest["label_kind"],
+        "source": _code(spec["source"]),
+        "source fingerprint": _code(spec["fingerprint"]),
+        "normalisation": f"{spec['transform']}, its tensors are in `set.safetensors`",
+        "bytes": f"{size['total']} ({show_bytes(size['total'])}): images {size['images']}, labels {size['labels']}, "
+        f"decoder {size['decoder']}",
+        "made by": f"decoct {manifest['decoct']}",
+    }
+    provenance = json.dumps(manifest["provenance"], indent=1, default=str)
+    return "\n".join(
+        [
+            _head(spec, rows, image, kind),
+            f"# {rows} {'images' if image else 'rows'} {made} {_code(spec['source'])}",
+            "",
+            "![preview](preview.png)\n" if image else "",
+            "| | |\n|---|---|",
+            *(f"| {name} | {value} |" for name, value in facts.items()),
+            "",
+            "## Reading it",
+            "",
+            "With decoct: `inputs, targets, weights = decoct.load(FOLDER).materialize()`.",
+            "",
+            "Without decoct, in this folder, with `numpy` and `safetensors` alone:",
+            "",
+            f"```python\n{reading_snippet(manifest)}```",
+            "",
+            "`inputs` are what a network is fed, in single precision. `manifest.json` has the sha256 of every file.",
+            "",
+            "## Provenance",
+            "",
+            f"```json\n{provenance.replace('```', '` ` `')}\n```",
+            "",
+        ]
+    )
+
+
+def reading_snippet(manifest: Mapping[str, Any]) -> str:
+    """Python that reads this set with numpy and safetensors into `inputs`, `labels` and `weights`."""
+    spec = manifest["spec"]
+    image = len(spec["shape"]) == 3
+    if manifest["kind"] == "coreset":
+        axes = "1, -1, 1, 1" if image else "1, -1"
+        whiten = _ZCA if spec["transform"] == "zca" else ""
+        return _OPEN + _CORESET.format(unit=" / 255" if image else "") + _STANDARDISE.format(axes=axes) + whiten
+    decode = {"pixels": _VALUES + _PIXELS, "multiformation": _VALUES + _MULTIFORMATION}
+    unknown = "inputs = None  # this storage is described by the package that made it\n"
+    return _OPEN + _LABELS.format(soft=_soft(manifest["label_kind"])) + decode.get(manifest["storage"], unknown)
+
+
+def _soft(label_kind: str) -> str:
+    if label_kind == "hard":
+        return ""
+    scale = "\nlabels /= labels.sum(1, keepdims=True)" if label_kind == "probabilities" else ""
+    return f".astype(np.float32)  # {label_kind}, one column a class{scale}"
+
+
+def _head(spec: Mapping[str, Any], rows: int, image: bool, kind: str) -> str:
+    """YAML; a JSON text is a YAML text, so names from outside are written as JSON."""
+    sizes = ((1000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+    size = next((name for limit, name in sizes if rows < limit), "n>1M")
+    task = "image-classification" if image else "tabular-classification"
+    tags = ["decoct", "coreset" if kind == "coreset" else "dataset-distillation"]
+    return "\n".join(
+        [
+            "---",
+            f"pretty_name: {json.dumps(spec['source'] + ', made small')}",
+            f"task_categories: [{task}]",
+            f"size_categories: [{json.dumps(size)}]",
+            f"tags: {json.dumps(tags)}",
+            "---",
+            "",
+        ]
+    )
+
+
+def _names(names: list[str]) -> str:
+    shown = ", ".join(_code(name) for name in names[:20])
+    return shown + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+
+
+def _code(text: str) -> str:
+    """A text from outside as inline code that cannot leave its cell."""
+    plain = "".join(" " if ord(char) < 32 or char in "`|" else char for char in text)
+    return f"`{plain.strip() or ' '}`"

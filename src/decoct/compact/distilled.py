@@ -1,0 +1,127 @@
+"""A result made of rows that never existed: stored tensors, a decoder's name, and labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64, Integer, Shaped
+from torch import Tensor
+
+from decoct.compact.compact_set import Bytes, CompactSet, LabelKind
+from decoct.compact.decoders import DECODER_TENSORS, DECODERS, row_count
+from decoct.compact.stored import hard_label_bytes, narrow, require
+from decoct.data.dataset import DataSpec
+
+RESERVED_TENSORS = frozenset({"labels", "classes"})
+"""Names that a storage must not use for its own tensors."""
+
+
+@dataclass(frozen=True, eq=False)
+class DistilledSet(CompactSet):
+    """Synthetic rows. What is held here is exactly what is saved: soft labels are float16 from the start.
+
+    Sizes that do not fit together raise `ConfigError`, so the annotations leave them open; an unknown storage raises
+    `UnknownNameError`.
+    """
+
+    spec: DataSpec
+    """What it was distilled from."""
+    storage: str
+    """Which decoder of `decoct.compact.decoders` reads the tensors."""
+    config: dict[str, Any]
+    """The decoder's settings, plain JSON."""
+    tensors: dict[str, Tensor]
+    """The stored tensors."""
+    labels: Shaped[Tensor, "_ ..."]
+    """Class numbers `[m]` (hard), or probabilities or scores `[m, C]`."""
+    label_kind: LabelKind
+    """What the labels are: "hard", "probabilities" or "scores"."""
+    classes: Int64[Tensor, " _"]
+    """The class each row stands for, `[m]`."""
+    learned: dict[str, Any]
+    """Training settings that were learned or assumed with the rows (step size, augmentation), plain JSON."""
+    provenance: dict[str, Any]
+    """How it was made, plain JSON."""
+
+    def __post_init__(self) -> None:
+        held = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors.items()}
+        labels = self.labels.detach().cpu()
+        labels = labels.half() if labels.is_floating_point() else labels.long()
+        for name, value in (("tensors", held), ("labels", labels), ("classes", self.classes.detach().cpu())):
+            object.__setattr__(self, name, value)
+        self._check_labels()
+        self._check_tensors()
+
+    def _check_labels(self) -> None:
+        what, count, number = "making a DistilledSet", len(self.classes), self.spec.classes
+        expected_shape = (count,) if self.label_kind == "hard" else (count, number)
+        known = self.label_kind in ("hard", "probabilities", "scores")
+        require(known, what, f"label kind {self.label_kind!r}", "'hard', 'probabilities' or 'scores'")
+        fits = tuple(self.labels.shape) == expected_shape and count > 0
+        fits = fits and self.labels.is_floating_point() == (self.label_kind != "hard")
+        kind = f"{self.label_kind} labels {expected_shape}, at least one, one for each entry of classes"
+        require(fits, what, f"{self.labels.dtype} labels of shape {tuple(self.labels.shape)}", kind)
+        for name, values in (("classes", self.classes), ("labels", self.labels)):
+            if not values.is_floating_point():
+                low, top = int(values.min()), int(values.max())
+                span = f"class numbers from 0 to {number - 1}"
+                require(low >= 0 and top < number, what, f"{name} from {low} to {top}", span)
+        finite = bool(torch.isfinite(self.labels).all())
+        require(finite, what, "NaN or infinite labels", "labels that are finite in float16 (at most 65504)")
+        if self.label_kind == "probabilities":
+            sums = self.labels.float().sum(1)
+            valid = bool((self.labels >= 0).all()) and bool((sums - 1).abs().max() <= 0.01)
+            received = f"rows that sum to {float(sums.min()):.4g} up to {float(sums.max()):.4g}"
+            require(valid, what, received, "probabilities: no entry below 0, each row with sum 1")
+
+    def _check_tensors(self) -> None:
+        what, count = "making a DistilledSet", len(self.classes)
+        clash = sorted(n for n in self.tensors if n in RESERVED_TENSORS or n.startswith("transform."))
+        require(not clash, what, f"tensors named {clash}", "names other than labels, classes and transform.*")
+        decoder = DECODERS.load(self.storage)
+        rows = row_count(self.storage, self.tensors, self.config)
+        require(rows in (None, count), what, f"{rows} stored rows", f"{count}, one for each label")
+        finite = all(bool(torch.isfinite(tensor).all()) for tensor in self.tensors.values())
+        require(finite, what, "NaN or infinite values in the stored tensors", "finite values")
+        ends = decoder(self.tensors, self.config, torch.tensor([0, count - 1]))
+        expected = (2, *self.spec.shape)
+        fits = tuple(ends.shape) == expected and ends.dtype == torch.float32 and bool(torch.isfinite(ends).all())
+        received = f"{ends.dtype} of shape {tuple(ends.shape)} for two rows"
+        require(fits, what, received, f"finite torch.float32 rows of shape {expected}")
+
+    def decode(self, rows: Integer[Tensor, " r"] | None = None) -> Float[Tensor, "r ..."]:
+        """Network inputs float32 of all rows `[m, ...]`, or of `rows`."""
+        return DECODERS.load(self.storage)(self.tensors, self.config, rows)
+
+    def materialize(
+        self,
+    ) -> tuple[Float[Tensor, "m ..."], Int64[Tensor, " m"] | Float[Tensor, "m C"], Float[Tensor, " m"]]:
+        """Network inputs, targets and weights (all 1). Probabilities are scaled to sum to 1 after float16."""
+        weights = torch.ones(len(self))
+        if self.label_kind == "hard":
+            return self.decode(), self.labels, weights
+        targets = self.labels.float()
+        if self.label_kind == "probabilities":
+            targets = targets / targets.sum(1, keepdim=True)
+        return self.decode(), targets, weights
+
+    @property
+    def nbytes(self) -> Bytes:
+        """Stored tensors as they are; a byte a hard label (two above 256 classes), two an entry of soft labels."""
+        sizes = {name: tensor.numel() * tensor.element_size() for name, tensor in self.tensors.items()}
+        decoder = sum(size for name, size in sizes.items() if name in DECODER_TENSORS)
+        soft = 2 * self.labels.numel()
+        labels = hard_label_bytes(len(self), self.spec.classes) if self.label_kind == "hard" else soft
+        return Bytes(sum(sizes.values()) - decoder, labels, decoder)
+
+    def stored(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        labels = narrow(self.labels, self.spec.classes) if self.label_kind == "hard" else self.labels
+        tensors = {**self.tensors, "labels": labels, "classes": narrow(self.classes, self.spec.classes)}
+        return tensors, {
+            "label_kind": self.label_kind,
+            "storage": self.storage,
+            "config": self.config,
+            "learned": self.learned,
+        }

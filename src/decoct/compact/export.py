@@ -1,0 +1,135 @@
+"""A set in formats that other programs read: an image folder, parquet, npz."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from decoct.compact.compact_set import CompactSet
+from decoct.compact.folder import content_writer
+from decoct.compact.folder_names import folder_names
+from decoct.compact.preview import png_bytes
+from decoct.compact.stored import readable
+from decoct.compact.table import arrow_table
+from decoct.errors import ConfigError, OutputError
+from decoct.files import make_folder, write_atomically, writing
+from decoct.registry import unknown_name
+
+
+def export(compact_set: CompactSet, to: str, path: Path | str) -> Path:
+    """Write `compact_set` as `to`: "imagefolder", "parquet" or "npz"; `path`, returned, appears whole or not at all.
+
+    - `imagefolder`: a folder of PNG for each class, `class_names.json`, and `metadata.jsonl` with label, weight and
+      soft label of every file. The folder must be new or empty.
+    - `parquet`: one file that `datasets.load_dataset("parquet", ...)` reads with images and class names.
+    - `npz`: network inputs in float32, targets, weights, classes, class names and the normalisation; no pickle.
+
+    PNG has 8 bits a value on the raw scale: it rounds and clips made pixels, so a network trained on an exported
+    folder or parquet file sees slightly other images than one trained on `materialize()`; npz is exact.
+    Raises `UnknownNameError` for another format, `ConfigError` for features as an image folder, `OutputError` where
+    the path cannot be written.
+    """
+    path = Path(path)
+    if to not in FORMATS:
+        raise unknown_name("export format", to, list(FORMATS))
+    FORMATS[to](compact_set, path)
+    return path
+
+
+def _imagefolder(small: CompactSet, path: Path) -> None:
+    if not small.spec.is_image:
+        raise ConfigError(
+            "exporting a set to an image folder",
+            received=f"rows of shape {small.spec.shape}",
+            expected="images of shape (c, h, w)",
+            remedy="export features to parquet or npz",
+        )
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise OutputError(
+            f"exporting a set to {path}",
+            received="something that stands there already",
+            expected="a new or an empty folder",
+            remedy="choose another path, or remove what is there",
+        )
+    make_folder(path.parent)
+    with writing(path):
+        staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+        try:
+            whole = staging / "whole"
+            whole.mkdir()
+            _fill(small, whole)
+            if path.exists():
+                path.rmdir()
+            whole.replace(path)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def _fill(small: CompactSet, folder: Path) -> None:
+    """Write pictures, names and metadata below `folder`."""
+    names, folders = small.spec.class_names, folder_names(small.spec.class_names)
+    for name in folders:
+        (folder / name).mkdir()
+    _, targets, weights = small.materialize()
+    digits = len(str(len(small) - 1))
+    lines = []
+    for row, picture in enumerate(small.pictures()):
+        label = int(small.classes[row])
+        file = f"{folders[label]}/{row:0{digits}d}.png"
+        (folder / file).write_bytes(png_bytes(picture))
+        line = {"file_name": file, "label": label, "class_name": names[label], "weight": float(weights[row])}
+        lines.append(line if small.label_kind == "hard" else {**line, "soft_label": targets[row].tolist()})
+    head = {"class_names": list(names), "folders": folders, "label_kind": small.label_kind}
+    (folder / "class_names.json").write_text(json.dumps(head, indent=1) + "\n", encoding="utf-8")
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (folder / "metadata.jsonl").write_text(text, encoding="utf-8")
+    (folder / "labels.csv").write_text(_csv(lines), encoding="utf-8", newline="")
+
+
+def _csv(lines: list[dict]) -> str:
+    """File, label, class name and weight; text after text, for spreadsheets and old tools."""
+    buffer = io.StringIO()
+    table = csv.writer(buffer)
+    table.writerow(("file_name", "label", "class_name", "weight"))
+    for line in lines:
+        table.writerow((line["file_name"], line["label"], readable(line["class_name"]), line["weight"]))
+    return buffer.getvalue()
+
+
+def _parquet(small: CompactSet, path: Path) -> None:
+    buffer = io.BytesIO()
+    pq.write_table(arrow_table(small), buffer)
+    write_atomically(path, content_writer(buffer.getvalue()))
+
+
+def _npz(small: CompactSet, path: Path) -> None:
+    inputs, targets, weights = small.materialize()
+    transform = {name: tensor.numpy() for name, tensor in small.spec.transform.tensors().items()}
+    arrays = {
+        "inputs": inputs.numpy(),
+        "targets": targets.numpy(),
+        "weights": weights.numpy(),
+        "classes": small.classes.numpy(),
+        "class_names": np.array(small.spec.class_names, dtype=np.str_),
+        "label_kind": np.array(small.label_kind),
+        "transform": np.array(small.spec.transform.kind),
+    }
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **{**transform, **arrays})
+    write_atomically(path, content_writer(buffer.getvalue()))
+
+
+FORMATS: dict[str, Callable[[CompactSet, Path], None]] = {
+    "imagefolder": _imagefolder,
+    "parquet": _parquet,
+    "npz": _npz,
+}
+"""What `export` can write."""

@@ -1,0 +1,153 @@
+"""Which columns of a table are the rows and which the labels, and reading them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decoct.data.checks import as_labels
+from decoct.data.found import Found, Wish
+from decoct.data.sources.arrays import from_arrays
+from decoct.errors import DataError, SourceError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+LABEL_NAMES = ("label", "labels", "class", "target", "y", "fine_label", "category", "class_label")
+IMAGE_NAMES = ("image", "img", "picture", "x")
+BLOCK_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns that are read: `image`, or else `features` (one of lists, or several of numbers)."""
+
+    label: str
+    image: str | None = None
+    features: tuple[str, ...] = ()
+
+
+def choose_columns(called: str, rows: Dataset, asked: Mapping[str, str]) -> Columns:
+    """The columns named in `asked` ("image", "label"), else those that their names and types tell.
+
+    Raises `SourceError` listing the columns where that is not clear.
+    """
+    for name in asked.values():
+        if name not in rows.features:
+            raise _unclear(called, rows, f"no column {name!r}")
+    label = asked.get("label") or _label(called, rows)
+    kinds = {name: _kind(feature) for name, feature in rows.features.items() if name != label}
+    if "image" in asked:
+        picture = kinds.get(asked["image"]) == "image"
+        return Columns(label, asked["image"]) if picture else Columns(label, features=(asked["image"],))
+    images = [name for name, kind in kinds.items() if kind == "image"]
+    if images:
+        best = [name for name in IMAGE_NAMES if name in images] or images
+        if len(images) > 1 and best is images:
+            raise _unclear(called, rows, f"{len(images)} columns of images")
+        return Columns(label, best[0])
+    lists = [name for name, kind in kinds.items() if kind == "list"]
+    numbers = [name for name, kind in kinds.items() if kind == "number"]
+    if len(lists) > 1 or not (lists or numbers):
+        raise _unclear(called, rows, f"{len(lists)} columns of lists" if lists else "no column of images or numbers")
+    return Columns(label, features=tuple(lists or numbers))
+
+
+def read_labels(
+    called: str, parts: Mapping[str, Dataset], columns: Columns
+) -> tuple[dict[str, NDArray[np.int64]], tuple[str, ...] | None]:
+    """Labels by part and the class names: given order for ClassLabel, sorted for strings. Raises `DataError`."""
+    from datasets import ClassLabel
+
+    feature = next(iter(parts.values())).features[columns.label]
+    names = tuple(feature.names) if isinstance(feature, ClassLabel) else None
+    raw = {}
+    for part, rows in parts.items():
+        values = list(rows.with_format(None)[columns.label])
+        missing = [row for row, value in enumerate(values) if value is None]
+        if missing:
+            raise DataError(
+                called,
+                received=f"{len(missing)} rows of {part!r} without a label: rows {', '.join(map(str, missing[:10]))}",
+                expected="a label in every row",
+                remedy="remove these rows, or fill in their labels",
+            )
+        raw[part] = np.asarray(values)
+    return as_labels(called, raw, names)
+
+
+def read_features(
+    called: str,
+    parts: Mapping[str, Dataset],
+    columns: Columns,
+    labels: Mapping[str, NDArray[np.int64]],
+    names: tuple[str, ...] | None,
+    *,
+    wish: Wish,
+) -> Found:
+    """The columns of numbers as a table `[n, d]` (or images, where a column holds arrays of two or three axes)."""
+    xs = {part: _numbers(called, part, rows, columns.features) for part, rows in parts.items()}
+    found = from_arrays(called, xs, labels, names, wish)
+    if len(columns.features) == 1:
+        return found
+    notice = f"features are the columns {', '.join(columns.features)}"
+    return Found(found.parts, found.class_names, (*found.notices, notice))
+
+
+def _label(called: str, rows: Dataset) -> str:
+    from datasets import ClassLabel
+
+    named = [name for name in LABEL_NAMES if name in rows.features]
+    typed = [name for name, feature in rows.features.items() if isinstance(feature, ClassLabel)]
+    texts = [name for name, feature in rows.features.items() if getattr(feature, "dtype", None) == "string"]
+    for candidates in (named[:1], typed, texts):
+        if len(candidates) == 1:
+            return candidates[0]
+    raise _unclear(called, rows, "no column that is clearly the label")
+
+
+def _kind(feature: Any) -> str:
+    from datasets import Image
+
+    dtype = str(getattr(feature, "dtype", ""))
+    keys = set(feature) if isinstance(feature, dict) else set()
+    if isinstance(feature, Image) or keys == {"bytes", "path"} or dtype in ("binary", "large_binary"):
+        return "image"
+    inner = getattr(feature, "feature", None)
+    if type(feature).__name__.startswith("Array") or (inner is not None and _kind(inner) in ("number", "list")):
+        return "list"
+    return "number" if dtype.startswith(("int", "uint", "float", "bool")) else "other"
+
+
+def _numbers(called: str, part: str, rows: Dataset, names: tuple[str, ...]) -> NDArray[Any]:
+    rows = rows.select_columns(list(names)).with_format("numpy")
+    blocks = []
+    for start in range(0, len(rows), BLOCK_ROWS):
+        block = rows[start : start + BLOCK_ROWS]
+        columns = [block[name] for name in names]
+        try:
+            values = np.stack(columns, 1) if len(names) > 1 else np.stack(list(columns[0]))
+            blocks.append(values.astype(np.float32) if values.dtype.kind == "f" else values + 0)
+        except (ValueError, TypeError) as error:
+            raise DataError(
+                called,
+                received=f"rows {start} to {start + len(columns[0]) - 1} of {part!r} that make no table: {error}",
+                expected=f"numbers, as many in every row, in {', '.join(names)}",
+                remedy="fill in missing values and bring the lists to one length",
+            ) from error
+    table = np.concatenate(blocks) if blocks else np.empty((0, len(names)), np.float32)
+    return table[:, None] if table.ndim == 1 else table
+
+
+def _unclear(called: str, rows: Dataset, what: str) -> SourceError:
+    listed = ", ".join(f"{name} ({_kind(feature)})" for name, feature in rows.features.items())
+    return SourceError(
+        called,
+        received=f"{what}; the columns are {listed}",
+        expected="a column of images (or columns of numbers) and a column of labels",
+        remedy="name the columns: parquet:PATH?image=NAME&label=NAME",
+    )

@@ -1,0 +1,224 @@
+"""Hugging Face `datasets`: hub sets, saved folders and objects in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from decoct.data.cache import Entry, Key, cache_key
+from decoct.data.dataset import Split
+from decoct.data.decoding import decode_and_keep, good_rows
+from decoct.data.found import Found, Wish, numbered_ids, part_named
+from decoct.data.sources.columns import Columns, choose_columns, read_features, read_labels
+from decoct.errors import DecoctError, MissingExtraError, SourceError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Parts = dict[str, "Dataset"]
+Loader = Callable[[], AbstractContextManager[Mapping[str, "Dataset"]]]
+
+
+@dataclass(frozen=True, eq=False)
+class _HubPictures:
+    """The image column of all parts one after the other, as `decoding.Pictures`."""
+
+    parts: Parts
+    column: str
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self.parts.values())
+
+    def fetch(self, start: int, stop: int) -> list[Path | bytes | None]:
+        found: list[Path | bytes | None] = []
+        for part in self.parts.values():
+            low, high = max(start, 0), min(stop, len(part))
+            if low < high:
+                found += [_picture(value) for value in part[low:high][self.column]]
+            start, stop = start - len(part), stop - len(part)
+        return found
+
+    def name(self, row: int) -> str:
+        for name, part in self.parts.items():
+            if row < len(part):
+                return f"{name}/{row}"
+            row -= len(part)
+        raise IndexError(row)
+
+
+def find_hub(place: str, wish: Wish) -> Found:
+    """`NAME` or `NAME:CONFIG` through `datasets.load_dataset`; NAME may be a local folder, also a saved data set.
+
+    `NAME?image=NAME&label=NAME` names columns where they cannot be told. Raises `SourceError` where the library
+    cannot load it, `MissingExtraError` without `datasets`.
+    """
+    called = f"opening hub:{place}"
+    text, asked = columns_asked(called, place)
+    name, _, config = text.partition(":")
+    datasets = import_datasets(called)
+    with quiet(datasets):
+        try:
+            if any(Path(name, marker).is_file() for marker in ("dataset_dict.json", "state.json")):
+                source = datasets.load_from_disk(name)
+            else:
+                source = datasets.load_dataset(name, config or None)
+        except Exception as error:  # The library and its file systems raise errors of many unrelated types.
+            raise _failed(called, error) from error
+    return _object(called, f"hub:{text}", source, wish, asked)
+
+
+def find_object(source: Any, wish: Wish) -> Found:
+    """A `datasets.Dataset` or `DatasetDict`. Raises `SourceError` where its columns cannot be told."""
+    return _object("opening a Hugging Face data set", "hf", source, wish, {})
+
+
+def _object(called: str, source: str, data: Any, wish: Wish, asked: dict[str, str]) -> Found:
+    parts, notices = _parts(called, data if isinstance(data, Mapping) else {"all": data})
+    listing = [(part, getattr(rows, "_fingerprint", None), len(rows)) for part, rows in parts.items()]
+    key = cache_key(f"{source}?{asked}", wish.size, wish.mode, listing)
+
+    @contextmanager
+    def load() -> Iterator[Mapping[str, Dataset]]:
+        yield parts
+
+    return open_parts(called, key, wish, load, asked=asked, notices=tuple(notices))
+
+
+def open_parts(
+    called: str, key: Key, wish: Wish, load: Loader, *, asked: dict[str, str], notices: tuple[str, ...]
+) -> Found:
+    """The rows of the parts that `load` opens, unless the cache has them under `key`.
+
+    Raises `SourceError` for columns that cannot be told and unreadable images, `DataError` for labels and values.
+    """
+    entry = wish.cache.load(key)
+    if entry is None:
+        with ExitStack() as stack:
+            with _translated(called):
+                loaded = stack.enter_context(load())
+            parts = {part: loaded[part] for part in ("all", "train", "val", "test") if part in loaded}
+            columns = choose_columns(called, parts[next(iter(parts))], asked)
+            labels, names = read_labels(called, parts, columns)
+            if columns.image is None:
+                found = read_features(called, parts, columns, labels, names, wish=wish)
+                return Found(found.parts, found.class_names, notices + found.notices)
+            about = {"parts": [[part, len(rows)] for part, rows in parts.items()], "names": names}
+            pictures = _HubPictures({part: _undecoded(rows, columns) for part, rows in parts.items()}, columns.image)
+            flat = np.concatenate(list(labels.values()))
+            entry = decode_and_keep(called, key, wish, pictures, flat, about=about)
+    return _found(called, entry, wish, notices)
+
+
+def _found(called: str, entry: Entry, wish: Wish, notices: tuple[str, ...]) -> Found:
+    kept, dropped = good_rows(called, entry, wish.skip_bad)
+    ids = np.concatenate([numbered_ids(part, count) for part, count in entry.about["parts"]])[kept]
+    labels, parts, start = entry.labels[kept], {}, 0
+    for part, count in entry.about["parts"]:
+        own = slice(*np.searchsorted(kept, [start, start + count]))
+        parts[part] = Split(entry.x[own], labels[own], ids[own])
+        start += count
+    names = entry.about["names"]
+    return Found(parts, None if names is None else tuple(names), (*notices, *entry.about["notices"], *dropped))
+
+
+def _undecoded(rows: Dataset, columns: Columns) -> Dataset:
+    """Only the image column, as bytes or file names."""
+    from datasets import Image
+
+    assert columns.image is not None
+    rows = rows.with_format(None).select_columns([columns.image])
+    is_image = isinstance(rows.features[columns.image], Image)
+    return rows.cast_column(columns.image, Image(decode=False)) if is_image else rows
+
+
+def _picture(value: Any) -> Path | bytes | None:
+    if isinstance(value, Mapping):
+        value = value.get("bytes") or (Path(value["path"]) if value.get("path") else None)
+    return value
+
+
+def _parts(called: str, data: Mapping[Any, Any]) -> tuple[Parts, list[str]]:
+    """The splits that decoct knows; where none is for training, the only one there is."""
+    named = {part_named(str(name)): rows for name, rows in data.items() if part_named(str(name))}
+    others = [str(name) for name in data if part_named(str(name)) is None]
+    if "train" in named:
+        text = f"splits that are neither train, val nor test were passed over: {', '.join(others)}"
+        return {part: named[part] for part in ("train", "val", "test") if part in named}, [text] if others else []
+    if len(data) == 1:
+        return {"all": next(iter(data.values()))}, []
+    raise SourceError(
+        called,
+        received=f"splits {', '.join(map(repr, map(str, data)))}",
+        expected="a split 'train' (and 'validation', 'test' if there are any), or one split only",
+        remedy="open the split you want as a Hugging Face data set: decoct.open(load_dataset(..., split='...'))",
+    )
+
+
+def columns_asked(called: str, place: str) -> tuple[str, dict[str, str]]:
+    """The place without `?image=NAME&label=NAME`, and the names."""
+    path, mark, query = place.rpartition("?")
+    if not mark:
+        return place, {}
+    pairs = [pair.partition("=") for pair in query.split("&")]
+    asked = {name: value for name, _, value in pairs}
+    if set(asked) - {"image", "label"} or not all(asked.values()):
+        raise SourceError(
+            called, received=f"?{query}", expected="?image=NAME&label=NAME, or one of the two",
+            remedy="write the names of the columns after image= and label=",
+        )  # fmt: skip
+    return path, dict(sorted(asked.items()))
+
+
+def import_datasets(called: str) -> Any:
+    try:
+        import datasets
+    except ImportError as error:
+        raise MissingExtraError(
+            called,
+            received=f"the package 'datasets' cannot be imported ({error})",
+            expected="Hugging Face datasets, version 4 or later",
+            remedy="pip install 'decoct[hf]'",
+        ) from error
+    return datasets
+
+
+@contextmanager
+def quiet(datasets: Any) -> Iterator[None]:
+    """The library's progress bars off, and on again where they were on: decoct shows its own."""
+    shown = not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            datasets.enable_progress_bars()
+
+
+@contextmanager
+def _translated(called: str) -> Iterator[None]:
+    """Whatever the library raises for a damaged file, as `SourceError`."""
+    try:
+        yield
+    except DecoctError:
+        raise
+    except Exception as error:  # The library and Arrow raise errors of many unrelated types.
+        raise _failed(called, error) from error
+
+
+def _failed(called: str, error: Exception) -> SourceError:
+    deepest: BaseException = error
+    while deepest.__cause__ is not None:
+        deepest = deepest.__cause__
+    text = " ".join(str(deepest).split()) or json.dumps(str(error))
+    return SourceError(
+        called,
+        received=f"{type(deepest).__name__}: {text[:300]}",
+        expected="a data set that Hugging Face datasets can load",
+        remedy="check the name or path, the network connection, and that the files are whole",
+    )

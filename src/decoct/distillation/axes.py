@@ -1,0 +1,107 @@
+"""The three axes of the grid: `Storage` (what is kept), `Objective` (what is matched), `Labels` (what is taught).
+
+Finals are frozen dataclasses that hold settings only; everything that changes during a run stands in tensors which
+the driver owns, optimises and checkpoints. A method never loops: the loop stands in `driver.py`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from decoct.distillation.problem import Problem, RealSource, Synthetic
+from decoct.streams import Streams
+
+Tensors = dict[str, Tensor]
+LabelKind = Literal["hard", "probabilities", "scores"]
+
+
+class Storage(ABC):
+    """What is kept: learnable tensors and a differentiable decoder from them to images."""
+
+    @abstractmethod
+    def init(self, problem: Problem, streams: Streams) -> Tensors:
+        """The learnable tensors at the start."""
+
+    @abstractmethod
+    def classes(self, problem: Problem) -> Int[Tensor, " m"]:
+        """The nominal class of every decoded row."""
+
+    @abstractmethod
+    def decode(self, tensors: Tensors, rows: Int[Tensor, " k"] | None = None) -> Float[Tensor, "k ..."]:
+        """Network inputs of these rows (all by default), differentiable in `tensors`."""
+
+    @abstractmethod
+    def pack(self, tensors: Tensors, problem: Problem) -> tuple[str, Tensors, dict[str, int]]:
+        """As stored on disk: the name of the decoder, its tensors, its settings."""
+
+
+class Labels(ABC):
+    """What is taught: the targets of every decoded row."""
+
+    @abstractmethod
+    def init(self, problem: Problem, storage: Storage, objective: Objective, streams: Streams) -> LabelState:
+        """Learnable tensors and whatever else the labels need."""
+
+
+class LabelState(ABC):
+    """Labels in the making."""
+
+    kind: LabelKind
+    tensors: Tensors
+    """Learnable tensors, empty where nothing is learned; the driver optimises them."""
+
+    @abstractmethod
+    def targets(self, rows: Int[Tensor, " k"]) -> Float[Tensor, "k classes"]:
+        """Targets of these rows as the objective uses them, differentiable in `tensors`."""
+
+    @abstractmethod
+    def final(self, images: Float[Tensor, "m ..."]) -> Tensor:
+        """Labels as stored, for the finished `images`: int64 `[m]` or float `[m, C]`."""
+
+    def refresh(self, images: Float[Tensor, "m ..."]) -> None:
+        """Called now and then with all decoded images; labels that depend on them are renewed here."""
+
+    def state_dict(self) -> Tensors:
+        """Tensors beyond `self.tensors` that an exact resume needs."""
+        return {}
+
+    def load_state_dict(self, state: Tensors) -> None:
+        """Take back what `state_dict` gave."""
+
+
+class Objective(ABC):
+    """What is matched: a scalar loss whose gradient moves images and labels."""
+
+    label_space: LabelKind = "probabilities"
+    """What learned labels are under this objective: probabilities, or scores fitted by regression."""
+
+    @abstractmethod
+    def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
+        """Networks and statistics at the start."""
+
+    @abstractmethod
+    def flops(self, problem: Problem) -> float:
+        """A rough count of the floating-point operations of one step."""
+
+
+class ObjectiveState(ABC):
+    """An objective at work; everything an exact resume needs is in `state_dict`."""
+
+    @abstractmethod
+    def loss(self, synthetic: Synthetic, real: RealSource) -> Float[Tensor, ""]:
+        """The loss of one step, with a graph to `synthetic.images` and `synthetic.targets`."""
+
+    def advance(self, synthetic: Synthetic, real: RealSource) -> None:
+        """Train or renew networks after the images moved."""
+
+    @abstractmethod
+    def state_dict(self) -> Tensors:
+        """Every tensor that changes between steps."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Tensors) -> None:
+        """Take back what `state_dict` gave."""

@@ -1,0 +1,177 @@
+"""`distill`: the one loop of every distillation, with budget, progress, validation, checkpoints and exact resume."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from decoct.compact.distilled import DistilledSet
+from decoct.data.dataset import Dataset
+from decoct.distillation.estimate import require_room
+from decoct.distillation.problem import Problem, default_strategy
+from decoct.distillation.recipe import Recipe
+from decoct.distillation.recipes import Changes, resolve
+from decoct.distillation.run import Distillation
+from decoct.distillation.workplace import Workplace
+from decoct.durations import parse_duration, show_duration
+from decoct.errors import ConfigError, DivergenceError, InterruptedRunError
+from decoct.machine import best_device, hardware, library_versions
+from decoct.networks.build import default_network
+from decoct.progress import progress
+
+VALIDATIONS = 8
+"""How often a run looks at the validation split, evenly over its course, the end included."""
+CHECKPOINT_SECONDS = 30.0
+"""Seconds between two checkpoints."""
+ASSUMED_RATE = 1e11
+"""Floating-point operations a second that a time budget is taken to mean, when it is asked whether to compile."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Where a run ends: after `steps`, or after `seconds` of work."""
+
+    steps: int | None
+    seconds: float | None
+
+    def share(self, step: int, elapsed: float) -> float:
+        """How much of the run is done, in [0, 1]."""
+        if self.steps is not None:
+            return min(1.0, step / self.steps)
+        assert self.seconds is not None
+        return min(1.0, elapsed / self.seconds)
+
+
+def distill(
+    data: Dataset,
+    recipe: str | Recipe = "dm",
+    *,
+    ipc: int,
+    budget: str | float | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    network: str | None = None,
+    storage: Any = None,
+    labels: Any = None,
+    out: str | Path | None = None,
+    device: str | None = None,
+    track: str | None = None,
+) -> DistilledSet:
+    """Synthesise `ipc` stored images for every class of `data`.
+
+    `recipe` is a name (`decoct methods` lists them) or a `Recipe`; `storage` and `labels` replace an axis of it, by
+    name or object. The run ends after `steps`, or after `budget` ("20min", or seconds), or after the recipe's own
+    steps. Of the sets looked at on the validation split the best is returned.
+
+    With `out`, the run is kept in that folder and the same call resumes it; a finished one is loaded. Runs bounded by
+    steps give the same bits for the same seed on the same machine and CPU, interrupted or not.
+
+    Raises `BudgetError` (more images than a class has), `UnknownNameError`, `ConfigError`, `MismatchError` (`out` holds
+    another run), `MemoryEstimateError`, `DivergenceError` (NaN loss), `OutputError`, `InterruptedRunError` (Ctrl-C).
+    """
+    point = resolve(recipe, Changes(storage=storage, labels=labels))
+    limit = _limit(point, budget, steps)
+    problem = _problem(data, point, limit, ipc, network, device)
+    problem.quota()
+    identity = {
+        "recipe": recipe if isinstance(recipe, str) else "custom", "settings": point.facts(), "ipc": ipc,
+        "steps": limit.steps, "budget_seconds": limit.seconds, "seed": seed, "network": problem.network,
+        "fingerprint": data.spec.fingerprint, "transform": data.spec.transform.kind,
+    }  # fmt: skip
+    with Workplace(None if out is None else Path(out), identity, track) as place:
+        finished = place.finished()
+        if finished is not None:
+            return finished
+        require_room(problem, point)
+        run = Distillation(problem, point, seed)
+        place.resume(run)
+        _loop(run, limit, place)
+        small = run.result({**identity, **_provenance(run)})
+        place.finish(small)
+    return small
+
+
+def _limit(recipe: Recipe, budget: str | float | None, steps: int | None) -> Limit:
+    if budget is not None and steps is not None:
+        raise ConfigError(
+            "starting a distillation",
+            received=f"both a budget ({budget}) and steps ({steps})",
+            expected="one of the two",
+            remedy="give the time budget or the number of steps",
+        )
+    if steps is not None and steps < 1:
+        raise ConfigError(
+            "starting a distillation", received=f"steps={steps}", expected="1 or more", remedy="give more steps"
+        )
+    if budget is not None:
+        return Limit(None, parse_duration(str(budget)))
+    return Limit(steps or recipe.steps, None)
+
+
+def _problem(data: Dataset, recipe: Recipe, limit: Limit, ipc: int, network: str | None, device: str | None) -> Problem:
+    strategy = default_strategy(data.spec) if recipe.augment == "auto" else recipe.augment
+    name = network or default_network(data.spec.shape)
+    probe = Problem(data, ipc, name, device or best_device(), strategy, work=0.0)
+    if limit.seconds is not None:
+        return Problem(data, ipc, name, probe.device, strategy, work=limit.seconds * ASSUMED_RATE)
+    assert limit.steps is not None
+    return Problem(data, ipc, name, probe.device, strategy, work=limit.steps * recipe.objective.flops(probe))
+
+
+def _provenance(run: Distillation) -> dict[str, Any]:
+    return {
+        "steps_done": run.step, "seconds": run.elapsed, "validation": run.history,
+        "hardware": hardware(), "versions": library_versions(),
+    }  # fmt: skip
+
+
+def _loop(run: Distillation, limit: Limit, place: Workplace) -> None:
+    """Steps until the limit, with a look at the validation split and a checkpoint now and then."""
+    start = time.monotonic() - run.elapsed
+    saved = time.monotonic()
+    total = limit.steps or limit.seconds or 1
+    with progress(f"distilling {run.problem.ipc} a class", total) as tick:
+        try:
+            while (share := limit.share(run.step, run.elapsed)) < 1:
+                loss = run.advance(share)
+                if not math.isfinite(loss):
+                    raise _diverged(run, loss)
+                run.elapsed = time.monotonic() - start
+                if limit.share(run.step, run.elapsed) >= (run.looks + 1) / VALIDATIONS:
+                    accuracy = run.look()
+                    place.log({"step": run.step, "seconds": run.elapsed, "val_accuracy": accuracy})
+                    run.elapsed = time.monotonic() - start
+                place.log({"step": run.step, "seconds": run.elapsed, "loss": loss}, every=10)
+                if time.monotonic() - saved > place.checkpoint_seconds:
+                    place.save(run)
+                    saved = time.monotonic()
+                done = run.step if limit.steps else run.elapsed
+                tick(done, f"step {run.step}, loss {loss:.4g}, val {run.best_score:.1%}")
+        except KeyboardInterrupt:
+            place.save(run)
+            raise _interrupted(run, place) from None
+
+
+def _diverged(run: Distillation, loss: float) -> DivergenceError:
+    return DivergenceError(
+        f"step {run.step} of a distillation",
+        received=f"a loss of {loss}",
+        expected="a finite loss",
+        remedy=f"lower the step size of the recipe (now lr={run.recipe.lr:g}, lr_labels={run.recipe.lr_labels:g}); "
+        f"the best set so far had {run.best_score:.1%} on validation after step {run.best_step}",
+    )
+
+
+def _interrupted(run: Distillation, place: Workplace) -> InterruptedRunError:
+    kept = place.folder is not None
+    return InterruptedRunError(
+        "distilling",
+        received=f"an interrupt at step {run.step}, after {show_duration(run.elapsed)}",
+        expected="the run to reach its end",
+        remedy=f"give the same command again: the state is saved in {place.folder} and the run goes on from there"
+        if kept
+        else "name a folder (--out DIR) to be able to resume; without one nothing was kept",
+    )

@@ -1,0 +1,153 @@
+"""`distribution`: match the class means of real and synthetic images in random embeddings (DM)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from decoct.augment.siamese import Parameters, Siamese, expand
+from decoct.distillation.axes import Objective, ObjectiveState, Tensors
+from decoct.distillation.problem import Problem, RealSource, Synthetic
+from decoct.networks.build import network
+from decoct.networks.count import flops_forward
+from decoct.streams import Streams, derive_seed
+from decoct.training.fast import FastEmbed
+
+
+@dataclass(frozen=True)
+class Distribution(Objective):
+    """`L = sum_c || mean_i phi(A_c x_i^c) - sum_j q_jc phi(A_c s_j) / sum_j q_jc ||^2`, phi a random network.
+
+    Paper: "Dataset Condensation with Distribution Matching", Zhao and Bilen, WACV 2023,
+    https://arxiv.org/abs/2110.04181; code of the authors: https://github.com/VICO-UoE/DatasetCondensation.
+
+    Real rows `[C real_per_class, ...]`, synthetic rows `[m, ...]`, embeddings `[., d]`, class means `[C, d]`; `q` `[m, C]`
+    are the targets: with one-hot targets `q` picks the class (the paper), learned ones weigh the mean, which is how
+    labels get a gradient here. `A_c` is one siamese augmentation for each class and network, the same for both sides.
+
+    Cost of a step: `C real_per_class` forward passes without and `m` with a gradient for the images only. All classes
+    go through one forward pass and are averaged by segment sums, where the official code loops over classes; networks
+    with batch statistics therefore see all classes together, as the paper asks for them. With `pool` > 0 the class
+    means of each pooled network under its augmentation are computed once and kept, and one network is renewed every
+    `renew_every` steps: the real data then cost `1 / renew_every` of a step.
+    """
+
+    real_per_class: int = 256
+    """Real images of each class behind one class mean; smaller classes give all they have."""
+    pool: int = 0
+    """Networks kept with their class means; 0 draws a fresh network at every step, as in the paper."""
+    renew_every: int = 4
+    """Steps after which the oldest network of a pool is drawn anew."""
+    bfloat16: bool = True
+    """Embed the real images in bfloat16; the synthetic path stays float32."""
+
+    def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
+        return DistributionState(self, problem, streams)
+
+    def flops(self, problem: Problem) -> float:
+        probe = network(problem.network, problem.shape, problem.class_count, 0)
+        share = 1.0 if self.pool == 0 else 1.0 / self.renew_every
+        rows = problem.class_count * (share * self.real_per_class + 3 * problem.ipc)
+        return rows * flops_forward(probe, problem.shape)
+
+
+def class_means(features: Float[Tensor, "n d"], weights: Float[Tensor, "n classes"]) -> Float[Tensor, "classes d"]:
+    """Weighted mean of the features for each class; a class without weight has mean 0."""
+    return (weights.T @ features) / weights.sum(0).clamp_min(1e-12)[:, None]
+
+
+def matching_loss(real: Float[Tensor, "classes d"], synthetic: Float[Tensor, "classes d"]) -> Float[Tensor, ""]:
+    """Sum over classes of the squared distance of the means."""
+    return (real - synthetic).square().sum()
+
+
+class DistributionState(ObjectiveState):
+    """The number of networks drawn so far, and for a pool the seeds and class means of its members."""
+
+    def __init__(self, config: Distribution, problem: Problem, streams: Streams) -> None:
+        self._config, self._problem, self._streams = config, problem, streams
+        self._drawn = 0
+        self._step = 0
+        self._members: list[int] = []
+        self._means: list[Tensor] = []
+        self._modules: dict[int, nn.Module] = {}
+        self._siamese = Siamese(problem.strategy, per_sample=True) if problem.strategy else None
+        carrier = self._network(0)
+        rows = int(problem.work / max(flops_forward(carrier, problem.shape), 1.0))
+        real_type = torch.bfloat16 if config.bfloat16 else torch.float32
+        self._real_embed = FastEmbed(carrier, dtype=real_type, planned_rows=rows)
+        self._embed = FastEmbed(self._network(0), planned_rows=rows)
+
+    def _network(self, number: int) -> nn.Module:
+        """The random network of this number: a function of the run's seed and nothing else."""
+        problem = self._problem
+        seed = derive_seed(self._streams.seed, "distribution", number)
+        return network(problem.network, problem.shape, problem.class_count, seed).to(problem.device)
+
+    def _augmentation(self, number: int) -> Parameters | None:
+        if self._siamese is None:
+            return None
+        generator = torch.Generator()
+        generator.manual_seed(derive_seed(self._streams.seed, "augmentation", number))
+        return self._siamese.draw(self._problem.class_count, self._problem.shape, generator)
+
+    def _augment(
+        self, images: Float[Tensor, "n ..."], classes: Int[Tensor, " n"], parameters: Parameters | None
+    ) -> Float[Tensor, "n ..."]:
+        if self._siamese is None or parameters is None:
+            return images
+        return self._siamese.apply(images, expand(parameters, classes.cpu()))
+
+    def _real_means(
+        self, module: nn.Module, parameters: Parameters | None, real: RealSource
+    ) -> Float[Tensor, "classes d"]:
+        images, labels = real.per_class(self._config.real_per_class)
+        features = self._real_embed(self._augment(images, labels, parameters), module)
+        return class_means(features, self._one_hot(labels))
+
+    def _one_hot(self, classes: Int[Tensor, " n"]) -> Float[Tensor, "n classes"]:
+        return nn.functional.one_hot(classes, self._problem.class_count).float()
+
+    def _next(self, real: RealSource) -> tuple[int, nn.Module, Tensor]:
+        """Number, network and real class means for this step."""
+        if self._config.pool == 0 or len(self._members) < self._config.pool:
+            return self._draw(real)
+        if self._step % self._config.renew_every == 0:
+            self._modules.pop(self._members.pop(0))
+            self._means.pop(0)
+            return self._draw(real)
+        place = int(torch.randint(len(self._members), (1,), generator=self._streams("pool")))
+        number = self._members[place]
+        return number, self._modules.setdefault(number, self._network(number)), self._means[place]
+
+    def _draw(self, real: RealSource) -> tuple[int, nn.Module, Tensor]:
+        number = self._drawn
+        self._drawn += 1
+        module = self._network(number)
+        means = self._real_means(module, self._augmentation(number), real)
+        if self._config.pool:
+            self._members.append(number)
+            self._means.append(means)
+            self._modules[number] = module
+        return number, module, means
+
+    def loss(self, synthetic: Synthetic, real: RealSource) -> Float[Tensor, ""]:
+        number, module, means = self._next(real)
+        self._step += 1
+        images = self._augment(synthetic.images, synthetic.classes, self._augmentation(number))
+        features = self._embed.differentiable(images, module)
+        learned = synthetic.targets.requires_grad
+        weights = synthetic.targets if learned else self._one_hot(synthetic.classes).to(features.device)
+        return matching_loss(means, class_means(features, weights))
+
+    def state_dict(self) -> Tensors:
+        means = {f"means.{number}": value for number, value in zip(self._members, self._means, strict=True)}
+        return {**means, "counts": torch.tensor([self._drawn, self._step, *self._members])}
+
+    def load_state_dict(self, state: Tensors) -> None:
+        self._drawn, self._step, *self._members = (int(value) for value in state["counts"])
+        self._means = [state[f"means.{number}"].to(self._problem.device) for number in self._members]
+        self._modules = {}

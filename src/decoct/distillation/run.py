@@ -1,0 +1,174 @@
+"""A distillation at work: its tensors, its optimiser, one step, one look at the validation split."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from decoct.compact.distilled import DistilledSet
+from decoct.distillation.axes import Tensors
+from decoct.distillation.checkpoint import load_optimizer, optimizer_tensors, prefixed, under
+from decoct.distillation.problem import Problem, RealSource, Synthetic
+from decoct.distillation.recipe import Recipe
+from decoct.distillation.validate import validate
+from decoct.streams import Streams
+
+FINAL_SHARE = 0.1
+"""What the cosine schedule leaves of the step size at the end."""
+DECODE_ROWS = 256
+"""Rows decoded at once on the way back from image gradients to the storage."""
+
+
+class Distillation:
+    """Storage and label tensors, the objective's state and everything else that moves.
+
+    `step` counts outer steps, `elapsed` the seconds they took, `best_score` the best validation accuracy (fraction)
+    so far and `best_step` where it was seen; `history` lists every look as `[step, accuracy]`.
+    """
+
+    def __init__(self, problem: Problem, recipe: Recipe, seed: int) -> None:
+        self.problem, self.recipe, self.streams = problem, recipe, Streams(seed)
+        self.tensors = recipe.storage.init(problem, self.streams)
+        self.classes = recipe.storage.classes(problem)
+        self.labels = recipe.labels.init(problem, recipe.storage, recipe.objective, self.streams)
+        self.objective = recipe.objective.init(problem, self.streams)
+        self.real = RealSource(problem.data, problem.device, self.streams("real"))
+        for tensor in (*self.tensors.values(), *self.labels.tensors.values()):
+            tensor.requires_grad_(True)
+        self.optimizer = self._optimizer()
+        self.step, self.elapsed, self.looks = 0, 0.0, 0
+        self.best: Tensors = {}
+        self.best_score, self.best_step = -math.inf, 0
+        self.history: list[list[float]] = []
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        groups: list[dict[str, Any]] = [
+            {"params": list(self.tensors.values()), "lr": self.recipe.lr},
+            {"params": list(self.labels.tensors.values()), "lr": self.recipe.lr_labels},
+        ]
+        groups = [group for group in groups if group["params"]]
+        if self.recipe.optimizer == "sgd":
+            return torch.optim.SGD(groups, momentum=self.recipe.momentum)
+        return torch.optim.Adam(groups)
+
+    def _rows(self) -> Tensor:
+        """Decoded rows of this step: all, or a sample with the classes in equal shares."""
+        count = len(self.classes)
+        if count <= self.recipe.rows_per_step:
+            return torch.arange(count)
+        share = max(1, self.recipe.rows_per_step // self.problem.class_count)
+        generator = self.streams("rows")
+        picked = []
+        for label in range(self.problem.class_count):
+            members = torch.nonzero(self.classes == label).flatten()
+            picked.append(members[torch.randperm(len(members), generator=generator)[:share]])
+        return torch.cat(picked)
+
+    def advance(self, share: float) -> float:
+        """One outer step at this share of the run; returns the loss."""
+        if self.step == 0:
+            self._refresh_labels()
+        self._schedule(share)
+        rows = self._rows()
+        with torch.no_grad():
+            leaf = self.recipe.storage.decode(self.tensors, rows).detach().clone()
+        leaf.requires_grad_(True)
+        synthetic = Synthetic(leaf, self.labels.targets(rows), self.classes[rows].to(leaf.device))
+        loss = self.objective.loss(synthetic, self.real)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._storage_backward(rows, leaf)
+        self.optimizer.step()
+        self.objective.advance(synthetic, self.real)
+        self.step += 1
+        return loss.item()
+
+    def _storage_backward(self, rows: Tensor, leaf: Tensor) -> None:
+        """The second pass of back-propagation: image gradients through the decoder, a chunk of rows at a time."""
+        if leaf.grad is None:
+            return
+        for chunk, gradient in zip(rows.split(DECODE_ROWS), leaf.grad.split(DECODE_ROWS), strict=True):
+            self.recipe.storage.decode(self.tensors, chunk).backward(gradient)
+
+    def _schedule(self, share: float) -> None:
+        factor = 1.0
+        if self.recipe.schedule == "cosine":
+            factor = FINAL_SHARE + (1 - FINAL_SHARE) * 0.5 * (1 + math.cos(math.pi * share))
+        rates = [self.recipe.lr, self.recipe.lr_labels]
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=False):
+            group["lr"] = rate * factor
+
+    def _decoded(self) -> Tensor:
+        with torch.no_grad():
+            return self.recipe.storage.decode(self.tensors).detach()
+
+    def _refresh_labels(self) -> None:
+        self.labels.refresh(self._decoded())
+
+    def look(self) -> float:
+        """Measure the present set on the validation split; keep it if it is the best so far."""
+        self._refresh_labels()
+        score = validate(self.packed(self.tensors, {}), self.problem, self.streams.seed)
+        self.looks += 1
+        self.history.append([float(self.step), score])
+        if score > self.best_score:
+            self.best_score, self.best_step = score, self.step
+            self.best = {name: tensor.detach().clone() for name, tensor in self._moving().items()}
+        return score
+
+    def _moving(self) -> Tensors:
+        return {**prefixed("storage", self.tensors), **prefixed("labels", self.labels.tensors)}
+
+    def packed(self, tensors: Tensors, provenance: dict[str, Any]) -> DistilledSet:
+        """The set that these storage tensors and the present labels make, as it would be stored."""
+        decoder, stored, config = self.recipe.storage.pack(tensors, self.problem)
+        blank = DistilledSet(
+            self.problem.spec, decoder, config, stored, self.classes, "hard", self.classes, {}, provenance
+        )
+        if self.labels.kind == "hard":
+            return blank
+        labels = self.labels.final(blank.decode())
+        return DistilledSet(
+            self.problem.spec, decoder, config, stored, labels, self.labels.kind, self.classes, {}, provenance
+        )
+
+    def result(self, provenance: dict[str, Any]) -> DistilledSet:
+        """The best set seen on validation."""
+        with torch.no_grad():
+            for name, tensor in self._moving().items():
+                tensor.copy_(self.best[name])
+        chosen = {"best_step": self.best_step, "best_val_accuracy": self.best_score}
+        return self.packed(self.tensors, {**provenance, **chosen})
+
+    def state(self) -> tuple[Tensors, dict[str, Any]]:
+        """Everything that an exact resume needs: tensors and plain facts."""
+        tensors = {
+            **prefixed("now", self._moving()),
+            **prefixed("best", self.best),
+            **prefixed("optimizer", optimizer_tensors(self.optimizer)),
+            **prefixed("objective", self.objective.state_dict()),
+            **prefixed("label_state", self.labels.state_dict()),
+            **prefixed("streams", self.streams.state_dict()),
+        }
+        facts = {
+            "step": self.step, "elapsed": self.elapsed, "looks": self.looks, "history": self.history,
+            "best_score": self.best_score if self.best else None, "best_step": self.best_step,
+        }  # fmt: skip
+        return tensors, facts
+
+    def load_state(self, tensors: Tensors, facts: dict[str, Any]) -> None:
+        """Take back what `state` gave."""
+        with torch.no_grad():
+            for name, tensor in self._moving().items():
+                tensor.copy_(tensors[f"now.{name}"])
+        self.best = {name: value.to(self.problem.device) for name, value in under("best", tensors).items()}
+        load_optimizer(self.optimizer, under("optimizer", tensors))
+        self.objective.load_state_dict(under("objective", tensors))
+        self.labels.load_state_dict(under("label_state", tensors))
+        self.streams.load_state_dict(under("streams", tensors))
+        self.step, self.elapsed, self.looks = facts["step"], facts["elapsed"], facts["looks"]
+        self.history, self.best_step = facts["history"], facts["best_step"]
+        self.best_score = -math.inf if facts["best_score"] is None else facts["best_score"]

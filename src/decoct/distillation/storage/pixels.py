@@ -1,0 +1,67 @@
+"""`pixels`: every stored image is one learnable array of network inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from decoct.compact.decoders import quantise
+from decoct.distillation.axes import Storage, Tensors
+from decoct.distillation.problem import Problem
+from decoct.streams import Streams
+
+Init = Literal["real", "noise", "medoids"]
+
+
+def initial_rows(init: Init, problem: Problem, per_class: int, streams: Streams) -> Float[Tensor, "n ..."]:
+    """`per_class` network inputs of each class, grouped by class: the start of a storage.
+
+    `real` draws training rows, `medoids` takes the k-means medoids of each class, `noise` draws standard normal
+    values. Where a class has fewer rows than asked, its rows are repeated.
+    """
+    count = per_class * problem.class_count
+    generator = streams("init")
+    if init == "noise":
+        return torch.randn(count, *problem.shape, generator=generator)
+    if init == "medoids":
+        from decoct.selection.driver import select
+
+        core = select(problem.data, "k-means", ipc=per_class, seed=streams.seed)
+        inputs, _, _ = core.materialize()
+        return inputs[torch.argsort(core.classes, stable=True)]
+    rows = []
+    for members in problem.data.train.class_rows(problem.class_count):
+        order = torch.randperm(len(members), generator=generator)
+        rows.append(torch.from_numpy(members)[order.repeat(-(-per_class // len(members)))[:per_class]])
+    return problem.data.inputs(problem.data.train, torch.cat(rows))
+
+
+@dataclass(frozen=True)
+class Pixels(Storage):
+    """The images themselves: `decode(t) = t["pixels"]`, `[C ipc, ...]` in network-input space.
+
+    Stored with `bits` bits a value (8 bits: one affine scale for each channel), so that one synthetic image weighs
+    what one real image weighs; features are stored with 16 bits at least. Cost: nothing beyond the images.
+    """
+
+    init_from: Init = "real"
+    """Start from random training images, from noise, or from the k-means medoids of each class."""
+    bits: Literal[8, 16, 32] = 8
+    """Bits a stored value: 8, 16 (half floats) or 32."""
+
+    def init(self, problem: Problem, streams: Streams) -> Tensors:
+        return {"pixels": initial_rows(self.init_from, problem, problem.ipc, streams).to(problem.device)}
+
+    def classes(self, problem: Problem) -> Int[Tensor, " m"]:
+        return torch.arange(problem.class_count).repeat_interleave(problem.ipc)
+
+    def decode(self, tensors: Tensors, rows: Int[Tensor, " k"] | None = None) -> Float[Tensor, "k ..."]:
+        return tensors["pixels"] if rows is None else tensors["pixels"][rows.to(tensors["pixels"].device)]
+
+    def pack(self, tensors: Tensors, problem: Problem) -> tuple[str, Tensors, dict[str, int]]:
+        bits = self.bits if problem.spec.is_image else max(self.bits, 16)
+        return "pixels", quantise(tensors["pixels"].detach().cpu(), bits), {}

@@ -1,0 +1,112 @@
+"""`select`: from real data to a coreset."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from decoct.compact.budget import Budget
+from decoct.compact.coreset import Coreset
+from decoct.data.dataset import Dataset
+from decoct.machine import library_versions
+from decoct.progress import progress
+from decoct.selection.features import Table, feature_kind
+from decoct.selection.features import features as features_of
+from decoct.selection.methods import method_name, selector
+from decoct.selection.selector import Picks, Selector
+from decoct.streams import Streams
+
+
+def select(
+    data: Dataset,
+    method: str | Selector = "random",
+    *,
+    ipc: int | None = None,
+    fraction: float | None = None,
+    count: int | None = None,
+    nbytes: int | None = None,
+    features: str | Table = "auto",
+    seed: int = 0,
+    balanced: bool = True,
+    out: str | Path | None = None,
+    device: str = "cpu",
+) -> Coreset:
+    """Pick real training rows within one budget: `ipc` (rows a class), `fraction`, `count` or `nbytes`.
+
+    `method` is a name (`decoct methods`) or a `Selector` with options of your own. `features` is what rows are
+    compared by: "auto", "pixels", "pca", "network", "network:NAME" or an array `[n, d]`, see `features.features`.
+    With `balanced` every class is picked from on its own; otherwise the whole set at once, classes as they come.
+    `Coreset.indices` are rows of `data.train` in order picked, classes in turn: the first m rows hold each class as
+    often as a balanced budget of `count=m` would. The same seed gives the same coreset. Network features are
+    trained on `device`. `out` saves the result there as well.
+
+    Raises `ConfigError` unless exactly one budget is given, `BudgetError` for more rows than there are or none,
+    `UnknownNameError`, `DataError` and `MismatchError` for features that cannot be used, `MemoryEstimateError`,
+    `OutputError`.
+    """
+    began = time.monotonic()
+    budget = Budget(ipc=ipc, fraction=fraction, count=count, nbytes=nbytes)
+    chosen = selector(method)
+    name, kind = method_name(chosen), feature_kind(data, features)
+    by_class = [torch.from_numpy(rows) for rows in data.train.class_rows(data.spec.classes)]
+    counts = torch.tensor([len(rows) for rows in by_class])
+    quota = budget.quota(counts, data.spec.row_bytes, balanced, data.spec.class_names)
+    groups = by_class if balanced else [torch.arange(len(data.train))]
+    wanted = quota.tolist() if balanced else [int(quota.sum())]
+    if chosen.needs_features or kind == "array":
+        table = features_of(data, features, seed, device)
+    else:
+        kind, table = "none", torch.zeros(len(data.train), 1)
+    picked = _pick_groups(chosen, table, groups, wanted, seed)
+    order = _in_turn([len(part.rows) for part in picked])
+    rows, weights, scores = (
+        torch.cat([getattr(part, field) for part in picked])[order] for field in ("rows", "weights", "scores")
+    )
+    result = Coreset(
+        spec=data.spec,
+        raw=data.train.raw(rows),
+        classes=data.train.labels(rows),
+        indices=rows,
+        ids=data.train.ids[rows.numpy()],
+        weights=weights,
+        scores=scores,
+        provenance={
+            "kind": "selection",
+            "method": name,
+            "config": dataclasses.asdict(chosen) if dataclasses.is_dataclass(chosen) else {},
+            "budget": {unit: value for unit, value in vars(budget).items() if value is not None},
+            "features": kind,
+            "balanced": balanced,
+            "seed": seed,
+            "seconds": round(time.monotonic() - began, 3),
+            "versions": library_versions(),
+        },
+    )
+    if out is not None:
+        result.save(Path(out))
+    return result
+
+
+def _pick_groups(chosen: Selector, table: Tensor, groups: list[Tensor], wanted: list[int], seed: int) -> list[Picks]:
+    """Picks of every group (a class, or the whole set), as rows of the training split."""
+    streams, picked = Streams(seed), []
+    with progress(f"selecting by {method_name(chosen)}", total=float(len(groups))) as tick:
+        for number, (rows, count) in enumerate(zip(groups, wanted, strict=True)):
+            if count:
+                part = chosen.pick(table[rows], count, streams(f"select/{number}"))
+                picked.append(Picks(rows[part.rows], part.weights, part.scores))
+            tick(float(number + 1))
+    return picked
+
+
+def _in_turn(sizes: list[int]) -> Int64[Tensor, " k"]:
+    """The order of the joined groups in which they take turns, each going on as long as it has picks.
+
+    The first m are then what a balanced budget of m rows in all would give every group.
+    """
+    return torch.sort(torch.cat([torch.arange(size) for size in sizes]), stable=True).indices

@@ -1,0 +1,141 @@
+"""What rows are compared by: pixels, principal components, the features of a network, or an array of the user's."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from decoct.data.dataset import Dataset
+from decoct.errors import DataError, MismatchError
+from decoct.machine import require_memory
+from decoct.progress import progress
+from decoct.registry import unknown_name
+from decoct.streams import derive_seed
+
+Table: TypeAlias = Tensor | NDArray[Any]
+
+KINDS = ("auto", "pixels", "pca", "network", "network:NAME")
+BLOCK = 1024
+COMPONENTS = 64
+EPOCHS = 5
+
+
+def feature_kind(data: Dataset, kind: str | Table) -> str:
+    """The kind that `kind` stands for with these data: "pixels", "pca", "network:NAME" or "array".
+
+    "auto" is "pca" where a row has more than 64 numbers, else "pixels": both take seconds and need no training, and
+    64 components keep most of what pixels say about neighbourhood at a tenth of the cost. Published herding and
+    k-center use features of a trained network; ask for those with "network". Raises `UnknownNameError`.
+    """
+    if not isinstance(kind, str):
+        return "array"
+    if kind == "auto":
+        return "pca" if int(np.prod(data.spec.shape)) > COMPONENTS else "pixels"
+    if kind == "network":
+        return "network:convnet3-w32" if data.spec.is_image else "network:mlp"
+    if kind in ("pixels", "pca") or kind.removeprefix("network:") not in (kind, ""):
+        return kind
+    raise unknown_name("kind of features", kind, list(KINDS))
+
+
+def features(data: Dataset, kind: str | Table = "auto", seed: int = 0, device: str = "cpu") -> Float[Tensor, "n d"]:
+    """Features of every training row, in the order of `data.train`: float32 on the CPU.
+
+    - "pixels": network inputs (normalised, whitened where the data are), flattened: d = c h w.
+    - "pca": their first 64 principal components at most, fitted on the training split. Not whitened.
+    - "network", "network:NAME": input of the last layer of a network trained for this for 5 epochs on the training
+      split, on `device`: convnet3-w32 for images, mlp for tables, or the network of that name.
+    - an array or tensor `[n, d]` of your own, one row for each training row.
+
+    Raises `UnknownNameError`, `MismatchError` for an array of another length, `DataError` for one that is not a table
+    of finite numbers or has the same numbers in all rows, `MemoryEstimateError`.
+    """
+    if not isinstance(kind, str):
+        return _own(kind, len(data.train))
+    kind = feature_kind(data, kind)
+    if kind == "pixels":
+        return _pixels(data)
+    if kind == "pca":
+        return _components(data, derive_seed(seed, "features", "pca") % 2**32)
+    return _embeddings(data, kind.removeprefix("network:"), derive_seed(seed, "features", "network"), device)
+
+
+def _own(table: Table, n: int) -> Float[Tensor, "n d"]:
+    shape = list(table.shape)
+    if len(shape) != 2 or 0 in shape:
+        raise DataError(
+            "selecting by your own features",
+            received=f"an array of shape {shape}",
+            expected=f"a table [n, d] with n = {n} training rows and d of at least 1",
+            remedy="flatten each row to one vector: features.reshape(len(features), -1)",
+        )
+    if shape[0] != n:
+        raise MismatchError(
+            "selecting by your own features",
+            received=f"an array of shape {shape}",
+            expected=f"one row for each of the {n} training rows, in the order of data.train",
+            remedy="compute features for data.train only (validation and test rows are apart)",
+        )
+    own = torch.as_tensor(table).detach().cpu().float()
+    bad = ~torch.isfinite(own).all(1)
+    if bad.any():
+        raise DataError(
+            "selecting by your own features",
+            received=f"an array of shape {shape} with NaN or infinity in {int(bad.sum())} rows, "
+            f"first in row {int(bad.nonzero()[0])}",
+            expected="finite numbers",
+            remedy="repair those features, or drop the rows from the data",
+        )
+    if n > 1 and bool((own == own[0]).all()):
+        raise DataError(
+            "selecting by your own features",
+            received=f"an array of shape {shape} whose rows are all the same",
+            expected="features that tell rows apart",
+            remedy="check how the features were computed, or use method='random', which needs none",
+        )
+    return own
+
+
+def _pixels(data: Dataset) -> Float[Tensor, "n d"]:
+    n, width = len(data.train), int(np.prod(data.spec.shape))
+    require_memory(
+        f"computing features of {n} rows with {width} numbers each",
+        needed=4 * n * width,
+        remedy="select from fewer rows (data.with_train), or give your own smaller features",
+    )
+    table = torch.empty(n, width)
+    for start in range(0, n, BLOCK):
+        part = data.inputs(data.train, slice(start, start + BLOCK))
+        table[start : start + BLOCK] = part.flatten(1)
+    return table
+
+
+def _components(data: Dataset, seed: int) -> Float[Tensor, "n d"]:
+    from sklearn.decomposition import PCA
+
+    pixels = _pixels(data)
+    n, width = pixels.shape
+    # scikit-learn centres a copy, and the covariance of narrow rows is [d, d] in double precision.
+    require_memory(
+        f"fitting principal components of {n} rows with {width} numbers each",
+        needed=4 * n * width + 16 * min(width, 1000) ** 2,
+        remedy="use features='network' or your own, or select from fewer rows (data.with_train)",
+    )
+    pca = PCA(min(COMPONENTS, n, width), random_state=seed)
+    return torch.from_numpy(pca.fit_transform(pixels.numpy()).astype(np.float32))
+
+
+def _embeddings(data: Dataset, network: str, seed: int, device: str) -> Float[Tensor, "n d"]:
+    from decoct.training.expert import train_expert
+    from decoct.training.fast import FastEmbed
+
+    with progress(f"training {network} for its features", total=float(EPOCHS)) as tick:
+        expert = train_expert(data, network, EPOCHS, seed, device, tick=tick)
+    embed = FastEmbed(expert.module.eval(), planned_rows=len(data.train))
+    starts = range(0, len(data.train), BLOCK)
+    return torch.cat([embed(data.inputs(data.train, slice(s, s + BLOCK), device)).float().cpu() for s in starts])

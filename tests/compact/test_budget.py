@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from decoct.compact.budget import Budget
+from decoct.errors import BudgetError, ConfigError
+
+SIZES = st.lists(st.integers(0, 40), min_size=1, max_size=12).filter(lambda sizes: sum(sizes) > 0)
+
+
+def counts(*sizes: int) -> torch.Tensor:
+    return torch.tensor(sizes, dtype=torch.int64)
+
+
+@settings(deadline=None, max_examples=60)
+@given(sizes=SIZES, share=st.floats(0.0, 1.0), balanced=st.booleans())
+def test_a_total_is_met_exactly_and_no_class_is_overdrawn(sizes, share, balanced):
+    total = max(1, round(share * sum(sizes)))
+    quota = Budget(count=total).quota(counts(*sizes), 5, balanced)
+    assert int(quota.sum()) == total
+    assert bool((quota <= counts(*sizes)).all())
+    assert bool((quota >= 0).all())
+    assert torch.equal(quota, Budget(nbytes=5 * total + 4).quota(counts(*sizes), 5, balanced))
+
+
+@settings(deadline=None, max_examples=60)
+@given(sizes=SIZES, share=st.floats(0.0, 1.0))
+def test_balanced_differs_by_one_at_most_where_classes_have_rows_left(sizes, share):
+    total = max(1, round(share * sum(sizes)))
+    quota = Budget(count=total).quota(counts(*sizes), 1).tolist()
+    left = [taken for taken, size in zip(quota, sizes, strict=True) if taken < size]
+    if left:
+        assert max(quota) - min(left) <= 1
+
+
+@settings(deadline=None, max_examples=60)
+@given(sizes=SIZES, share=st.floats(0.0, 1.0))
+def test_proportional_stays_within_one_of_the_exact_share(sizes, share):
+    total = max(1, round(share * sum(sizes)))
+    quota = Budget(count=total).quota(counts(*sizes), 1, balanced=False).tolist()
+    for taken, size in zip(quota, sizes, strict=True):
+        assert abs(taken - total * size / sum(sizes)) < 1
+
+
+def test_by_hand():
+    sizes = counts(2, 10, 10, 10)
+    assert Budget(ipc=2).quota(sizes, 1).tolist() == [2, 2, 2, 2]
+    assert Budget(count=15).quota(sizes, 1).tolist() == [2, 5, 4, 4]
+    assert Budget(count=3).quota(sizes, 1).tolist() == [1, 1, 1, 0]
+    assert Budget(count=8).quota(sizes, 1, balanced=False).tolist() == [1, 3, 2, 2]
+    assert Budget(fraction=1.0).quota(sizes, 1).tolist() == sizes.tolist()
+
+
+def test_a_fraction_is_the_decimal_that_was_written():
+    assert 0.29 * 100 < 29
+    assert int(Budget(fraction=0.29).quota(counts(50, 50), 1).sum()) == 29
+
+
+def test_ipc_above_a_class_names_the_class_and_its_size():
+    with pytest.raises(BudgetError, match=r"class 'dog' has 3") as caught:
+        Budget(ipc=4).quota(counts(9, 3), 1, class_names=("cat", "dog"))
+    assert "choose ipc=3 or less" in str(caught.value)
+    with pytest.raises(BudgetError, match=r"class number 1 has 3"):
+        Budget(ipc=4).quota(counts(9, 3), 1)
+
+
+def test_too_little_and_too_much():
+    with pytest.raises(BudgetError, match="one image is 784 bytes"):
+        Budget(nbytes=783).quota(counts(9, 9), 784)
+    with pytest.raises(BudgetError, match="0 rows of 1 bytes, out of 18"):
+        Budget(fraction=0.05).quota(counts(9, 9), 1)
+    with pytest.raises(BudgetError, match="at most the 18 rows there are"):
+        Budget(count=19).quota(counts(9, 9), 1)
+
+
+@pytest.mark.parametrize("options", [{"ipc": 0}, {"ipc": -3}, {"count": 0}, {"nbytes": -1}, {"fraction": 0.0}])
+def test_sizes_under_one_are_refused(options):
+    with pytest.raises(BudgetError, match="what to do"):
+        Budget(**options)
+
+
+def test_fraction_above_one_is_refused():
+    with pytest.raises(BudgetError, match=r"a share of 0\.1 is ten percent"):
+        Budget(fraction=10.0)
+
+
+@pytest.mark.parametrize("options", [{}, {"ipc": 1, "count": 2}])
+def test_exactly_one_size(options):
+    with pytest.raises(ConfigError, match="exactly one of ipc, fraction, count and nbytes"):
+        Budget(**options)
+
+
+def test_nan_is_no_share():
+    with pytest.raises(ConfigError, match="a number above 0 and at most 1"):
+        Budget(fraction=float("nan"))
+
+
+def test_reads_as_text():
+    assert [str(Budget(ipc=3)), str(Budget(fraction=0.1))] == ["3 per class", "0.1 of the rows"]
+    assert [str(Budget(count=3)), str(Budget(nbytes=8))] == ["3 rows", "8 bytes"]

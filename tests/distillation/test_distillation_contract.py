@@ -1,0 +1,187 @@
+"""The contract of every storage x objective x labels: a new axis member is one more line in a table."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from toys import blob_features, blob_images, class_balance
+
+import decoct
+from decoct.distillation.labels.hard import Hard
+from decoct.distillation.labels.learned import Learned
+from decoct.distillation.labels.teacher import Teacher
+from decoct.distillation.objective.distribution import Distribution
+from decoct.distillation.objective.ridge import Ridge
+from decoct.distillation.recipe import Recipe
+from decoct.distillation.run import Distillation
+from decoct.distillation.storage.multiformation import Multiformation
+from decoct.distillation.storage.pixels import Pixels
+from decoct.errors import ConfigError
+
+STORAGES = {"pixels": Pixels(), "multiformation": Multiformation()}
+OBJECTIVES = {
+    "distribution": Distribution(real_per_class=8, pool=2, renew_every=2),
+    "fresh-distribution": Distribution(real_per_class=8),
+    "ridge": Ridge(real_batch=16, pool=2, max_age=3),
+}
+LABELS = {"hard": Hard(), "learned": Learned(), "teacher": Teacher(epochs=1)}
+GRID = [(s, o, label) for s in STORAGES for o in OBJECTIVES for label in LABELS]
+FACTOR = {"pixels": 1, "multiformation": 4}
+
+
+@pytest.fixture(autouse=True)
+def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("decoct.distillation.validate.STEPS", 4)
+
+
+def recipe(storage: str, objective: str, labels: str, **changes: object) -> Recipe:
+    return Recipe(STORAGES[storage], OBJECTIVES[objective], LABELS[labels], steps=4, **changes)  # type: ignore[arg-type]
+
+
+def bits(small: decoct.DistilledSet) -> list[np.ndarray]:
+    return [tensor.numpy() for tensor in small.materialize()]
+
+
+@pytest.mark.parametrize(("storage", "objective", "labels"), GRID)
+def test_budget_balance_and_round_trip(storage, objective, labels, tmp_path):
+    data = blob_images(classes=3)
+    small = decoct.distill(data, recipe(storage, objective, labels), ipc=2, network="convnet2-w4", out=tmp_path / "a")
+    inputs, targets, weights = small.materialize()
+    assert inputs.shape == (3 * 2 * FACTOR[storage], 1, 8, 8)
+    assert class_balance(small.classes, 3) == [2 * FACTOR[storage]] * 3
+    assert small.nbytes.images == 3 * 2 * 64, "one byte a stored value, whatever is decoded from it"
+    assert torch.isfinite(inputs).all()
+    assert torch.isfinite(targets.float()).all()
+    assert len(weights) == len(inputs)
+    again = decoct.load(tmp_path / "a")
+    assert all(np.array_equal(a, b) for a, b in zip(bits(small), bits(again), strict=True))
+    assert again.content_hash == small.content_hash
+
+
+@pytest.mark.parametrize(("storage", "objective", "labels"), GRID)
+def test_resume_gives_the_bits_of_an_uninterrupted_run(storage, objective, labels):
+    data, point = blob_images(classes=3), recipe(storage, objective, labels)
+    whole, first, second = (_distillation(data, point) for _ in range(3))
+    for step in range(6):
+        whole.advance(step / 6)
+    for step in range(3):
+        first.advance(step / 6)
+    tensors, facts = first.state()
+    second.load_state({name: value.detach().clone() for name, value in tensors.items()}, facts)
+    for step in range(3, 6):
+        second.advance(step / 6)
+    expected, found = whole.state()[0], second.state()[0]
+    assert expected.keys() == found.keys()
+    assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+
+
+def _distillation(data, point) -> Distillation:
+    from decoct.distillation.problem import Problem
+
+    return Distillation(Problem(data, 2, "convnet2-w4", "cpu", "crop_scale", 0.0), point, seed=7)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_same_seed_same_bits_and_the_global_generator_is_left_alone(objective):
+    data, point = blob_images(), recipe("pixels", objective, "learned")
+    before = torch.random.get_rng_state()
+    one = decoct.distill(data, point, ipc=1, network="convnet2-w4", seed=3)
+    two = decoct.distill(data, point, ipc=1, network="convnet2-w4", seed=3)
+    other = decoct.distill(data, point, ipc=1, network="convnet2-w4", seed=4)
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert all(np.array_equal(a, b) for a, b in zip(bits(one), bits(two), strict=True))
+    assert not np.array_equal(bits(one)[0], bits(other)[0])
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize(("classes", "shape"), [(2, (3, 8, 8)), (20, (1, 8, 8)), (3, (3, 9, 14))])
+def test_channels_class_counts_and_sides(objective, classes, shape):
+    data = blob_images(classes=classes, per_class=8, shape=shape)
+    for storage in STORAGES:
+        small = decoct.distill(data, recipe(storage, objective, "learned"), ipc=1, network="convnet2-w4")
+        assert small.decode().shape == (classes * FACTOR[storage], *shape)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("labels", LABELS)
+def test_features_work_in_place_of_images(objective, labels):
+    small = decoct.distill(blob_features(), recipe("pixels", objective, labels), ipc=2, network="mlp-w8")
+    assert small.decode().shape == (6, 12)
+
+
+def test_multiformation_of_features_says_what_to_use():
+    with pytest.raises(ConfigError, match="use the storage 'pixels'"):
+        decoct.distill(blob_features(), recipe("multiformation", "ridge", "hard"), ipc=1, network="mlp-w8")
+
+
+@pytest.mark.parametrize("network", ["convnet2-w4-bn", "convnet2-w4-none"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_other_normalisations(objective, network):
+    small = decoct.distill(blob_images(), recipe("pixels", objective, "hard"), ipc=1, network=network)
+    assert torch.isfinite(small.decode()).all()
+
+
+@pytest.mark.parametrize("init", ["real", "noise", "medoids"])
+def test_every_start(init):
+    point = Recipe(Pixels(init_from=init), OBJECTIVES["ridge"], Hard(), steps=1)
+    assert decoct.distill(blob_images(), point, ipc=2, network="convnet2-w4").decode().shape == (6, 1, 8, 8)
+
+
+@pytest.mark.parametrize("rows", [3, 7])
+def test_large_sets_are_sampled_by_step(rows):
+    point = recipe("multiformation", "distribution", "hard", rows_per_step=rows)
+    small = decoct.distill(blob_images(), point, ipc=2, network="convnet2-w4")
+    assert len(small.classes) == 24
+
+
+@pytest.mark.parametrize("objective", ["distribution", "ridge"])
+def test_better_than_random_on_a_toy_problem(objective):
+    """From noise, 60 steps must teach a student more than noise with the right labels does."""
+    from decoct.distillation.problem import Problem
+    from decoct.distillation.validate import validate
+
+    data = blob_images(classes=4, per_class=30, seed=1)
+    lr = {"distribution": 1.0, "ridge": 0.05}[objective]
+    optimizer = {"distribution": "sgd", "ridge": "adam"}[objective]
+    axis = {"distribution": Distribution(real_per_class=16, pool=4), "ridge": Ridge(real_batch=64, pool=2)}[objective]
+    point = Recipe(Pixels(init_from="noise"), axis, Hard(), lr=lr, optimizer=optimizer, augment="", steps=60)  # type: ignore[arg-type]
+    problem = Problem(data, 2, "convnet2-w8", "cpu", "", 0.0)
+    run = Distillation(problem, point, seed=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("decoct.distillation.validate.STEPS", 60)
+        start = validate(run.packed(run.tensors, {}), problem, 0)
+        for step in range(60):
+            run.advance(step / 60)
+        end = validate(run.packed(run.tensors, {}), problem, 0)
+    assert start < 0.6
+    assert end > start + 0.2
+
+
+def test_an_objective_from_outside_the_package():
+    """Anything with the shape of the axis works, without a line of decoct changed."""
+    from dataclasses import dataclass
+
+    from decoct.distillation.axes import Objective, ObjectiveState
+
+    @dataclass(frozen=True)
+    class Mean(Objective):
+        def init(self, problem, streams):
+            return MeanState()
+
+        def flops(self, problem):
+            return 1.0
+
+    class MeanState(ObjectiveState):
+        def loss(self, synthetic, real):
+            images, _ = real.per_class(4)
+            return (synthetic.images.mean(0) - images.mean(0)).square().sum()
+
+        def state_dict(self):
+            return {}
+
+        def load_state_dict(self, state):
+            pass
+
+    small = decoct.distill(blob_images(), Recipe(Pixels(), Mean(), Hard(), steps=3), ipc=1, network="convnet2-w4")
+    assert len(small.classes) == 3

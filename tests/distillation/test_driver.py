@@ -1,0 +1,220 @@
+"""The loop: budgets, folders, interrupts, NaN, metrics, kills."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toys import blob_images
+
+import decoct
+from decoct.distillation.labels.hard import Hard
+from decoct.distillation.objective.distribution import Distribution
+from decoct.distillation.recipe import Recipe
+from decoct.distillation.run import Distillation
+from decoct.distillation.storage.pixels import Pixels
+from decoct.distillation.workplace import Workplace
+from decoct.errors import (
+    BudgetError,
+    ConfigError,
+    DivergenceError,
+    IntegrityError,
+    InterruptedRunError,
+    MemoryEstimateError,
+    MismatchError,
+    UnknownNameError,
+)
+
+POINT = Recipe(Pixels(), Distribution(real_per_class=6, pool=2), Hard(), optimizer="sgd", lr=0.5, steps=12)
+NETWORK = "convnet2-w4"
+
+
+@pytest.fixture(autouse=True)
+def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("decoct.distillation.validate.STEPS", 4)
+
+
+def distill(out: Path | None = None, **changes: object) -> decoct.DistilledSet:
+    options = {"ipc": 1, "network": NETWORK, "out": out, **changes}
+    return decoct.distill(blob_images(), POINT, **options)  # type: ignore[arg-type]
+
+
+def test_a_finished_folder_is_loaded_and_holds_no_checkpoint(tmp_path, monkeypatch):
+    first = distill(tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoint").exists()
+    monkeypatch.setattr(Distillation, "advance", lambda *_: pytest.fail("the run was done again"))
+    assert np.array_equal(distill(tmp_path / "run").decode(), first.decode())
+
+
+def test_metrics_are_one_json_a_line(tmp_path):
+    distill(tmp_path / "run", steps=20)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == [10, 20]
+    looks = [line["step"] for line in lines if "val_accuracy" in line]
+    assert len(looks) == 8
+    assert looks[-1] == 20
+
+
+def test_the_best_set_on_validation_is_returned(monkeypatch):
+    scores = iter([0.1, 0.2, 0.9, 0.3, 0.3, 0.3, 0.3, 0.3])
+    monkeypatch.setattr("decoct.distillation.run.validate", lambda *_: next(scores))
+    small = distill(steps=16)
+    assert small.provenance["best_step"] == 6
+    assert small.provenance["best_val_accuracy"] == 0.9
+    monkeypatch.undo()
+    monkeypatch.setattr("decoct.distillation.run.validate", lambda *_: 0.5)
+    shorter = distill(steps=16)
+    assert shorter.provenance["best_step"] == 2, "the first of equals"
+    assert not np.array_equal(small.decode(), shorter.decode())
+
+
+@pytest.mark.parametrize("stop_at", [1, 5, 11])
+def test_an_interrupt_saves_and_the_same_call_resumes_to_the_same_bits(tmp_path, monkeypatch, stop_at):
+    whole = distill()
+    advance = Distillation.advance
+
+    def interrupted(run: Distillation, share: float) -> float:
+        if run.step == stop_at:
+            raise KeyboardInterrupt
+        return advance(run, share)
+
+    monkeypatch.setattr(Distillation, "advance", interrupted)
+    with pytest.raises(InterruptedRunError, match="same command again"):
+        distill(tmp_path / "run")
+    monkeypatch.setattr(Distillation, "advance", advance)
+    assert np.array_equal(distill(tmp_path / "run").decode(), whole.decode())
+    assert [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").open()].count(10) == 1
+
+
+def test_an_interrupt_without_a_folder_says_that_nothing_was_kept(monkeypatch):
+    monkeypatch.setattr(Distillation, "advance", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(InterruptedRunError, match="nothing was kept"):
+        distill()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(monkeypatch):
+    monkeypatch.setattr(Distillation, "advance", lambda *_: float("nan"))
+    with pytest.raises(DivergenceError, match="a loss of nan(.|\n)*lower the step size"):
+        distill()
+
+
+def test_a_folder_of_another_run_is_refused_and_left_alone(tmp_path):
+    distill(tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
+    with pytest.raises(MismatchError, match="differs in seed(.|\n)*another folder"):
+        distill(tmp_path / "run", seed=1)
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(Workplace, "checkpoint_seconds", 0.0)
+    monkeypatch.setattr(Distillation, "result", lambda *_: (_ for _ in ()).throw(KeyError("stop before the end")))
+    with pytest.raises(KeyError):
+        distill(tmp_path / "run")
+    checkpoint = tmp_path / "run" / "checkpoint" / "state.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:200])
+    monkeypatch.undo()
+    with pytest.raises(IntegrityError, match=r"cannot be read(.|\n)*delete"):
+        distill(tmp_path / "run")
+
+
+def test_time_budget_ends_the_run():
+    start = time.monotonic()
+    small = distill(budget="2s")
+    assert time.monotonic() - start < 30
+    assert small.provenance["steps_done"] >= 1
+    assert small.provenance["budget_seconds"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"budget": "1min", "steps": 3}, ConfigError, "one of the two"),
+        ({"steps": 0}, ConfigError, "1 or more"),
+        ({"budget": "soon"}, ConfigError, "such as '90s', '20min'"),
+        ({"ipc": 21}, BudgetError, "21"),
+        ({"ipc": 0}, BudgetError, "(?i)image"),
+        ({"storage": "pixel"}, UnknownNameError, "did you mean 'pixels'"),
+        ({"labels": "taught"}, UnknownNameError, "hard, learned, teacher"),
+        ({"network": "convnet3x"}, UnknownNameError, "convnet3"),
+        ({"track": "wandb"}, UnknownNameError, "tensorboard"),
+    ],
+)
+def test_bad_requests(options, error, text, tmp_path):
+    with pytest.raises(error, match=text):
+        distill(**options)
+
+
+def test_unknown_recipes_come_with_the_nearest_names():
+    with pytest.raises(UnknownNameError, match="did you mean 'ridge'"):
+        decoct.distill(blob_images(), "rigde", ipc=1)
+
+
+def test_a_run_that_cannot_fit_is_refused_before_it_starts(monkeypatch):
+    monkeypatch.setattr("decoct.machine.available_memory", lambda: 1000)
+    with pytest.raises(MemoryEstimateError, match=r"estimate of(.|\n)*fewer images per class"):
+        distill()
+
+
+def test_tensorboard_gets_the_metrics(tmp_path):
+    pytest.importorskip("tensorboard")
+    distill(tmp_path / "run", steps=10, track="tensorboard")
+    assert list((tmp_path / "run" / "tensorboard").iterdir())
+
+
+KILLED = """
+import os, random, signal, sys, time
+from toys import blob_images
+import decoct
+import decoct.distillation.validate
+from decoct.distillation.workplace import Workplace
+from test_driver import NETWORK, POINT
+
+Workplace.checkpoint_seconds = 0.0
+decoct.distillation.validate.STEPS = 4
+torch.set_num_threads(1)
+data = blob_images()
+
+def start(folder):
+    child = os.fork()
+    if child == 0:
+        decoct.distill(data, POINT, ipc=1, network=NETWORK, out=folder, steps=60)
+        os._exit(0)
+    return child
+
+began = time.monotonic()
+assert os.waitpid(start(sys.argv[1] + "/whole"), 0)[1] == 0
+whole = time.monotonic() - began
+dice = random.Random(0)
+for number in range(20):
+    folder = f"{sys.argv[1]}/killed-{number}"
+    child = start(folder)
+    time.sleep(dice.uniform(0, whole))
+    os.kill(child, signal.SIGKILL)
+    print(os.waitpid(child, 0)[1], flush=True)
+    assert os.waitpid(start(folder), 0)[1] == 0
+"""
+
+
+@pytest.mark.slow
+def test_kills_at_20_random_moments_change_nothing(tmp_path):
+    """SIGKILL anywhere in a run, then the same command: the stored bits are those of a run left alone."""
+    here = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": f"{here}:{here.parent}", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    killed = [int(line) for line in done.stdout.split()]
+    assert killed.count(signal.SIGKILL) >= 10, "most runs must really have been killed on the way"
+    whole = (tmp_path / "whole" / "set.safetensors").read_bytes()
+    for number in range(20):
+        assert (tmp_path / f"killed-{number}" / "set.safetensors").read_bytes() == whole
+    assert decoct.load(tmp_path / "killed-0").content_hash == decoct.load(tmp_path / "whole").content_hash

@@ -1,0 +1,163 @@
+"""`select`: budgets, order over classes, provenance, real images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from toys import blob_images, class_balance
+
+from decoct.compact.budget import Budget
+from decoct.data.dataset import Dataset, DataSpec, Split
+from decoct.data.transform import Standardise
+from decoct.errors import BudgetError, ConfigError, DataError, UnknownNameError
+from decoct.selection.driver import _in_turn, select
+from decoct.selection.k_center import KCenter
+from decoct.selection.selector import Picks, Selector
+
+
+def _imbalanced() -> Dataset:
+    """Classes of 40, 20 and 10 rows."""
+    data = blob_images(classes=3, per_class=40)
+    keep = np.concatenate([rows[:n] for rows, n in zip(data.train.class_rows(3), (40, 20, 10), strict=True)])
+    return data.with_train(np.sort(keep))
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=6))
+@settings(max_examples=40, deadline=None)
+def test_every_prefix_is_what_its_own_balanced_budget_would_be(sizes: list[int]) -> None:
+    owner = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+    order = _in_turn(sizes)
+    assert sorted(order.tolist()) == list(range(sum(sizes)))
+    for m in range(1, sum(sizes) + 1):
+        held = class_balance(owner[order[:m]], len(sizes))
+        assert held == Budget(count=m).quota(torch.tensor(sizes), 1).tolist()
+    for group in range(len(sizes)):
+        within = order[owner[order] == group].tolist()
+        assert within == sorted(within)
+
+
+def test_equal_classes_take_turns() -> None:
+    assert _in_turn([3, 3, 3]).tolist() == [0, 3, 6, 1, 4, 7, 2, 5, 8]
+
+
+@pytest.mark.parametrize("method", ["random", "herding"])
+def test_budgets_on_imbalanced_classes(method: str) -> None:
+    data = _imbalanced()
+    assert class_balance(select(data, method, ipc=10).classes, 3) == [10, 10, 10]
+    assert len(select(data, method, count=12).indices) == 12
+    assert len(select(data, method, fraction=0.1).indices) == 7
+    assert len(select(data, method, nbytes=64 * 9 + 9).indices) <= 9
+    assert len(select(data, method, fraction=0.5, balanced=False).indices) == 35
+    assert len(select(data, method, fraction=1.0, balanced=False).indices) == 70
+    with pytest.raises(BudgetError, match=r"class 'class 2' has 10"):
+        select(data, method, ipc=11)
+    with pytest.raises(ConfigError, match="exactly one of ipc, fraction, count and nbytes"):
+        select(data, method)
+
+
+def test_unbalanced_picks_come_from_the_whole_set() -> None:
+    data = _imbalanced()
+    own = np.zeros((70, 1))
+    own[data.train.y == 2] = np.arange(1, 11)[:, None]
+    chosen = select(data, KCenter(), count=6, features=own, balanced=False)
+    assert class_balance(chosen.classes, 3)[2] == 5
+
+
+def test_random_seeds_differ_and_classes_do_not_share_their_draw() -> None:
+    data = blob_images(classes=2, per_class=30)
+    draws = [select(data, ipc=5, seed=seed) for seed in range(4)]
+    assert len({tuple(draw.indices.tolist()) for draw in draws}) == 4
+    ranks = draws[0].indices // 2  # classes alternate in the toy data, so this is the rank within the class
+    assert ranks[draws[0].classes == 0].tolist() != ranks[draws[0].classes == 1].tolist()
+
+
+@pytest.mark.parametrize("method", ["random", "k-means"])
+def test_the_draw_of_a_class_does_not_depend_on_the_others(method: str) -> None:
+    data = blob_images(classes=3, per_class=30)
+    fewer = data.with_train(np.flatnonzero((data.train.y > 0) | (np.arange(90) < 60)))
+    whole, part = (select(d, method, ipc=4, features="pixels") for d in (data, fewer))
+    assert whole.ids[whole.classes == 2].tolist() == part.ids[part.classes == 2].tolist()
+
+
+def test_a_selector_of_ones_own_with_options() -> None:
+    chosen = select(blob_images(), KCenter(first="random"), ipc=2, seed=4)
+    assert chosen.provenance["method"] == "k-center"
+    assert chosen.provenance["config"] == {"first": "random"}
+    assert chosen.provenance["budget"] == {"ipc": 2}
+    assert chosen.provenance["seed"] == 4
+    assert chosen.provenance["seconds"] >= 0
+    assert "torch" in chosen.provenance["versions"]
+
+
+@dataclass(frozen=True)
+class _Last(Selector):
+    """The last rows, as a selector from outside the package."""
+
+    def pick(self, features: torch.Tensor, count: int, generator: torch.Generator) -> Picks:
+        rows = torch.arange(len(features)).flip(0)[:count]
+        return Picks(rows, torch.ones(count), torch.zeros(count))
+
+
+def test_a_selector_that_is_not_registered_works_and_names_itself() -> None:
+    data = blob_images(classes=3, per_class=5)
+    chosen = select(data, _Last(), ipc=2)
+    assert chosen.indices.tolist() == [12, 13, 14, 9, 10, 11]
+    assert chosen.provenance["method"] == "_Last"
+
+
+def test_unknown_methods_are_refused_with_the_nearest_name() -> None:
+    with pytest.raises(UnknownNameError, match=r"did you mean 'herding'"):
+        select(blob_images(), "hearding", ipc=1)
+
+
+def test_bad_features_stop_before_anything_is_written(tmp_path: Path) -> None:
+    data = blob_images(per_class=4)
+    with pytest.raises(DataError, match="NaN"):
+        select(data, "random", ipc=1, features=np.full((12, 2), np.nan), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_class_without_rows_is_left_out_where_the_budget_allows() -> None:
+    data = blob_images(classes=3, per_class=10)
+    spec = replace(data.spec, class_names=(*data.spec.class_names, "empty"))
+    chosen = select(replace(data, spec=spec), "herding", fraction=0.3)
+    assert class_balance(chosen.classes, 4)[3] == 0
+
+
+@pytest.fixture(scope="module")
+def fashion(real_data: Path) -> Dataset:
+    """2,000 rows of Fashion-MNIST."""
+    with np.load(real_data / "fashion-mnist.npz") as file:
+        x, y = file["x_train"][::30].reshape(-1, 1, 28, 28), file["y_train"][::30].astype(np.int64)
+    split = Split(x, y, np.array([f"row-{i}" for i in range(2000)]))
+    values = split.raw().float() / 255
+    transform = Standardise(values.mean((0, 2, 3)), values.std((0, 2, 3)))
+    spec = DataSpec("fashion", (1, 28, 28), tuple(f"class {c}" for c in range(10)), transform, "fashion-2000")
+    return Dataset(spec, split, split.take(slice(0, 0)), split.take(slice(0, 0)))
+
+
+@pytest.mark.parametrize("method", ["herding", "k-center", "k-median", "k-means"])
+def test_real_images_are_selected_the_same_way_twice(fashion: Dataset, method: str) -> None:
+    first, second = (select(fashion, method, ipc=10) for _ in range(2))
+    assert first.indices.tolist() == second.indices.tolist()
+    assert class_balance(first.classes, 10) == [10] * 10
+    assert first.raw.shape == (100, 1, 28, 28)
+    assert first.provenance["features"] == "pca"
+
+
+def test_on_real_images_herding_meets_the_class_means_that_random_misses(fashion: Dataset) -> None:
+    inputs = fashion.inputs(fashion.train).flatten(1)
+
+    def error(method: str) -> float:
+        chosen = select(fashion, method, ipc=10, features="pixels")
+        labels = fashion.train.labels()
+        gaps = [inputs[labels == c].mean(0) - inputs[chosen.indices[chosen.classes == c]].mean(0) for c in range(10)]
+        return float(torch.stack(gaps).norm(dim=1).mean())
+
+    assert error("herding") < 0.6 * error("random")
