@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from decoct.data.dataset import DataSpec, Dataset, Split
+from decoct.data.dataset import Dataset, DataSpec, Split
 from decoct.data.transform import Standardise
 
 

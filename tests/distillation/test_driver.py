@@ -90,7 +90,8 @@ def test_an_interrupt_saves_and_the_same_call_resumes_to_the_same_bits(tmp_path,
         distill(tmp_path / "run")
     monkeypatch.setattr(Distillation, "advance", advance)
     assert np.array_equal(distill(tmp_path / "run").decode(), whole.decode())
-    assert [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").open()].count(10) == 1
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line].count(10) == 1
 
 
 def test_an_interrupt_without_a_folder_says_that_nothing_was_kept(monkeypatch):
@@ -171,6 +172,7 @@ def test_tensorboard_gets_the_metrics(tmp_path):
 
 KILLED = """
 import os, random, signal, sys, time
+import torch
 from toys import blob_images
 import decoct
 import decoct.distillation.validate
@@ -209,8 +211,9 @@ def test_kills_at_20_random_moments_change_nothing(tmp_path):
     here = Path(__file__).parent
     environment = {**os.environ, "PYTHONPATH": f"{here}:{here.parent}", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=300
-    )
+        [sys.executable, "-c", KILLED, str(tmp_path)],
+        env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     killed = [int(line) for line in done.stdout.split()]
     assert killed.count(signal.SIGKILL) >= 10, "most runs must really have been killed on the way"

@@ -177,7 +177,9 @@ class Cache:
     def _forget(self, key: Key) -> None:
         """Remove entries of the same source in an earlier state, and what killed processes left long ago."""
         for path in self.folder.glob(f"{key.family}-*"):
-            path.unlink(missing_ok=True)
+            # Another process may be writing this very entry; it is replaced, not removed.
+            if not path.name.startswith(f"{key.name}."):
+                path.unlink(missing_ok=True)
         for path in self.folder.glob(".*.part"):
             if path.exists() and time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
                 path.unlink(missing_ok=True)

@@ -60,7 +60,7 @@ class Found:
 
 def numbered_ids(part: str, count: int) -> NDArray[Any]:
     """Ids of rows that have no names of their own: "train/0", "train/1"."""
-    return np.char.add(f"{part}/", np.arange(count).astype(str))
+    return np.char.add(f"{part}/", np.arange(count).astype(f"U{len(str(count))}"))
 
 
 def parse_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 UNREADABLE = (
     OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, AttributeError, OverflowError,
-    MemoryError, struct.error, zlib.error, Image.DecompressionBombError,
+    MemoryError, RuntimeError, struct.error, zlib.error, Image.DecompressionBombError,
 )  # fmt: skip
 """What Pillow raises for bytes that are not a whole picture, depending on the format and on where they break."""
 

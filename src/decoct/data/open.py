@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from decoct.data.cache import Cache
 from decoct.data.checks import require_classes, require_lengths
@@ -142,8 +143,9 @@ def _guess(path: Path) -> str:
         return kind
     if any((path / marker).is_file() for marker in ("dataset_dict.json", "state.json")):
         return "hub"
-    has_tables = next(path.rglob("*.parquet"), None) is not None
-    return "parquet" if has_tables and next(images_below(path), None) is None else "imagefolder"
+    if next(images_below(path), None) is None and next(path.rglob("*.parquet"), None) is not None:
+        return "parquet"
+    return "imagefolder"
 
 
 def _assemble(name: str, found: Found, wish: Wish, *, whiten: bool, fractions: dict[str, float], seed: int) -> Dataset:
@@ -178,4 +180,9 @@ def _split(
             f"the source has no {' and no '.join(missing)} rows: {shares} cut from its {len(base)}, seed {seed}"
         )
     whole = {part: splits[part] for part in ("train", "val", "test")}
-    return {part: Split(np.ascontiguousarray(s.x), s.y, s.ids) for part, s in whole.items()}, notices
+    return {part: Split(_in_one_piece(s.x), s.y, s.ids) for part, s in whole.items()}, notices
+
+
+def _in_one_piece(x: NDArray[np.generic]) -> NDArray[np.generic]:
+    """`x` itself where it lies row after row; NumPy's own function would forget that it is memory-mapped."""
+    return x if x.flags.c_contiguous else np.ascontiguousarray(x)

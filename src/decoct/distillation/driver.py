@@ -75,7 +75,7 @@ def distill(
     point = resolve(recipe, Changes(storage=storage, labels=labels))
     limit = _limit(point, budget, steps)
     problem = _problem(data, point, limit, ipc, network, device)
-    problem.quota()
+    problem.require_budget()
     identity = {
         "recipe": recipe if isinstance(recipe, str) else "custom", "settings": point.facts(), "ipc": ipc,
         "steps": limit.steps, "budget_seconds": limit.seconds, "seed": seed, "network": problem.network,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -54,10 +53,10 @@ class Problem:
     def class_count(self) -> int:
         return self.data.spec.classes
 
-    def quota(self) -> Int[np.ndarray, " classes"]:
-        """Stored images of each class; raises `BudgetError` where a class has fewer than `ipc`."""
-        counts = np.bincount(self.data.train.y, minlength=self.class_count)
-        return Budget(ipc=self.ipc).quota(counts, self.spec.row_bytes)
+    def require_budget(self) -> None:
+        """Raise `BudgetError` where a class has fewer than `ipc` images."""
+        counts = torch.bincount(self.data.train.labels(), minlength=self.class_count)
+        Budget(ipc=self.ipc).quota(counts, self.spec.row_bytes, class_names=self.spec.class_names)
 
 
 @dataclass(frozen=True, eq=False)

@@ -87,7 +87,7 @@ class Workplace:
         elif metrics.exists():
             metrics.unlink()
 
-    def log(self, entry: dict[str, float], every: int = 1) -> None:
+    def log(self, entry: dict[str, float | int], every: int = 1) -> None:
         """Append one line of metrics, and one point to the tracker; of steps only each `every`-th."""
         if entry["step"] % every:
             return

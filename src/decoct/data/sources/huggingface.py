@@ -81,7 +81,9 @@ def find_object(source: Any, wish: Wish) -> Found:
 def _object(called: str, source: str, data: Any, wish: Wish, asked: dict[str, str]) -> Found:
     parts, notices = _parts(called, data if isinstance(data, Mapping) else {"all": data})
     listing = [(part, getattr(rows, "_fingerprint", None), len(rows)) for part, rows in parts.items()]
-    key = cache_key(f"{source}?{asked}", wish.size, wish.mode, listing)
+    # Objects have no name: each is a source of its own, so that one does not displace the other in the cache.
+    family = source if source.startswith("hub:") else f"{source}:{listing}"
+    key = cache_key(f"{family}?{asked}", wish.size, wish.mode, listing)
 
     @contextmanager
     def load() -> Iterator[Mapping[str, Dataset]]:

@@ -97,7 +97,11 @@ def _printable(name: str) -> str:
 
 
 def _state(path: Path) -> tuple[int, int]:
-    status = path.stat()
+    """Size and time of change; a link to nothing has none, and is found unreadable later."""
+    try:
+        status = path.stat()
+    except OSError:
+        return -1, -1
     return status.st_size, status.st_mtime_ns
 
 

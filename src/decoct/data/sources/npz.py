@@ -91,7 +91,7 @@ def _names(called: str, names: NDArray[Any]) -> tuple[str, ...]:
 
 
 def _refused(called: str, error: Exception) -> SourceError:
-    if "pickle" in str(error) or "Object arrays" in str(error):
+    if "pickle" in str(error) or "bject" in str(error):
         return SourceError(
             called,
             received="an archive with pickled Python objects, which could run any code",

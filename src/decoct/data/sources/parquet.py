@@ -36,8 +36,10 @@ def find(place: str, wish: Wish) -> Found:
         datasets = import_datasets(called)
         # The library first writes its own copy; it is only needed until the rows are decoded.
         with tempfile.TemporaryDirectory(dir=_scratch(wish), prefix=".parquet-") as folder, quiet(datasets):
-            names = {part: [str(file) for file in found] for part, found in files.items()}
-            yield datasets.load_dataset("parquet", data_files=names, cache_dir=folder)
+            # "all" is a word of the library's own, hence the prefix.
+            names = {f"part_{part}": [str(file) for file in found] for part, found in files.items()}
+            loaded = datasets.load_dataset("parquet", data_files=names, cache_dir=folder)
+            yield {part: loaded[f"part_{part}"] for part in files}
 
     return open_parts(called, key, wish, load, asked=asked, notices=tuple(notices))
 

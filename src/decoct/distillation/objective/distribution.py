@@ -24,9 +24,9 @@ class Distribution(Objective):
     Paper: "Dataset Condensation with Distribution Matching", Zhao and Bilen, WACV 2023,
     https://arxiv.org/abs/2110.04181; code of the authors: https://github.com/VICO-UoE/DatasetCondensation.
 
-    Real rows `[C real_per_class, ...]`, synthetic rows `[m, ...]`, embeddings `[., d]`, class means `[C, d]`; `q` `[m, C]`
-    are the targets: with one-hot targets `q` picks the class (the paper), learned ones weigh the mean, which is how
-    labels get a gradient here. `A_c` is one siamese augmentation for each class and network, the same for both sides.
+    Real rows `[C real_per_class, ...]`, synthetic rows `[m, ...]`, embeddings `[., d]`, class means `[C, d]`; the
+    targets `q` `[m, C]`: one-hot ones pick the class (the paper), learned ones weigh the mean, which is how labels
+    get a gradient here. `A_c` is one siamese augmentation for each class and network, the same for both sides.
 
     Cost of a step: `C real_per_class` forward passes without and `m` with a gradient for the images only. All classes
     go through one forward pass and are averaged by segment sums, where the official code loops over classes; networks
@@ -116,7 +116,7 @@ class DistributionState(ObjectiveState):
         if self._config.pool == 0 or len(self._members) < self._config.pool:
             return self._draw(real)
         if self._step % self._config.renew_every == 0:
-            self._modules.pop(self._members.pop(0))
+            self._modules.pop(self._members.pop(0), None)
             self._means.pop(0)
             return self._draw(real)
         place = int(torch.randint(len(self._members), (1,), generator=self._streams("pool")))

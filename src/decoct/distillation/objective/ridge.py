@@ -28,7 +28,7 @@ class Ridge(Objective):
     that of "Dataset Meta-Learning from Kernel Ridge-Regression" (KIP), Nguyen, Chen, Lee, ICLR 2021,
     https://arxiv.org/abs/2011.00050, here with the finite network `phi` of a pool in place of an infinite one.
 
-    Synthetic features `H_s` `[m, d]` with labels `Y_s` `[m, C]`, real features `H_t` `[n, d]` (no gradient) with centred
+    Synthetic features `H_s` `[m, d]` with labels `Y_s` `[m, C]`, real features `H_t` `[n, d]` (no gradient), centred
     one-hot labels `Y_t = e_y - 1/C`. The pool holds `pool` networks of different ages; each step uses one, then
     trains that one for a step on the synthetic set (squared error, Adam), and starts it anew at age `max_age`.
 
@@ -60,7 +60,7 @@ class Ridge(Objective):
     def flops(self, problem: Problem) -> float:
         probe = network(problem.network, problem.shape, problem.class_count, 0)
         rows = self.real_batch + 6 * problem.class_count * problem.ipc
-        return rows * flops_forward(probe, problem.shape)
+        return float(rows) * flops_forward(probe, problem.shape)
 
 
 def ridge_predict(
@@ -69,7 +69,7 @@ def ridge_predict(
     """Kernel ridge regression with the linear kernel, in float64: `K_ts (K_ss + reg tr(K_ss)/m I)^-1 Y`.
 
     Solved as `[m, m]`, or in the equal primal form `[d, d]` where m > d. While the factorisation fails
-    the ridge grows tenfold, from 1e-12 of the mean diagonal at least, up to six times; raises `DivergenceError` after that.
+    the ridge grows tenfold, from 1e-12 of the mean diagonal at least, up to six times; then `DivergenceError`.
     """
     test, train, labels = test.double(), train.double(), labels.double()
     rows, width = train.shape

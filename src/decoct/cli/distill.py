@@ -1,0 +1,70 @@
+"""`decoct distill SOURCE`: synthesise a small training set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from decoct.cli import made
+from decoct.cli.opening import Opening, Output, Source, left_out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Synthesise a small training set. The same command again goes on where it was stopped."""
+
+    source: Source
+    """digits, npz:PATH, imagefolder:PATH, parquet:PATH, hub:NAME or a bare path."""
+    out: Path
+    """Folder of the run; the set, its metrics and its checkpoints go there."""
+    recipe: str = "dm"
+    """How to distill; `decoct methods` lists the recipes."""
+    ipc: int = 10
+    """Images per class."""
+    budget: Annotated[str | None, left_out("TIME")] = None
+    """Time for the distillation, such as 20min or 90s; not together with --steps."""
+    steps: Annotated[int | None, left_out("N")] = None
+    """Steps of the distillation; without it and without --budget, the recipe's own number."""
+    seed: int = 0
+    """Everything random follows from this number."""
+    network: Annotated[str | None, left_out("NAME")] = None
+    """Network to match in, such as convnet3 or package.module:factory; without it, one that fits the images."""
+    storage: Annotated[Literal["pixels", "multiformation"] | None, left_out("pixels|multiformation")] = None
+    """What is kept; without it, the recipe's own choice."""
+    labels: Annotated[Literal["hard", "learned", "teacher"] | None, left_out("hard|learned|teacher")] = None
+    """What is taught; without it, the recipe's own choice."""
+    track: Annotated[Literal["tensorboard"] | None, left_out("tensorboard")] = None
+    """Also write the metrics for this tool."""
+    device: Annotated[str | None, left_out("NAME")] = None
+    """cpu, cuda or cuda:1; without it, the fastest there is."""
+    opening: Opening = field(default_factory=Opening)
+    output: Output = field(default_factory=Output)
+
+
+def run(options: Options) -> dict[str, Any]:
+    """Distill, and say what was made."""
+    from decoct.distillation.driver import distill
+    from decoct.distillation.recipes import RECIPES
+
+    # A wrong name is told before the data are read, which can take minutes.
+    _ = RECIPES[options.recipe]
+    data = options.opening.open(options.source)
+    small = distill(
+        data,
+        options.recipe,
+        ipc=options.ipc,
+        budget=options.budget,
+        steps=options.steps,
+        seed=options.seed,
+        network=options.network,
+        storage=options.storage,
+        labels=options.labels,
+        out=options.out,
+        device=options.device,
+        track=options.track,
+    )
+    return made.facts(small, data, options.out)
+
+
+show = made.sentence

@@ -1,0 +1,51 @@
+"""`decoct methods`: every method with one line, its axes and its paper."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from decoct.cards import MethodCard
+from decoct.cli.opening import Output
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """List every method with what it does, where it stands on the axes, and its paper."""
+
+    output: Output = field(default_factory=Output)
+
+
+def cards() -> dict[str, list[MethodCard]]:
+    """The cards of all methods, for each command that takes them."""
+    from decoct.distillation.recipes import CARDS, RECIPES
+    from decoct.selection.methods import METHODS, card
+
+    return {
+        "distill": [CARDS.load(name) for name in RECIPES if name in CARDS],
+        "select": [card(name) for name in METHODS],
+    }
+
+
+def run(options: Options) -> dict[str, Any]:
+    """All cards as plain JSON."""
+    return {command: [asdict(card) for card in found] for command, found in cards().items()}
+
+
+def show(result: dict[str, Any]) -> str:
+    """A short block for each method, under the command that takes it."""
+    titles = {"distill": "decoct distill --recipe ...", "select": "decoct select --method ..."}
+    blocks = []
+    for command, found in result.items():
+        width = max(len(card["name"]) for card in found)
+        blocks += [titles[command], *(_block(card, width) for card in found)]
+    return "\n\n".join([*blocks, "decoct cite METHOD prints the BibTeX of one."])
+
+
+def _block(card: dict[str, str], width: int) -> str:
+    pad = " " * (width + 4)
+    papers = card["paper"].split("; ")
+    lines = [f"  {card['name'].ljust(width)}  {card['line']}", f"{pad}axes   {card['axes']}"]
+    return "\n".join(
+        [*lines, f"{pad}paper  {papers[0]}", *(f"{pad}       {line}" for line in [*papers[1:], card["link"]])]
+    )

@@ -1,0 +1,80 @@
+"""Options that several commands share: how a source is opened, and how the result is printed."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+if TYPE_CHECKING:
+    from decoct.data.dataset import Dataset
+
+
+def left_out(metavar: str) -> Any:
+    """The mark of an option that may be left out: what stands for its value in --help, without a default."""
+    return arg(metavar=metavar, help_behavior_hint="")
+
+
+Source = Annotated[Positional[str], arg(metavar="SOURCE")]
+Folder = Annotated[Positional[Path], arg(metavar="DIR")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """What is printed."""
+
+    json: bool = False
+    """Print one JSON object on standard output and nothing else there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """How the source is read."""
+
+    size: Annotated[str | None, left_out("H[xW]")] = None
+    """Resize images to this height and width, such as 32 or 24x32; without it the source's own size."""
+    mode: Annotated[Literal["gray", "rgb"] | None, left_out("gray|rgb")] = None
+    """Convert images to gray or to colour; without it the source's own mode."""
+    whiten: bool = False
+    """Apply ZCA whitening; the matrix travels with every result."""
+    skip_bad: bool = False
+    """Go on without image files that cannot be read, and count them."""
+    cache: Annotated[Path | None, left_out("DIR")] = None
+    """Folder in which decoded images are kept between runs."""
+
+    def open(self, source: str, tell: bool = True) -> Dataset:
+        """Open `source` with these options, and `tell` on standard error what was decided; raises as `decoct.open`."""
+        size = self.height_and_width()
+        from decoct.data.open import open as open_source
+
+        data = open_source(
+            source,
+            size=size,
+            mode=self.mode,
+            whiten=self.whiten,
+            skip_bad=self.skip_bad,
+            cache=self.cache,
+        )
+        for notice in data.spec.notices if tell else ():
+            print(f"note: {notice}", file=sys.stderr)
+        return data
+
+    def height_and_width(self) -> tuple[int, int] | None:
+        """`size` as numbers; raises `ConfigError` where it is not "32" or "24x32"."""
+        if self.size is None:
+            return None
+        height, cross, width = self.size.lower().partition("x")
+        sides = (height, width) if cross else (height, height)
+        if not all(side.isdecimal() and int(side) for side in sides):
+            from decoct.errors import ConfigError
+
+            raise ConfigError(
+                "reading --size",
+                received=repr(self.size),
+                expected="a height, or a height and a width, in pixels",
+                remedy="write --size 32 or --size 24x32",
+            )
+        return int(sides[0]), int(sides[1])

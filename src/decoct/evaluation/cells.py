@@ -1,0 +1,93 @@
+"""Finished runs on disk: one small JSON file for each (entry, network, seed), so that no run is done twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from decoct.files import write_json
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one network on one contender with one seed came to. Accuracies are fractions."""
+
+    last: float
+    """Test accuracy after the last epoch."""
+    selected: float
+    """Test accuracy of the weights that were best on validation data."""
+    val: float
+    """That best validation accuracy."""
+    best_epoch: int
+    """The epoch of those weights, from 1."""
+    seconds: float
+    """Training time, without looking at validation data."""
+    samples_seen: int
+    """Rows shown to the network, counted each time."""
+    distinct: int
+    """Different rows among them: with augmentation every showing is another one."""
+    peak_memory: int
+    """Bytes of the process, or of the accelerator."""
+    how: str
+    """How forward and backward were run, in words."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells of one out folder, or of one call where there is none.
+
+    A cell is found by everything that its result depends on: the rows, the data, the protocol, the network, the seed
+    and the version of this format. Code is not part of it: after changing a network of your own, take a new folder.
+    """
+
+    folder: Path | None
+    notes: list[str] = field(default_factory=list)
+    """What was wrong with files on disk; they are judged again."""
+    _known: dict[str, Cell] = field(default_factory=dict)
+
+    def find(self, key: dict[str, Any]) -> Cell | None:
+        """The cell of this key, or None; a file that is not whole or not of this key counts as none, with a note."""
+        name = cell_name(key)
+        if name not in self._known and self.folder is not None:
+            path = self.folder / f"{name}.json"
+            if path.exists():
+                cell = _read(path, key)
+                if cell is None:
+                    self.notes.append(f"the finished run {path.name} was damaged and has been done again")
+                else:
+                    self._known[name] = cell
+        return self._known.get(name)
+
+    def keep(self, key: dict[str, Any], cell: Cell) -> None:
+        """Remember a finished run; raises `OutputError` where it cannot be written."""
+        name = cell_name(key)
+        self._known[name] = cell
+        if self.folder is not None:
+            body = {"schema_version": SCHEMA_VERSION, "key": key, "cell": asdict(cell)}
+            write_json(self.folder / f"{name}.json", {**body, "sha256": _digest(body)})
+
+
+def cell_name(key: dict[str, Any]) -> str:
+    """The file name of a key: 32 hex digits."""
+    return _digest({"schema_version": SCHEMA_VERSION, "key": key})[:32]
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read(path: Path, key: dict[str, Any]) -> Cell | None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        digest = found.pop("sha256")
+        whole = digest == _digest(found) and found["key"] == key and found["schema_version"] == SCHEMA_VERSION
+        names = {item.name for item in fields(Cell)}
+        return Cell(**found["cell"]) if whole and set(found["cell"]) == names else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -1,0 +1,234 @@
+"""`compare`: several methods at several sizes under one protocol, resumable from end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from decoct.compact.budget import Budget
+from decoct.compact.compact_set import CompactSet
+from decoct.compact.load import load
+from decoct.data.dataset import Dataset
+from decoct.distillation.driver import distill
+from decoct.distillation.recipes import RECIPES
+from decoct.durations import parse_duration
+from decoct.errors import ConfigError, MismatchError, SourceError, UnfinishedRunError
+from decoct.evaluation.baselines import BASELINES
+from decoct.evaluation.judge import Bench
+from decoct.evaluation.protocol import Protocol
+from decoct.evaluation.scorecard import Entry, Scorecard, entry_to_json, footer, table_of
+from decoct.files import write_json
+from decoct.registry import unknown_name
+from decoct.selection.driver import select
+from decoct.selection.methods import METHODS as SELECTORS
+
+METHODS = ("random", "herding", "k-means", "dm", "ridge")
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Contest:
+    """One method at one size: the set that was made, and how it was judged."""
+
+    method: str
+    """A selection method or a recipe."""
+    ipc: int
+    """Images per class that were asked for."""
+    compact_set: CompactSet
+    """The set; of a method that is a baseline too, the draw of the first seed, as an example."""
+    scorecard: Scorecard
+    """The judgement, beside the baselines at the bytes of this set."""
+    seconds: float
+    """Seconds it took to make the set, whenever that was."""
+    path: Path | None
+    """Folder of the saved set, where there is an out folder."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Every method at every size, in the order asked for."""
+
+    contests: tuple[Contest, ...]
+    """One for each method and size."""
+    data: Mapping[str, Any]
+    """`judge.data_facts` of the data."""
+    protocol: Mapping[str, Any]
+    """Every field of the protocol, with its hash."""
+    provenance: Mapping[str, Any]
+    """Hardware, library versions, and what was asked for."""
+
+    @property
+    def scorecards(self) -> tuple[Scorecard, ...]:
+        return tuple(contest.scorecard for contest in self.contests)
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Every distinct entry once: those asked about first, then baselines, the full data last.
+
+        A baseline that is as large as a method of the same name that was asked about is that method.
+        """
+        judged = [entry for card in self.scorecards for entry in card.judged]
+        found = {(entry.name, entry.network, entry.rows): entry for entry in judged}
+        others: dict[tuple[str, str, int], Entry] = {}
+        for entry in (entry for card in self.scorecards for entry in card.baselines):
+            key = (entry.name, entry.network, entry.rows)
+            if key not in found:
+                others.setdefault(key, entry)
+        return (*judged, *sorted(others.values(), key=lambda entry: (entry.name == "full", entry.nbytes)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values: each contest with its scorecard, and the distinct entries."""
+        return {
+            "kind": "comparison",
+            "schema_version": SCHEMA_VERSION,
+            "data": dict(self.data),
+            "protocol": dict(self.protocol),
+            "provenance": dict(self.provenance),
+            "contests": [
+                {
+                    "method": contest.method,
+                    "ipc": contest.ipc,
+                    "seconds": contest.seconds,
+                    "path": None if contest.path is None else f"sets/{contest.path.name}",
+                    "scorecard": contest.scorecard.to_json(),
+                }
+                for contest in self.contests
+            ],
+            "entries": [entry_to_json(entry) for entry in self.entries],
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write the JSON whole or not at all; raises `OutputError`."""
+        write_json(Path(path), self.to_json())
+
+    def table(self) -> str:
+        """Every distinct entry as aligned text for a terminal, accuracies in per cent."""
+        notes = [note for card in self.scorecards for note in card.notes]
+        return table_of(self.entries) + footer(self.protocol, self.data, self.entries, notes)
+
+
+def compare(
+    data: Dataset,
+    methods: Sequence[str] = METHODS,
+    ipc: Sequence[int] = (1, 10),
+    *,
+    budget: float | str | None = None,
+    steps: int | None = None,
+    protocol: str | Protocol = "quick",
+    networks: Sequence[str] | None = None,
+    seeds: int | Sequence[int] = 5,
+    baselines: Sequence[str] = BASELINES,
+    seed: int = 0,
+    out: str | Path | None = None,
+    device: str | None = None,
+) -> Comparison:
+    """Make a set with each of `methods` at each of `ipc` images per class, and judge all of them alike.
+
+    A method is a selection method or a recipe; `budget` ("20min", or seconds) or `steps` bounds each distillation and
+    `seed` is that of the makers. Each set is judged as by `evaluate`, beside `baselines` at its own bytes. A method
+    that is a baseline itself (random, herding) is judged as one, its rows drawn afresh for each seed, and is not
+    repeated as a baseline of the same size. With `out`, sets stand in `out/sets`, finished runs in `out/cells`, the
+    result in `out/comparison.json`, and the same call goes on where it was stopped.
+
+    Raises `UnknownNameError` for a method, network, protocol or baseline that does not exist, `ConfigError` for no
+    methods or sizes or an impossible budget, `BudgetError` for more images than a class has, `MismatchError` where
+    `out` holds sets of other data or settings, and what the makers and `evaluate` raise.
+    """
+    methods, sizes = tuple(dict.fromkeys(methods)), tuple(dict.fromkeys(ipc))
+    _require_names(methods, sizes)
+    _require_room(data, sizes)
+    if budget is not None and steps is not None:
+        raise ConfigError(
+            "comparing methods",
+            received=f"both budget={budget!r} and steps={steps}",
+            expected="one of the two, for each distillation",
+            remedy="give the time budget or the number of steps",
+        )
+    seconds = parse_duration(str(budget)) if budget is not None else None
+    bench = Bench.of(data, protocol, networks, seeds, baselines=baselines, out=out, device=device)
+    maker = Maker(data, seconds, steps, seed, None if out is None else Path(out) / "sets", bench.device)
+    contests = [_contest(bench, maker, method, size) for size in sizes for method in methods]
+    asked = {"methods": list(methods), "ipc": list(sizes), "budget_seconds": seconds, "steps": steps, "seed": seed}
+    card = contests[0].scorecard
+    result = Comparison(tuple(contests), card.data, card.protocol, {**bench.provenance, "asked": asked})
+    if out is not None:
+        result.save(Path(out) / "comparison.json")
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class Maker:
+    """Makes the set of a method at a size, or finds it made."""
+
+    data: Dataset
+    seconds: float | None
+    steps: int | None
+    seed: int
+    folder: Path | None
+    device: str
+
+    def make(self, method: str, ipc: int) -> tuple[CompactSet, Path | None]:
+        """The set and its folder. A selection that is there whole is loaded; a distillation resumes by itself."""
+        path = None if self.folder is None else self.folder / f"{method}-ipc{ipc}-seed{self.seed}"
+        if method in SELECTORS:
+            return self._selected(method, ipc, path), path
+        made = distill(
+            self.data, method, ipc=ipc, budget=self.seconds, steps=self.steps, seed=self.seed, out=path,
+            device=self.device,
+        )  # fmt: skip
+        return made, path
+
+    def _selected(self, method: str, ipc: int, path: Path | None) -> CompactSet:
+        if path is not None and path.exists():
+            try:
+                found = load(path)
+            except (UnfinishedRunError, SourceError):
+                pass
+            else:
+                _require_same(path, found, self.data)
+                return found
+        return select(self.data, method, ipc=ipc, seed=self.seed, out=path, device=self.device)
+
+
+def _contest(bench: Bench, maker: Maker, method: str, ipc: int) -> Contest:
+    compact_set, path = maker.make(method, ipc)
+    if method in BASELINES:
+        card = bench.judge_baseline(method, compact_set.nbytes.total)
+    else:
+        card = bench.judge(compact_set, method)
+    seconds = compact_set.provenance.get("seconds", 0.0)
+    return Contest(method, ipc, compact_set, card, float(seconds), path)
+
+
+def _require_same(path: Path, found: CompactSet, data: Dataset) -> None:
+    if found.spec.fingerprint != data.spec.fingerprint:
+        raise MismatchError(
+            "going on with a comparison",
+            received=f"{path}, made from data {found.spec.fingerprint[:12]}",
+            expected=f"sets of these data, {data.spec.fingerprint[:12]}",
+            remedy="name another out folder, or remove this one",
+        )
+
+
+def _require_room(data: Dataset, sizes: Sequence[int]) -> None:
+    """Refuse a size that a class cannot give before anything is made, not after the smaller sizes are done."""
+    counts = torch.bincount(data.train.labels(), minlength=data.spec.classes)
+    for size in sizes:
+        Budget(ipc=size).quota(counts, data.spec.row_bytes, class_names=data.spec.class_names)
+
+
+def _require_names(methods: Sequence[str], sizes: Sequence[int]) -> None:
+    for method in methods:
+        if method not in SELECTORS and method not in RECIPES:
+            raise unknown_name("method", method, sorted([*SELECTORS, *RECIPES]))
+    if not methods or not sizes:
+        raise ConfigError(
+            "comparing methods",
+            received=f"methods={list(methods)}, ipc={list(sizes)}",
+            expected="at least one method and one size",
+            remedy="name some, such as methods=('random', 'dm') and ipc=(1, 10)",
+        )

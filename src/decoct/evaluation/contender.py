@@ -1,0 +1,130 @@
+"""`Contender`: anything a network can be trained on to be judged, a compact set or a baseline."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from decoct.compact.compact_set import CompactSet
+from decoct.data.dataset import Dataset
+from decoct.evaluation.protocol import Protocol
+from decoct.evaluation.scorecard import Kind
+from decoct.progress import Ticker
+from decoct.training.config import LabelKind
+from decoct.training.fit import Fitted, fit, fit_dataset
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What a network is trained on: `inputs` `[m, ...]`, `targets` `[m]` or `[m, C]`, `weights` `[m]`."""
+
+    inputs: Float[Tensor, "m ..."]
+    targets: Shaped[Tensor, "m ..."]
+    weights: Float[Tensor, " m"] | None
+    label_kind: LabelKind
+
+
+@dataclass(frozen=True)
+class Weight:
+    """What a contender weighs: bytes of each part, training rows after decoding, kind of labels."""
+
+    images: int
+    labels: int
+    decoder: int
+    rows: int
+    label_kind: LabelKind
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """How every contender is trained: one network, one protocol, one device."""
+
+    build: Callable[[int], nn.Module]
+    """A new network from a seed."""
+    data: Dataset
+    protocol: Protocol
+    device: str
+    check: Callable[[nn.Module, int], float]
+    """Validation accuracy of a network after an epoch."""
+
+    def on(self, material: Material, seed: int, tick: Ticker) -> Fitted:
+        """Train a network on rows in memory, keeping the weights best on validation too."""
+        config = self.protocol.fit_on(self.data.spec)
+        [fitted] = fit(
+            self.build, material.inputs, material.targets, config, [seed],
+            label_kind=material.label_kind, weights=material.weights, device=self.device, evaluate=self.check,
+            evaluate_every=self.protocol.check_every(config.epochs), keep_best=True,
+            tick=_part_of_one(tick, config.epochs),
+        )  # fmt: skip
+        return fitted
+
+    def on_all(self, seed: int, tick: Ticker) -> Fitted:
+        """The same on the whole training split, for the passes that the protocol gives it."""
+        config = self.protocol.fit_full(self.data.spec, len(self.data.train))
+        [fitted] = fit_dataset(
+            self.build, self.data, config, [seed],
+            device=self.device, evaluate=self.check, evaluate_every=self.protocol.check_every(config.epochs),
+            keep_best=True,
+            tick=_part_of_one(tick, config.epochs),
+        )  # fmt: skip
+        return fitted
+
+
+def _part_of_one(tick: Ticker, epochs: int) -> Ticker:
+    """`fit` counts passes; the judge counts runs."""
+
+    def counted(done: int | float, note: str = "") -> None:
+        tick(done / epochs, note)
+
+    return counted
+
+
+class Contender(ABC):
+    """One line of a scorecard before it is judged. Finals say what their rows are and how they are trained on."""
+
+    name: str
+    label: str
+    kind: Kind
+    weight: Weight
+    notes: tuple[str, ...]
+
+    @abstractmethod
+    def key(self, seed: int) -> str:
+        """What the rows of this seed depend on, as text: equal keys mean equal rows."""
+
+    @abstractmethod
+    def train(self, seed: int, training: Training, tick: Ticker) -> Fitted:
+        """Train a network on the rows of this seed. `tick` gets the part that is done, up to 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Judged(Contender):
+    """A compact set: every seed trains on the same rows."""
+
+    compact_set: CompactSet
+    name: str
+    label: str
+    weight: Weight
+    kind: Kind = "judged"
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, compact_set: CompactSet, name: str | None = None) -> Judged:
+        """The contender of a set, named after the recipe or the method in its provenance."""
+        known = compact_set.provenance
+        found = name or str(known.get("recipe") or known.get("method") or "set")
+        size = compact_set.nbytes
+        weight = Weight(size.images, size.labels, size.decoder, len(compact_set), compact_set.label_kind)
+        return cls(compact_set, found, found, weight)
+
+    def key(self, seed: int) -> str:
+        return f"set/{self.compact_set.content_hash}"
+
+    def train(self, seed: int, training: Training, tick: Ticker) -> Fitted:
+        inputs, targets, weights = self.compact_set.materialize()
+        material = Material(inputs, targets, weights, self.compact_set.label_kind)
+        return training.on(material, seed, tick)

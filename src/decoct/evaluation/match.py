@@ -1,0 +1,65 @@
+"""Whether a compact set and a data set belong together, checked before anything is trained."""
+
+from __future__ import annotations
+
+import torch
+
+from decoct.data.dataset import DataSpec
+from decoct.data.transform import Transform
+from decoct.errors import MismatchError
+
+CALLED = "judging a compact set on data"
+
+
+def require_match(set_spec: DataSpec, data_spec: DataSpec) -> None:
+    """Raise `MismatchError` unless shape, class names in order, normalisation and fingerprint are the same."""
+    if set_spec.shape != data_spec.shape:
+        raise MismatchError(
+            CALLED,
+            received=f"a set of rows of shape {list(set_spec.shape)} and data of shape {list(data_spec.shape)}",
+            expected="one shape [channels, height, width] (or [features])",
+            remedy=f"open the data with the size and mode that the set was made with ({set_spec.source})",
+        )
+    if set_spec.class_names != data_spec.class_names:
+        raise MismatchError(
+            CALLED,
+            received=_difference(set_spec.class_names, data_spec.class_names),
+            expected="the same class names in the same order: a label is a place in that order",
+            remedy=f"open the data that the set was made from ({set_spec.source})",
+        )
+    if set_spec.fingerprint != data_spec.fingerprint:
+        raise MismatchError(
+            CALLED,
+            received=f"a set made from data {set_spec.fingerprint[:12]} and data {data_spec.fingerprint[:12]}",
+            expected="the same data: else test rows may have been trained on, and the baselines are not comparable",
+            remedy=f"open {set_spec.source} with the same options (size, val_fraction, test_fraction, seed), "
+            "or make the set again from these data",
+        )
+    if not _same_transform(set_spec.transform, data_spec.transform):
+        raise MismatchError(
+            CALLED,
+            received=f"a set normalised by {_described(set_spec.transform)} and data by "
+            f"{_described(data_spec.transform)}",
+            expected="one normalisation: a network cannot be trained on one and tested on the other",
+            remedy=f"open the data with whiten={set_spec.transform.kind == 'zca'}, as for the set",
+        )
+
+
+def _difference(ours: tuple[str, ...], theirs: tuple[str, ...]) -> str:
+    if len(ours) != len(theirs):
+        return f"a set of {len(ours)} classes and data of {len(theirs)}"
+    place = next(i for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b)
+    return f"class {place} is {ours[place]!r} in the set and {theirs[place]!r} in the data"
+
+
+def _same_transform(ours: Transform, theirs: Transform) -> bool:
+    if ours.kind != theirs.kind:
+        return False
+    mine, other = ours.tensors(), theirs.tensors()
+    # The statistics of the same pixels differ in the last digits between machines.
+    return all(torch.allclose(mine[name].cpu(), other[name].cpu(), rtol=1e-3, atol=1e-4) for name in mine)
+
+
+def _described(transform: Transform) -> str:
+    mean = transform.tensors()["mean"].flatten()[:3].tolist()
+    return f"{transform.kind} (mean {', '.join(f'{value:.4g}' for value in mean)})"

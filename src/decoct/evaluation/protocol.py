@@ -1,0 +1,116 @@
+"""`Protocol`: how a network is trained on a compact set and measured, with a name and a hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+from decoct.data.dataset import DataSpec
+from decoct.errors import ConfigError
+from decoct.registry import unknown_name
+from decoct.training.config import FitConfig
+
+DSA = "color_crop_cutout_flip_scale_rotate"
+DSA_WITHOUT_FLIP = "color_crop_cutout_scale_rotate"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way to train and measure, the same for everything that is judged.
+
+    A pass shows every row of the set once; a set that is not larger than a batch is one batch, so that a pass is one
+    step. The loss follows the labels: cross-entropy for hard labels, KL for probabilities, squared error for scores.
+    Features are never augmented, whatever the protocol does to images.
+    """
+
+    name: str
+    """What it is called in tables."""
+    fit: FitConfig
+    """How a network is trained on a compact set or on a baseline of the same bytes."""
+    full_epochs: int
+    """Passes over the whole training split for the full-data line and for the teacher of the baselines."""
+    full_samples: int
+    """At most so many rows are shown to a network of the full-data line: fewer passes over larger data, at least 1."""
+    full_batch: int = 256
+    """Rows of one step there; the smaller, the more steps a pass is."""
+    checks: int = 10
+    """How often validation accuracy is looked at during a run, to choose the validation-selected weights."""
+    val_rows: int = 2000
+    """At most so many validation rows are used for that, drawn once for each data set."""
+
+    def __post_init__(self) -> None:
+        for name in ("full_epochs", "full_samples", "full_batch", "checks", "val_rows"):
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"setting {name} of a Protocol",
+                    received=repr(getattr(self, name)),
+                    expected="at least 1",
+                    remedy=f"give another {name}",
+                )
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the canonical JSON of every field, as hex; two protocols with one hash do the same."""
+        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def short_hash(self) -> str:
+        """The first 12 digits of `hash`, for people."""
+        return self.hash[:12]
+
+    def full_passes(self, rows: int) -> int:
+        """Passes over real data of so many rows: `full_epochs`, or fewer where `full_samples` says so, at least 1."""
+        return max(1, min(self.full_epochs, self.full_samples // max(1, rows)))
+
+    def fit_on(self, spec: DataSpec) -> FitConfig:
+        """The training on rows of `spec`: `fit`, without augmentation where the rows are features."""
+        return self.fit if spec.is_image else replace(self.fit, augment="")
+
+    def fit_full(self, spec: DataSpec, rows: int) -> FitConfig:
+        """The training of the full-data line: `fit_on` with `full_passes(rows)` epochs of `full_batch` rows a step."""
+        return replace(self.fit_on(spec), epochs=self.full_passes(rows), batch_size=self.full_batch)
+
+    def check_every(self, epochs: int) -> int:
+        """Epochs between two looks at validation accuracy, so that there are about `checks` of them."""
+        return max(1, round(epochs / self.checks))
+
+    def facts(self) -> dict[str, Any]:
+        """Every field and the hash as plain JSON values."""
+        return {**asdict(self), "hash": self.hash}
+
+
+_DC = FitConfig(
+    optimizer="sgd", lr=0.01, momentum=0.9, weight_decay=5e-4, epochs=300, batch_size=256, schedule="step"
+)  # fmt: skip
+_SOFT = FitConfig(
+    optimizer="adamw", lr=1e-3, weight_decay=0.01, epochs=300, batch_size=256, schedule="cosine",
+    augment=DSA_WITHOUT_FLIP,
+)  # fmt: skip
+_QUICK = replace(_SOFT, epochs=60)
+
+PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
+    {
+        protocol.name: protocol
+        for protocol in (
+            Protocol("dc-300", _DC, full_epochs=60, full_samples=3_000_000),
+            Protocol("dsa-1000", replace(_DC, epochs=1000, augment=DSA), full_epochs=100, full_samples=5_000_000),
+            Protocol("soft-300", _SOFT, full_epochs=60, full_samples=3_000_000),
+            Protocol("quick", _QUICK, full_epochs=15, full_samples=300_000, full_batch=64),
+        )
+    }
+)
+"""The presets by name; docs/protocols.md explains each."""
+
+
+def protocol_from(protocol: str | Protocol) -> Protocol:
+    """The preset of that name; a `Protocol` is handed through. Raises `UnknownNameError` with the nearest names."""
+    if isinstance(protocol, Protocol):
+        return protocol
+    if protocol not in PROTOCOLS:
+        raise unknown_name("protocol", protocol, sorted(PROTOCOLS))
+    return PROTOCOLS[protocol]

@@ -1,0 +1,182 @@
+"""From judged sets to the contents of a page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from decoct.compact.compact_set import CompactSet
+from decoct.data.dataset import Dataset
+from decoct.durations import show_bytes
+from decoct.evaluation.scorecard import Entry, Scorecard
+from decoct.report.contents import Column, Contents, Estimate, Gallery, Heat, Pixels, Row
+
+CLASSES_SHOWN = 10
+IMAGES_SHOWN = 10
+HEAT_ROWS = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """One set with its scorecard, where it has been judged."""
+
+    name: str
+    compact_set: CompactSet | None = None
+    scorecard: Scorecard | None = None
+    ipc: float | None = None
+    """Rows per class that were asked for; without it, counted."""
+    seconds: float | None = None
+    """Seconds it took to make the set."""
+
+    @property
+    def size(self) -> float:
+        """Rows per class."""
+        if self.ipc is not None:
+            return self.ipc
+        if self.compact_set is not None:
+            return len(self.compact_set) / self.compact_set.spec.classes
+        judged = self.scorecard.judged if self.scorecard else ()
+        classes = len(_names(self.scorecard)) if self.scorecard else 1
+        return judged[0].rows / max(classes, 1) if judged else 0.0
+
+
+def contents_of(judged: Sequence[Judged], data: Dataset | None = None, commands: Sequence[str] = ()) -> Contents:
+    """Put everything about `judged` on one page; real pictures come from `data`, where it is given."""
+    cards = [one.scorecard for one in judged if one.scorecard]
+    sets = [one.compact_set for one in judged if one.compact_set]
+    facts = dict(cards[0].data) if cards else {}
+    spec = data.spec if data else sets[0].spec if sets else None
+    return Contents(
+        source=spec.source if spec else str(facts.get("source", "a set")),
+        class_names=spec.class_names if spec else _names(cards[0] if cards else None),
+        shape=spec.shape if spec else tuple(facts.get("shape", ())),
+        train=len(data.train) if data else int(facts.get("train", 0)),
+        protocol=str(cards[0].protocol.get("name")) if cards else "",
+        rows=rows_of(judged),
+        galleries=galleries_of(judged, data),
+        heats=tuple(heat_of(one.name, one.compact_set, one.size) for one in judged if _is_soft(one.compact_set)),
+        facts=tuple(_facts(cards, sets)),
+        commands=tuple(commands),
+        notes=_notes(cards),
+    )
+
+
+def rows_of(judged: Sequence[Judged]) -> tuple[Row, ...]:
+    """A line for every entry. A baseline stands there once, and not at all where it was asked about at that size."""
+    rows: list[Row] = []
+    others: dict[tuple[str, str, int], Row] = {}
+    for one in judged:
+        for entry in one.scorecard.entries if one.scorecard else ():
+            if entry.kind == "judged":
+                rows.append(Row(entry, one.size, _gain(entry, one.scorecard), one.seconds))
+            else:
+                others.setdefault((entry.name, entry.network, entry.rows), Row(entry, one.size))
+    asked = {(row.entry.name, row.entry.network, row.entry.rows) for row in rows}
+    return (*rows, *(row for key, row in others.items() if key not in asked))
+
+
+def _gain(entry: Entry, card: Scorecard | None) -> Estimate | None:
+    """Accuracy over the random baseline of the same scorecard; by seed where the seeds are the same."""
+    rivals = card.baselines if card else ()
+    random = next((e for e in rivals if e.name == "random" and e.network == entry.network), None)
+    if random is None:
+        return None
+    if random.seeds == entry.seeds:
+        return Estimate.of([mine - its for mine, its in zip(entry.last, random.last, strict=True)])
+    return Estimate(entry.mean - random.mean)
+
+
+def galleries_of(judged: Sequence[Judged], data: Dataset | None) -> tuple[Gallery, ...]:
+    """One gallery for each size, with the real pictures first; nothing for tables of features."""
+    shown = [one for one in judged if one.compact_set is not None and one.compact_set.spec.is_image]
+    galleries = []
+    for size in sorted({one.size for one in shown}):
+        group = [one for one in shown if one.size == size]
+        galleries.append(_gallery(size, group, data))
+    return tuple(galleries)
+
+
+def _gallery(size: float, group: Sequence[Judged], data: Dataset | None) -> Gallery:
+    sets = [(one.name, one.compact_set) for one in group if one.compact_set]
+    names = sets[0][1].spec.class_names
+    # Evenly spaced, so that a long list of classes is shown from end to end.
+    classes = np.unique(np.linspace(0, len(names) - 1, min(CLASSES_SHOWN, len(names))).round().astype(int))
+    columns = [_real_column(data, classes, size)] if data else []
+    columns += [_column(name, compact_set, classes) for name, compact_set in sets]
+    title = f"{size:.4g} per class"
+    return Gallery(title, tuple(names[k] for k in classes), tuple(columns), len(names) - len(classes))
+
+
+def _column(title: str, compact_set: CompactSet, classes: np.ndarray) -> Column:
+    pictures, nominal = compact_set.pictures().numpy(), compact_set.classes.numpy()
+    rows = [np.flatnonzero(nominal == k) for k in classes]
+    return Column(title, tuple(pictures[r[:IMAGES_SHOWN]] for r in rows), tuple(map(len, rows)))
+
+
+def _real_column(data: Dataset, classes: np.ndarray, size: float) -> Column:
+    rows = data.train.class_rows(data.spec.classes)
+    count = IMAGES_SHOWN if size > 1 else IMAGES_SHOWN // 2
+    chosen: list[Pixels] = []
+    for k in classes:
+        raw = data.train.raw(np.sort(rows[k][:count])).numpy()
+        chosen.append(np.ascontiguousarray(raw.transpose(0, 2, 3, 1)))
+    return Column("real", tuple(chosen), tuple(len(rows[k]) for k in classes))
+
+
+def _is_soft(compact_set: CompactSet | None) -> bool:
+    return compact_set is not None and compact_set.label_kind != "hard"
+
+
+def heat_of(name: str, compact_set: CompactSet | None, size: float) -> Heat:
+    """The soft labels of a set, sorted by class; at most `HEAT_ROWS` rows, the same number of every class."""
+    assert compact_set is not None
+    _, targets, _ = compact_set.materialize()
+    nominal = compact_set.classes.numpy()
+    order = np.argsort(nominal, kind="stable")
+    rank = np.arange(len(order)) - np.searchsorted(nominal[order], nominal[order])
+    each = max(1, HEAT_ROWS // max(len(np.unique(nominal)), 1))
+    rows = order[rank < each][:HEAT_ROWS]
+    names = compact_set.spec.class_names
+    title = f"{name}, {size:.4g} per class"
+    shown = tuple(names[k] for k in nominal[rows])
+    values = targets.float().numpy()[rows]
+    return Heat(title, values, shown, names, compact_set.label_kind, len(order) - len(rows))
+
+
+def _names(card: Scorecard | None) -> tuple[str, ...]:
+    return tuple(map(str, card.data.get("class_names", ()))) if card else ()
+
+
+def _facts(cards: Sequence[Scorecard], sets: Sequence[CompactSet]) -> list[tuple[str, str]]:
+    facts: list[tuple[str, str]] = []
+    for part in ("data", "protocol", "provenance"):
+        if cards:
+            facts += _flat(getattr(cards[0], part), part)
+    if not cards and sets:
+        facts = [("data: source", sets[0].spec.source), ("data: fingerprint", sets[0].spec.fingerprint)]
+    return facts
+
+
+def _flat(values: Mapping[str, Any], part: str) -> list[tuple[str, str]]:
+    return [(f"{part}: {name.replace('_', ' ')}", _shown(name, value)) for name, value in values.items()]
+
+
+def _shown(name: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_shown(str(key), inner)}" for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        words = [_shown(name, inner) for inner in value]
+        return ", ".join(words if len(words) <= 24 else [*words[:20], f"... {len(words)} in all"])
+    if isinstance(value, int) and not isinstance(value, bool):
+        return show_bytes(value) if name == "memory" else f"{value:,}" if abs(value) >= 10_000 else str(value)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _notes(cards: Sequence[Scorecard]) -> tuple[str, ...]:
+    told = [note for card in cards for note in card.notes]
+    told += [f"{entry.label}: {note}" for card in cards for entry in card.entries for note in entry.notes]
+    return tuple(dict.fromkeys([*told, "Intervals cover the seeds of the networks, with each set as it is."]))

@@ -1,0 +1,71 @@
+"""Find results on disk: comparisons, scorecards and sets in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from decoct.compact.load import load
+from decoct.errors import SourceError
+from decoct.evaluation.scorecard import Scorecard, expect, read_json
+from decoct.report.collect import Judged
+
+
+def results_in(folder: Path) -> list[Judged]:
+    """Everything judged or made in `folder`: comparison.json, scorecard.json, or a set with its evaluation.
+
+    Raises `SourceError` where there is nothing of the kind, and what `load` raises for a damaged set.
+    """
+    if not folder.is_dir():
+        raise SourceError(
+            "looking for results",
+            received=f"{folder}, which is not a folder",
+            expected="a folder written by compare, evaluate, distill or select",
+            remedy="check the path",
+        )
+    if (folder / "comparison.json").is_file():
+        return _comparison(folder)
+    if (folder / "manifest.json").is_file():
+        return [_one_set(folder)]
+    if (folder / "scorecard.json").is_file():
+        return [_named(Scorecard.load(folder / "scorecard.json"), folder)]
+    raise SourceError(
+        "looking for results",
+        received=f"{folder}, with neither comparison.json, manifest.json nor scorecard.json",
+        expected="a folder written by compare, evaluate, distill or select",
+        remedy="run the command that should have filled it again: it goes on where it was stopped",
+    )
+
+
+def _comparison(folder: Path) -> list[Judged]:
+    value = read_json(folder / "comparison.json")
+    expect(isinstance(value, dict) and value.get("kind") == "comparison", "a comparison", value)
+    contests = value.get("contests")
+    expect(isinstance(contests, list), "a list of contests", contests)
+    return [_contest(folder, contest) for contest in contests or ()]
+
+
+def _contest(folder: Path, contest: Any) -> Judged:
+    names = {"method": str, "ipc": int, "seconds": (int, float), "scorecard": dict}
+    good = isinstance(contest, dict) and all(isinstance(contest.get(name), kind) for name, kind in names.items())
+    expect(good, f"a contest with {sorted(names)}", contest)
+    path, root = contest.get("path"), folder.resolve()
+    # A comparison names its sets by path; one that points outside the folder is not followed.
+    inside = isinstance(path, str) and (root / path).resolve().is_relative_to(root) and (root / path).is_dir()
+    compact_set = load(folder / str(path)) if inside else None
+    card = Scorecard.from_json(contest["scorecard"])
+    return Judged(contest["method"], compact_set, card, float(contest["ipc"]), float(contest["seconds"]))
+
+
+def _one_set(folder: Path) -> Judged:
+    compact_set = load(folder)
+    seconds = compact_set.provenance.get("seconds")
+    name = str(compact_set.provenance.get("recipe") or compact_set.provenance.get("method") or folder.name)
+    for path in (folder / "evaluation" / "scorecard.json", folder / "scorecard.json"):
+        if path.is_file():
+            return Judged(name, compact_set, Scorecard.load(path), seconds=seconds)
+    return Judged(name, compact_set, seconds=seconds)
+
+
+def _named(card: Scorecard, folder: Path) -> Judged:
+    return Judged(card.judged[0].label if card.judged else folder.name, None, card)

@@ -1,0 +1,65 @@
+"""The first screen of a report: one sentence, and the numbers that carry it."""
+
+from __future__ import annotations
+
+from html import escape
+
+from decoct.durations import show_bytes
+from decoct.report.contents import Contents, Estimate, Row
+from decoct.report.numbers import count, estimate
+
+
+def headline(contents: Contents) -> str:
+    kicker = f'<p class="kicker">decoct report · {escape(contents.source)}</p>'
+    best = contents.best()
+    if best is None:
+        return f"<header>{kicker}<h1>No set has been judged yet</h1></header>"
+    full = contents.full(best.entry.network)
+    accuracy = f"{100 * best.entry.mean:.1f} %"
+    times = full.nbytes / max(best.entry.nbytes, 1) if full else contents.train / max(best.entry.rows, 1)
+    title = (
+        f"{escape(_short(contents.source))}, <em>{_times(times)} times smaller</em>, "
+        f"trains a network to <em>{accuracy}</em>."
+    )
+    lead = f'<p class="lead">{_lead(contents, best)}</p>'
+    return f"<header>{kicker}<h1>{title}</h1>{lead}{_figures(contents, best, times)}</header>"
+
+
+def _lead(contents: Contents, best: Row) -> str:
+    entry, full = best.entry, contents.full(best.entry.network)
+    said = [f"<b>{escape(entry.label)}</b> keeps {count(best.ipc)} per class in {show_bytes(entry.nbytes)}."]
+    if full:
+        said.append(f"All {full.rows:,} real rows reach {100 * full.mean:.1f} %.")
+    if best.gain:
+        more = "less" if best.gain.mean >= 0 else "more"
+        points = f"{100 * abs(best.gain.mean):.1f}"
+        said.append(f"Random picks of the same bytes reach {points} points {more}.")
+    runs = len(entry.seeds)
+    said.append(
+        f"Mean of {runs} runs of {escape(entry.network)}." if runs > 1 else f"One run of {escape(entry.network)}."
+    )
+    if len(contents.judged(entry.network)) > 1:
+        said.append("The set shown here was chosen by validation accuracy, never by the test data.")
+    return " ".join(said)
+
+
+def _figures(contents: Contents, best: Row, times: float) -> str:
+    entry, full = best.entry, contents.full(best.entry.network)
+    items = [(f"{_times(times)}×", f"fewer bytes: {entry.rows:,} rows instead of {contents.train:,}")]
+    items.append((estimate(Estimate.of(entry.last), small=True), "% of the test data right"))
+    if full:
+        items.append((estimate(Estimate.of(full.last), small=True), "% with all of the data"))
+    if best.gain:
+        items.append((estimate(best.gain, sign=True, small=True), "points over random at the same bytes"))
+    cells = "".join(f"<div><dt>{escape(words)}</dt><dd>{number}</dd></div>" for number, words in items)
+    return f'<dl class="figures">{cells}</dl>'
+
+
+def _times(times: float) -> str:
+    return f"{times:.1f}" if times < 10 else f"{times:,.0f}"
+
+
+def _short(source: str) -> str:
+    """The last part of a source: "imagefolder:/data/flowers/" is read as "flowers"."""
+    tail = source.rstrip("/").replace("\\", "/").rpartition("/")[2]
+    return tail.rpartition(":")[2] or source

@@ -1,0 +1,103 @@
+"""How a network is trained: `FitConfig`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from decoct.errors import ConfigError
+
+LabelKind = Literal["hard", "probabilities", "scores"]
+Loss = Literal["auto", "ce", "kl", "mse"]
+
+_CHOICES = {
+    "optimizer": ("sgd", "adamw", "adam"),
+    "schedule": ("constant", "step", "cosine"),
+    "loss": ("auto", "ce", "kl", "mse"),
+    "augment_mode": ("one_family", "per_sample", "siamese"),
+    "mix": ("", "mixup", "cutmix"),
+    "precision": ("float32", "bfloat16"),
+}
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Ordinary training of a network on a set of rows."""
+
+    optimizer: Literal["sgd", "adamw", "adam"] = "sgd"
+    """sgd (with momentum), adamw (decoupled weight decay) or adam."""
+    lr: float = 0.01
+    """Learning rate at the start (after the warm-up)."""
+    momentum: float = 0.9
+    """Momentum of sgd; the others ignore it."""
+    weight_decay: float = 5e-4
+    """Weight decay: added to the gradient by sgd and adam, decoupled in adamw."""
+    epochs: int = 300
+    """Passes over the set."""
+    batch_size: int | None = 256
+    """Rows of one step; none means the whole set. A smaller set is one batch."""
+    schedule: Literal["constant", "step", "cosine"] = "step"
+    """constant; step (times 0.1 from the middle on); cosine (half a period, down to 0)."""
+    warmup_steps: int = 0
+    """Steps over which the learning rate grows linearly from 0 to its value, before the schedule."""
+    loss: Loss = "auto"
+    """ce, kl, mse, or auto: ce for hard labels, kl for probabilities, mse for scores."""
+    temperature: float = 1.0
+    """Temperature T of kl: `T^2 * KL(p || softmax(logits / T))`, without the constant entropy of p."""
+    augment: str = ""
+    """Siamese strategy, families joined by underscores, such as color_crop_cutout_flip_scale_rotate; none if empty."""
+    augment_mode: Literal["one_family", "per_sample", "siamese"] = "one_family"
+    """one_family: each row its own parameters in one family drawn for the batch, as the field trains networks;
+    per_sample: each row its own family too; siamese: one family and one set of parameters for the batch."""
+    mix: Literal["", "mixup", "cutmix"] = ""
+    """Mix pairs of rows and their targets."""
+    mix_alpha: float = 1.0
+    """Both parameters of the beta distribution that mixup and cutmix draw their share from."""
+    ema: float = 0.0
+    """Decay of the averaged weights that are evaluated and returned, in [0, 1); 0 turns averaging off."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of forward and backward; weights, gradients and loss stay float32."""
+
+    def __post_init__(self) -> None:
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise _refusal(name, getattr(self, name), "one of " + ", ".join(repr(k) for k in known))
+        for name, good, expected in (
+            ("lr", self.lr > 0, "a positive number"),
+            ("momentum", 0 <= self.momentum < 1, "a number in [0, 1)"),
+            ("weight_decay", self.weight_decay >= 0, "a number of at least 0"),
+            ("epochs", self.epochs >= 1, "at least 1"),
+            ("batch_size", self.batch_size is None or self.batch_size >= 1, "at least 1, or None for the whole set"),
+            ("warmup_steps", self.warmup_steps >= 0, "a number of at least 0"),
+            ("temperature", self.temperature > 0, "a positive number"),
+            ("mix_alpha", self.mix_alpha > 0, "a positive number"),
+            ("ema", 0 <= self.ema < 1, "a number in [0, 1)"),
+        ):
+            if not good:
+                raise _refusal(name, getattr(self, name), expected)
+
+    def loss_for(self, label_kind: LabelKind) -> Loss:
+        """The loss that `auto` means for these labels; raises `ConfigError` for a loss that cannot read them."""
+        if self.loss == "auto":
+            return {"hard": "ce", "probabilities": "kl", "scores": "mse"}[label_kind]  # type: ignore[return-value]
+        if label_kind == "scores" and self.loss != "mse":
+            raise _refusal("loss", self.loss, "'auto' or 'mse': the labels are scores, not probabilities")
+        return self.loss
+
+    def lr_factor(self, step: int, steps: int) -> float:
+        """What the learning rate is multiplied by at `step` (from 0) of `steps`."""
+        if step < self.warmup_steps:
+            return (step + 1) / self.warmup_steps
+        if self.schedule == "step":
+            return 0.1 if step >= steps / 2 else 1.0
+        if self.schedule == "cosine":
+            left = max(1, steps - self.warmup_steps)
+            return 0.5 * (1 + math.cos(math.pi * (step - self.warmup_steps) / left))
+        return 1.0
+
+
+def _refusal(name: str, value: object, expected: str) -> ConfigError:
+    return ConfigError(
+        f"setting {name} of a FitConfig", received=repr(value), expected=expected, remedy=f"give another {name}"
+    )

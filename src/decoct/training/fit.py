@@ -1,0 +1,298 @@
+"""The ordinary training engine: hard and soft labels, any number of seeds, rows in memory or on disk."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from decoct.augment.mixing import cutmix, mixup
+from decoct.augment.siamese import Siamese
+from decoct.data.dataset import Dataset
+from decoct.errors import ConfigError, DivergenceError
+from decoct.machine import peak_memory
+from decoct.progress import Ticker
+from decoct.streams import Streams, derive_seed, seeded
+from decoct.training.config import FitConfig, LabelKind
+from decoct.training.fast import FastGradient
+from decoct.training.optimise import Average, optimizer_for
+from decoct.training.sources import Source, SplitSource, TensorSource
+
+__all__ = ["FitConfig", "Fitted", "LabelKind", "fit", "fit_dataset"]
+
+Build = Callable[[int], nn.Module]
+Evaluate = Callable[[nn.Module, int], float]
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A trained network and what it took. `last` and `best` are what `evaluate` said; None without it."""
+
+    module: nn.Module
+    """The network after the last epoch (averaged weights where ema is on), in eval mode."""
+    seed: int
+    last: float | None
+    """Value after the last epoch."""
+    best: float | None
+    """Largest value of all epochs looked at."""
+    best_epoch: int
+    """Passes done when it was reached; the last one without `evaluate`."""
+    seconds: float
+    """Time of training alone, without `evaluate`."""
+    samples_seen: int
+    """Rows shown, counted every time."""
+    distinct_samples: int
+    """Different rows shown: with augmentation or mixing every showing is another one."""
+    peak_memory: int
+    """Largest resident memory of the process so far, in bytes."""
+    how: str
+    """How forward and backward were run, in words."""
+    history: list[tuple[int, float]] = field(default_factory=list)
+    """(epoch, value) for every look."""
+    best_state: dict[str, Tensor] | None = None
+    """With keep_best: a copy of the weights of `best_epoch`."""
+
+
+def fit(
+    build: Build,
+    inputs: Float[Tensor, "m ..."],
+    targets: Shaped[Tensor, "m ..."],
+    config: FitConfig,
+    seeds: Sequence[int],
+    *,
+    label_kind: LabelKind = "hard",
+    weights: Float[Tensor, " m"] | None = None,
+    device: str = "cpu",
+    evaluate: Evaluate | None = None,
+    evaluate_every: int = 0,
+    keep_best: bool = False,
+    tick: Ticker | None = None,
+) -> list[Fitted]:
+    """Train `build(seed)` for every seed on `inputs` `[m, ...]` with `targets` int64 `[m]` or float `[m, C]`.
+
+    `sum_i w_i l(f(x_i), y_i) / b` over batches of b rows, in a new order every pass, as the field's loops do;
+    `weights` are scaled to a mean of 1 first. `evaluate(module, epoch)` (larger is better) is called after every
+    `evaluate_every` passes (0: never) and after the last, with the module in eval mode; it must not change it.
+    `tick(done, note)` gets the passes done, over all seeds.
+
+    A seed decides everything about its own network (initialisation through `build`, order, augmentation, mixing,
+    dropout), so it gives the same bits whatever the other seeds are. Seeds are trained in turn and share one
+    compiled graph of forward, loss and backward, which uses all cores; see `benchmarks/judging_speed.py`. Two
+    processes of one thread each are no faster on two cores, and leave one core idle for the last of an odd number.
+
+    Cost O(seeds * epochs * m) forward and backward passes; memory beyond the inputs is that of one piece.
+    Raises `ConfigError` for targets, weights or an augmentation that do not fit, `DivergenceError` when a loss is
+    not finite.
+    """
+    job = Job(build, TensorSource(inputs, device), targets, config, label_kind, weights, device,
+              evaluate, evaluate_every, keep_best)  # fmt: skip
+    return job.run(seeds, tick)
+
+
+def fit_dataset(
+    build: Build,
+    data: Dataset,
+    config: FitConfig,
+    seeds: Sequence[int],
+    *,
+    device: str = "cpu",
+    evaluate: Evaluate | None = None,
+    evaluate_every: int = 0,
+    keep_best: bool = False,
+    tick: Ticker | None = None,
+) -> list[Fitted]:
+    """`fit` on the training split of `data` with its hard labels; raw rows are transformed one batch at a time."""
+    source = SplitSource(data, data.train, device)
+    job = Job(build, source, data.train.labels(), config, "hard", None, device, evaluate, evaluate_every, keep_best)
+    return job.run(seeds, tick)
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What every seed is trained on, and how."""
+
+    build: Build
+    source: Source
+    targets: Tensor
+    config: FitConfig
+    label_kind: LabelKind
+    weights: Tensor | None
+    device: str
+    evaluate: Evaluate | None
+    evaluate_every: int
+    keep_best: bool
+
+    def __post_init__(self) -> None:
+        if len(self.source) == 0 or len(self.targets) != len(self.source):
+            raise _refusal(
+                f"inputs of {len(self.source)} rows and targets {list(self.targets.shape)}",
+                "as many targets as inputs, at least one",
+                "pass inputs, targets and weights of one set",
+            )
+        soft = self.targets.is_floating_point()
+        if self.targets.ndim != 1 + soft or soft != (self.label_kind != "hard"):
+            raise _refusal(
+                f"targets {self.targets.dtype} {list(self.targets.shape)} as {self.label_kind} labels",
+                "int64 [m] for hard labels, float [m, classes] for probabilities and scores",
+                "pass the label_kind of the set: compact_set.label_kind",
+            )
+        given = self.weights
+        if given is not None and (len(given) != len(self.source) or bool((given < 0).any()) or float(given.sum()) <= 0):
+            raise _refusal(
+                f"weights {list(given.shape)} with the sum {float(given.sum()):g}",
+                f"{len(self.source)} weights of at least 0, not all 0",
+                "pass the weights of the set, or None",
+            )
+
+    @property
+    def batch_size(self) -> int:
+        return min(self.config.batch_size or len(self.source), len(self.source))
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole training."""
+        return self.config.epochs * -(-len(self.source) // self.batch_size)
+
+    def run(self, seeds: Sequence[int], tick: Ticker | None) -> list[Fitted]:
+        """Train every seed in turn."""
+        config, fitted = self.config, []
+        gradient: FastGradient | None = None
+        for place, seed in enumerate(seeds):
+            with seeded(derive_seed(seed, "noise")):
+                module = self.build(seed).to(self.device)
+                # The work of one seed decides, so that a seed's bits do not depend on how many there are.
+                gradient = gradient or FastGradient(
+                    module, config.loss_for(self.label_kind), temperature=config.temperature,
+                    dtype=getattr(torch, config.precision), planned_rows=len(self.source) * config.epochs,
+                    rows=self.batch_size,
+                )  # fmt: skip
+                fitted.append(Training(self, module, seed, gradient).run(tick, place * config.epochs))
+        return fitted
+
+
+class Training:
+    """The training of one network."""
+
+    def __init__(self, job: Job, module: nn.Module, seed: int, gradient: FastGradient) -> None:
+        self._job, self._config, self._seed, self._gradient = job, job.config, seed, gradient
+        self._module = module.to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
+        self._optimizer = optimizer_for(job.config, module.parameters())
+        self._average = Average(module, job.config.ema) if job.config.ema else None
+        self._streams = Streams(derive_seed(seed, "fit"))
+        self._step = 0
+        self._looking = 0.0
+        self._history: list[tuple[int, float]] = []
+        self._best_state: dict[str, Tensor] | None = None
+
+    def run(self, tick: Ticker | None, done: int) -> Fitted:
+        start, epochs = time.perf_counter(), self._config.epochs
+        loss = math.nan
+        for epoch in range(1, epochs + 1):
+            loss = self._pass(epoch)
+            every = self._job.evaluate_every
+            if self._job.evaluate and (epoch == epochs or (every and epoch % every == 0)):
+                self._look(epoch)
+            if tick:
+                tick(done + epoch, f"loss {loss:.3g}")
+        return self._fitted(time.perf_counter() - start - self._looking)
+
+    def _pass(self, epoch: int) -> float:
+        """One pass over the set; the mean loss of its rows."""
+        job, total = self._job, torch.zeros((), device=self._job.device)
+        for rows in self._batches():
+            for group in self._optimizer.param_groups:
+                group["lr"] = self._config.lr * self._config.lr_factor(self._step, job.steps)
+            inputs, targets, weights = self._batch(rows)
+            loss = self._gradient(self._module, inputs, targets, weights)
+            self._optimizer.step()
+            if self._average:
+                self._average.update(self._module)
+            self._step += 1
+            total = total + loss * len(inputs)
+        mean = float(total) / len(job.source)  # the one place that waits for the device
+        if not math.isfinite(mean):
+            raise self._diverged(mean, epoch)
+        return mean
+
+    def _batches(self) -> Iterator[Tensor | None]:
+        """Row numbers of each batch of one pass; None for all rows at once, whose order says nothing."""
+        m, size = len(self._job.source), self._job.batch_size
+        if size == m:
+            yield None
+            return
+        yield from torch.randperm(m, generator=self._streams("order")).split(size)
+
+    def _batch(self, rows: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        job, config = self._job, self._config
+        inputs = job.source.take(rows)
+        targets = (job.targets if rows is None else job.targets[rows]).to(inputs.device)
+        if targets.is_floating_point():
+            targets = targets.to(inputs.dtype)
+        weights = None
+        if job.weights is not None:
+            scaled = job.weights / job.weights.mean()
+            weights = (scaled if rows is None else scaled[rows]).to(inputs)
+        if config.augment:
+            inputs = self._augment(inputs)
+        if config.mix:
+            if not targets.is_floating_point():
+                targets = F.one_hot(targets, self._classes(inputs)).to(inputs.dtype)
+            mix = mixup if config.mix == "mixup" else cutmix
+            inputs, targets = mix(inputs, targets, self._streams("mix"), config.mix_alpha)
+        return inputs, targets, weights
+
+    def _augment(self, inputs: Tensor) -> Tensor:
+        mode = self._config.augment_mode
+        siamese = Siamese(self._config.augment, per_sample=mode != "siamese", one_family=mode == "one_family")
+        return siamese(inputs, self._streams("augment"))
+
+    def _classes(self, inputs: Tensor) -> int:
+        """The number of outputs of the network, asked once."""
+        if not hasattr(self, "_width"):
+            with torch.no_grad():
+                self._width = self._module.eval()(inputs[:1]).shape[1]
+            self._module.train()
+        return self._width
+
+    def _look(self, epoch: int) -> None:
+        start = time.perf_counter()
+        module, evaluate = self._average.module if self._average else self._module, self._job.evaluate
+        assert evaluate is not None
+        value = float(evaluate(module.eval(), epoch))
+        if self._job.keep_best and value > max((v for _, v in self._history), default=-math.inf):
+            self._best_state = {name: part.detach().clone() for name, part in module.state_dict().items()}
+        self._history.append((epoch, value))
+        self._module.train()
+        self._looking += time.perf_counter() - start
+
+    def _fitted(self, seconds: float) -> Fitted:
+        job, config = self._job, self._config
+        module = self._average.module if self._average else self._module
+        for parameter in self._module.parameters():
+            parameter.grad = None
+        seen = len(job.source) * config.epochs
+        best_epoch, best = max(self._history, key=lambda look: look[1], default=(config.epochs, None))
+        return Fitted(
+            module.eval().requires_grad_(True).to(memory_format=torch.contiguous_format),  # pyright: ignore
+            self._seed, self._history[-1][1] if self._history else None, best, best_epoch, seconds, seen,
+            seen if config.augment or config.mix else len(job.source), peak_memory(), self._gradient.how,
+            self._history, self._best_state,
+        )  # fmt: skip
+
+    def _diverged(self, loss: float, epoch: int) -> DivergenceError:
+        return DivergenceError(
+            f"training with {self._config.optimizer}, seed {self._seed}, pass {epoch} of {self._config.epochs}",
+            received=f"a mean loss of {loss}",
+            expected="a finite loss",
+            remedy=f"lower lr (now {self._config.lr:g}), add warmup_steps, or check the inputs for NaN and infinity",
+        )
+
+
+def _refusal(received: str, expected: str, remedy: str) -> ConfigError:
+    return ConfigError("training on a set", received=received, expected=expected, remedy=remedy)

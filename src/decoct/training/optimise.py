@@ -1,0 +1,44 @@
+"""The optimiser of a fit and the averaged weights beside it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from decoct.training.config import FitConfig
+
+
+def optimizer_for(config: FitConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """torch's own SGD, Adam or AdamW with the values of `config`; weight decay applies to every parameter."""
+    listed = list(parameters)
+    # Fused updates exist for these devices only, and change nothing but speed.
+    fused = all(p.device.type in ("cpu", "cuda") and p.dtype in (torch.float32, torch.float64) for p in listed)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(
+            listed, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=fused
+        )
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(listed, lr=config.lr, weight_decay=config.weight_decay, fused=fused)
+
+
+class Average:
+    """Exponential moving average of the weights, `a <- d a + (1 - d) w` with `d = min(ema, (1 + t) / (10 + t))`.
+
+    The growing decay lets the average forget the first weights; buffers are copied as they are.
+    """
+
+    def __init__(self, module: nn.Module, ema: float) -> None:
+        self.module = copy.deepcopy(module).requires_grad_(False)
+        self._ema, self._steps = ema, 0
+
+    @torch.no_grad()
+    def update(self, module: nn.Module) -> None:
+        self._steps += 1
+        decay = min(self._ema, (1 + self._steps) / (10 + self._steps))
+        for own, weight in zip(self.module.parameters(), module.parameters(), strict=True):
+            own.lerp_(weight, 1 - decay)
+        for own, buffer in zip(self.module.buffers(), module.buffers(), strict=True):
+            own.copy_(buffer)

@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import sys
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+import decoct
+from decoct.errors import DataError, MissingExtraError, SourceError
+
+datasets = pytest.importorskip("datasets")
+
+RNG = np.random.default_rng(0)
+X = RNG.integers(0, 256, (24, 6, 5, 3), dtype=np.uint8)
+NAMES = ["zebra", "<ant>", "Käfer"]
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+def png(pixels: np.ndarray) -> bytes:
+    stream = BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def table(rows: np.ndarray = X, names: list[str] | None = NAMES):
+    """A Hugging Face data set of images with class names, or without names."""
+    label = datasets.ClassLabel(names=names) if names else datasets.Value("int64")
+    features = datasets.Features({"image": datasets.Image(), "label": label})
+    images = [{"bytes": png(row), "path": None} for row in rows]
+    return datasets.Dataset.from_dict({"image": images, "label": [i % 3 for i in range(len(rows))]}, features=features)
+
+
+def pixels_by_id(data) -> dict[str, np.ndarray]:
+    return {str(n): x for s in (data.train, data.val, data.test) for n, x in zip(s.ids, s.x, strict=True)}
+
+
+def test_parquet_shards_and_their_parts(tmp_path, cache, monkeypatch):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    table(X[:12]).to_parquet(str(folder / "train-00000-of-00002.parquet"))
+    table(X[12:18]).to_parquet(str(folder / "train-00001-of-00002.parquet"))
+    table(X[18:]).to_parquet(str(folder / "test-00000-of-00001.parquet"))
+    data = decoct.open(f"parquet:{folder}", cache=cache)
+    assert data.spec.class_names == tuple(NAMES)
+    assert len(data.test) == 6
+    rows = pixels_by_id(data)
+    for i in range(18):
+        np.testing.assert_array_equal(rows[f"train/{i}"], X[i].transpose(2, 0, 1))
+    np.testing.assert_array_equal(rows["test/5"], X[23].transpose(2, 0, 1))
+    assert {path.suffix for path in cache.iterdir()} == {".json", ".npy"}, "no copy of the library is left"
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    assert decoct.open(folder, cache=cache).spec.fingerprint == data.spec.fingerprint
+
+
+def test_parts_from_folder_names(tmp_path, cache):
+    for name, rows in (("train", X), ("validation", X[:6])):
+        (tmp_path / "set" / "default" / name).mkdir(parents=True)
+        table(rows).to_parquet(str(tmp_path / "set" / "default" / name / "0000.parquet"))
+    data = decoct.open(tmp_path / "set", cache=cache)
+    assert len(data.val) == 6
+    assert all(name.startswith("train/") for name in data.test.ids)
+
+
+def test_a_file_alone_is_cut(tmp_path, cache):
+    table().to_parquet(str(tmp_path / "test-0.parquet"))
+    data = decoct.open(tmp_path / "test-0.parquet", cache=cache)
+    assert sorted(pixels_by_id(data)) == sorted(f"all/{i}" for i in range(24))
+
+
+def test_plain_bytes_and_string_labels_without_the_librarys_mark(tmp_path, cache):
+    columns = {"img": [png(row) for row in X], "target": [NAMES[i % 3] for i in range(24)], "note": ["x"] * 24}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    data = decoct.open(tmp_path / "a.parquet", cache=cache)
+    assert data.spec.class_names == tuple(sorted(NAMES))
+    np.testing.assert_array_equal(pixels_by_id(data)["all/7"], X[7].transpose(2, 0, 1))
+
+
+def test_columns_can_be_named(tmp_path, cache):
+    columns = {"a": [png(row) for row in X], "b": [png(255 - row) for row in X], "p": [0, 1] * 12, "label": [2] * 24}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    with pytest.raises(SourceError, match="2 columns of images") as caught:
+        decoct.open(tmp_path / "a.parquet", cache=cache)
+    assert "a (image), b (image), p (number), label (number)" in str(caught.value)
+    assert "?image=NAME&label=NAME" in str(caught.value)
+    data = decoct.open(f"parquet:{tmp_path / 'a.parquet'}?image=b&label=p", cache=cache)
+    np.testing.assert_array_equal(pixels_by_id(data)["all/1"], 255 - X[1].transpose(2, 0, 1))
+    with pytest.raises(SourceError, match="no column 'q'"):
+        decoct.open(f"parquet:{tmp_path / 'a.parquet'}?label=q", cache=cache)
+    with pytest.raises(SourceError, match=r"received: \?lable=p"):
+        decoct.open(f"parquet:{tmp_path / 'a.parquet'}?lable=p", cache=cache)
+
+
+@pytest.mark.parametrize("kind", ["lists", "fixed lists", "columns"])
+def test_feature_tables(tmp_path, cache, kind):
+    x = RNG.normal(size=(30, 4)).astype(np.float32)
+    if kind == "columns":
+        columns = {f"f{i}": x[:, i] for i in range(4)}
+    else:
+        fixed = pa.FixedSizeListArray.from_arrays(pa.array(x.ravel()), 4)
+        columns = {"embedding": fixed if kind == "fixed lists" else x.tolist()}
+    pq.write_table(pa.table({**columns, "label": np.arange(30) % 2}), tmp_path / "a.parquet")
+    data = decoct.open(tmp_path / "a.parquet", cache=cache)
+    assert data.spec.shape == (4,)
+    rows = pixels_by_id(data)
+    np.testing.assert_allclose(np.stack([rows[f"all/{i}"] for i in range(30)]), x)
+
+
+def test_objects_of_the_library(cache):
+    single = decoct.open(table(), cache=cache)
+    both = datasets.DatasetDict({"train": table(), "test": table(X[:6]), "extra": table(X[:3])})
+    pair = decoct.open(both, cache=cache)
+    assert single.spec.class_names == pair.spec.class_names == tuple(NAMES)
+    assert len(pair.test) == 6
+    assert pair.spec.notices[0] == "splits that are neither train, val nor test were passed over: extra"
+    assert len(list(cache.glob("*.json"))) == 2, "one does not displace the other"
+    shuffled = decoct.open(table().shuffle(seed=3), cache=cache)
+    assert shuffled.spec.fingerprint != single.spec.fingerprint
+    assert sorted(x.tobytes() for x in pixels_by_id(shuffled).values()) == sorted(
+        x.tobytes() for x in pixels_by_id(single).values()
+    )
+
+
+def test_a_local_data_set_through_the_hubs_loader(tmp_path, cache, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf")
+    (tmp_path / "set").mkdir()
+    table().to_parquet(str(tmp_path / "set" / "train.parquet"))
+    table(X[:6]).to_parquet(str(tmp_path / "set" / "test.parquet"))
+    data = decoct.open(f"hub:{tmp_path / 'set'}", cache=cache)
+    assert data.spec.class_names == tuple(NAMES)
+    assert len(data.test) == 6
+    datasets.DatasetDict({"train": table(), "test": table(X[:6])}).save_to_disk(str(tmp_path / "saved"))
+    for source in (f"hub:{tmp_path / 'saved'}", tmp_path / "saved"):
+        assert decoct.open(source, cache=cache).spec.fingerprint == data.spec.fingerprint
+
+
+def test_a_set_that_the_library_cannot_load(tmp_path, cache):
+    with pytest.raises(SourceError, match="Hugging Face datasets can load") as caught:
+        decoct.open(f"hub:{tmp_path / 'nothing'}", cache=cache)
+    assert "check the name or path" in str(caught.value)
+
+
+def test_without_the_library(tmp_path, cache, monkeypatch):
+    table().to_parquet(str(tmp_path / "a.parquet"))
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    for source in (f"parquet:{tmp_path / 'a.parquet'}", "hub:mnist"):
+        with pytest.raises(MissingExtraError, match=r"pip install 'decoct\[hf\]'"):
+            decoct.open(source, cache=cache)
+
+
+def test_bad_images_in_a_table(tmp_path, cache):
+    columns = {"image": [png(row) for row in X], "label": np.arange(24) % 2}
+    columns["image"][5], columns["image"][20] = b"no image", None
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    with pytest.raises(SourceError) as caught:
+        decoct.open(tmp_path / "a.parquet", cache=cache)
+    assert "2 of 24 images" in str(caught.value)
+    assert "all/5: not an image" in str(caught.value)
+    assert "all/20: no image" in str(caught.value)
+    rows = pixels_by_id(decoct.open(tmp_path / "a.parquet", cache=cache, skip_bad=True))
+    assert set(rows) == {f"all/{i}" for i in range(24)} - {"all/5", "all/20"}
+    np.testing.assert_array_equal(rows["all/23"], X[23].transpose(2, 0, 1))
+
+
+def _damaged(folder: Path) -> None:
+    pq.write_table(pa.table({"x": [1.0], "label": [1]}), folder / "a.parquet")
+    (folder / "a.parquet").write_bytes((folder / "a.parquet").read_bytes()[:40])
+
+
+def _ragged(folder: Path) -> None:
+    pq.write_table(pa.table({"x": [[1.0], [1.0, 2.0]] * 4, "label": [0, 1] * 4}), folder / "a.parquet")
+
+
+def _nan(folder: Path) -> None:
+    pq.write_table(pa.table({"x": [1.0, None] * 4, "z": [1.0] * 8, "label": [0, 0, 1, 1] * 2}), folder / "a.parquet")
+
+
+def _no_label(folder: Path) -> None:
+    pq.write_table(pa.table({"x": [1.0] * 8, "z": [0, 1] * 4}), folder / "a.parquet")
+
+
+def _missing_label(folder: Path) -> None:
+    pq.write_table(pa.table({"x": [1.0] * 8, "label": [0, None] * 4}), folder / "a.parquet")
+
+
+def _unlabelled_test(folder: Path) -> None:
+    pq.write_table(pa.table({"x": [1.0] * 8, "label": [0, 1] * 4}), folder / "train.parquet")
+    pq.write_table(pa.table({"x": [1.0] * 8, "label": [-1] * 8}), folder / "test.parquet")
+
+
+def _nothing(folder: Path) -> None:
+    del folder
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (_nothing, SourceError, ["a folder without .parquet files"]),
+        (_damaged, SourceError, ["that the files are whole"]),
+        (_ragged, DataError, ["make no table", "one length"]),
+        (_nan, DataError, ["4 NaN or infinite values in 4 of 8 rows of 'all': rows 1, 3, 5, 7"]),
+        (_no_label, SourceError, ["no column that is clearly the label; the columns are x (number), z (number)"]),
+        (_missing_label, DataError, ["4 rows of 'all' without a label: rows 1, 3, 5, 7"]),
+        (_unlabelled_test, DataError, ["8 labels of 'test' outside 0..1: -1 (row 0)"]),
+    ],
+)
+def test_tables_that_cannot_be_used(tmp_path, cache, make, error, words):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    make(folder)
+    with pytest.raises(error) as caught:
+        decoct.open(f"parquet:{folder}", cache=cache)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+    assert not cache.exists() or not list(cache.iterdir())
+
+
+def test_a_missing_table(tmp_path):
+    with pytest.raises(SourceError, match="no such file or folder"):
+        decoct.open(f"parquet:{tmp_path / 'a.parquet'}")

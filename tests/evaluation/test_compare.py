@@ -1,0 +1,142 @@
+"""`compare` on toys: what is made, what is shared, what resumes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toys import blob_images
+
+import decoct.evaluation.compare as compare_module
+import decoct.evaluation.judge as judge_module
+from decoct.compact.folder import STAGING
+from decoct.errors import BudgetError, ConfigError, MismatchError, UnknownNameError
+from decoct.evaluation.compare import Comparison, compare
+from decoct.evaluation.protocol import Protocol
+from decoct.training.config import FitConfig
+
+DATA = blob_images(classes=3, per_class=12)
+FAST = Protocol(
+    "test", FitConfig(optimizer="adamw", lr=0.01, epochs=3, schedule="cosine"), full_epochs=2,
+    full_samples=10_000, checks=1,
+)  # fmt: skip
+
+
+def compared(out: Path | None = None, **options: Any) -> Comparison:
+    options = {
+        "methods": ("random", "k-means"), "ipc": (1, 2), "protocol": FAST, "networks": ("convnet2-w8",), "seeds": 2,
+        "baselines": ("random", "full"), "device": "cpu",
+    } | options  # fmt: skip
+    return compare(DATA, out=out, **options)
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A word for everything made and every run."""
+    done: list[str] = []
+    for name in ("select", "distill"):
+        real = getattr(compare_module, name)
+
+        def counted(data: Any, method: str, *, real: Any = real, **options: Any) -> Any:
+            done.append(f"make {method} {options['ipc']}")
+            return real(data, method, **options)
+
+        monkeypatch.setattr(compare_module, name, counted)
+    real_run = judge_module.Bench._run
+
+    def run(self: Any, contender: Any, name: str, seed: int, tick: Any) -> None:
+        done.append(f"judge {contender.name} {contender.weight.rows} {seed}")
+        real_run(self, contender, name, seed, tick)
+
+    monkeypatch.setattr(judge_module.Bench, "_run", run)
+    return done
+
+
+def test_baselines_are_shared_and_nothing_is_judged_twice(work: list[str]) -> None:
+    result = compared()
+    expected = {"make random 1": ("random 3", "full 36"), "make k-means 1": ("k-means 3",),
+                "make random 2": ("random 6",), "make k-means 2": ("k-means 6",)}  # fmt: skip
+    assert work == [
+        word
+        for made, judged in expected.items()
+        for word in (made, *(f"judge {j} {s}" for j in judged for s in (0, 1)))
+    ]
+    listed = [(entry.name, entry.kind, entry.rows) for entry in result.entries]
+    assert listed == [
+        ("random", "judged", 3), ("k-means", "judged", 3), ("random", "judged", 6), ("k-means", "judged", 6),
+        ("full", "baseline", 36),
+    ]  # fmt: skip
+    # Each card stands alone all the same: k-means beside random and the full data.
+    assert [entry.name for entry in result.contests[1].scorecard.entries] == ["k-means", "random", "full"]
+
+
+def test_the_same_call_again_does_nothing_and_says_the_same(work: list[str], tmp_path: Path) -> None:
+    first = compared(tmp_path)
+    work.clear()
+    again = compared(tmp_path)
+    assert work == []
+    assert again.entries == first.entries
+    assert again.table() == first.table()
+    names = sorted(path.name for path in (tmp_path / "sets").iterdir())
+    assert names == [f"{method}-ipc{k}-seed0" for method in ("k-means", "random") for k in (1, 2)]
+    assert [contest.seconds for contest in again.contests] == [contest.seconds for contest in first.contests]
+    saved = json.loads((tmp_path / "comparison.json").read_text())
+    assert saved == json.loads(json.dumps(again.to_json()))
+    assert [contest["path"] for contest in saved["contests"]][:2] == [
+        "sets/random-ipc1-seed0",
+        "sets/k-means-ipc1-seed0",
+    ]
+
+
+def test_a_set_whose_writing_was_interrupted_is_made_again(work: list[str], tmp_path: Path) -> None:
+    compared(tmp_path, ipc=(1,))
+    folder = tmp_path / "sets" / "k-means-ipc1-seed0"
+    (folder / "manifest.json").unlink()
+    (folder / STAGING).mkdir()
+    work.clear()
+    compared(tmp_path, ipc=(1,))
+    assert work == ["make k-means 1"]
+
+
+def test_recipes_are_made_and_judged_by_their_name(tmp_path: Path) -> None:
+    result = compared(tmp_path, methods=("dm",), ipc=(1,), steps=2)
+    assert [(c.method, c.ipc) for c in result.contests] == [("dm", 1)]
+    assert [entry.name for entry in result.entries] == ["dm", "random", "full"]
+    assert result.contests[0].seconds > 0
+    again = compared(tmp_path, methods=("dm",), ipc=(1,), steps=2)
+    assert again.entries == result.entries
+
+
+def test_sets_of_other_data_are_not_taken(tmp_path: Path) -> None:
+    compared(tmp_path, methods=("k-means",), ipc=(1,), baselines=())
+    other = blob_images(classes=3, per_class=12, seed=5)
+    with pytest.raises(MismatchError, match="another out folder"):
+        compare(other, ("k-means",), (1,), protocol=FAST, networks=("mlp",), seeds=1, baselines=(), out=tmp_path)
+
+
+def test_bad_requests_are_refused_before_anything_is_made(work: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "new"
+    cases: tuple[tuple[dict[str, Any], type[Exception], str], ...] = (
+        ({"methods": ("k-meens",)}, UnknownNameError, "did you mean 'k-means'"),
+        ({"methods": ()}, ConfigError, "at least one method"),
+        ({"ipc": ()}, ConfigError, "at least one method"),
+        ({"ipc": (1, 13)}, BudgetError, "'class 0' has 12"),
+        ({"ipc": (0,)}, BudgetError, "at least one image"),
+        ({"budget": "1min", "steps": 3}, ConfigError, "one of the two"),
+        ({"budget": "soon"}, ConfigError, "20min"),
+        ({"protocol": "quik"}, UnknownNameError, "did you mean 'quick'"),
+    )
+    for options, error, words in cases:
+        with pytest.raises(error, match=words):
+            compared(out, **options)
+    assert work == []
+    assert not out.exists()
+
+
+def test_table_tells_protocol_and_runs() -> None:
+    table = compared(ipc=(1,)).table()
+    assert "protocol test" in table
+    assert "2 runs each" in table
+    assert table.count("random") == 1

@@ -1,0 +1,172 @@
+"""From sets and scorecards to a page: nothing twice, gains by seed, pictures of the right classes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from report_toys import entry
+from toys import blob_features, blob_images
+
+from decoct.compact.coreset import Coreset
+from decoct.compact.decoders import quantise
+from decoct.compact.distilled import DistilledSet
+from decoct.data.dataset import Dataset
+from decoct.errors import IntegrityError, OutputError, SourceError
+from decoct.evaluation.scorecard import Entry, Scorecard
+from decoct.files import write_json
+from decoct.report.collect import HEAT_ROWS, Judged, contents_of, galleries_of, heat_of, rows_of
+from decoct.report.find import results_in
+from decoct.report.html import write_report
+
+
+def coreset(data: Dataset, per_class: int = 2) -> Coreset:
+    rows = np.concatenate([rows[:per_class] for rows in data.train.class_rows(data.spec.classes)])
+    count = len(rows)
+    index = torch.from_numpy(rows)
+    return Coreset(
+        data.spec, data.train.raw(index), data.train.labels(index), index, data.train.ids[rows], torch.ones(count),
+        torch.zeros(count), {"method": "herding", "seconds": 1.5},
+    )  # fmt: skip
+
+
+def soft(data: Dataset, rows: int = 6) -> DistilledSet:
+    nominal = torch.arange(rows) % data.spec.classes
+    scores = torch.nn.functional.one_hot(nominal, data.spec.classes).float() - 0.25
+    inputs = data.inputs(data.train, slice(0, rows))
+    return DistilledSet(
+        data.spec, "pixels", {}, quantise(inputs, 8), scores, "scores", nominal, {}, {"recipe": "ridge", "seconds": 2.0}
+    )
+
+
+def card(data: Dataset, *entries: Entry) -> Scorecard:
+    facts = {
+        "source": data.spec.source, "fingerprint": data.spec.fingerprint, "shape": list(data.spec.shape),
+        "class_names": list(data.spec.class_names), "train": len(data.train),
+    }  # fmt: skip
+    return Scorecard(entries, {"name": "quick", "hash": "abc"}, facts, {"hardware": {"cores": 2, "memory": 10**9}})
+
+
+def test_a_gain_is_paired_by_seed() -> None:
+    data = blob_images()
+    mine = replace(entry("dm", 0.8, 100, 6), seeds=(0, 1), last=(0.80, 0.90), selected=(0.8, 0.9), val=(0.8, 0.9))
+    random = replace(mine, name="random", kind="baseline", last=(0.70, 0.79))
+    (row, _) = rows_of([Judged("dm", None, card(data, mine, random), 2.0)])
+    assert row.gain is not None
+    assert row.gain.mean == pytest.approx(0.105)
+    # t(0.975, 1) = 12.706, s = 0.00707, n = 2: the spread of the differences, not of the accuracies.
+    assert row.gain.half == pytest.approx(12.706 * 0.0070711 / 2**0.5, rel=1e-3)
+    other = replace(random, seeds=(2, 3))
+    (row, _) = rows_of([Judged("dm", None, card(data, mine, other), 2.0)])
+    assert row.gain is not None
+    assert row.gain.half is None
+
+
+def test_shared_baselines_stand_there_once_and_a_method_is_not_its_own_baseline() -> None:
+    data = blob_images()
+    random, full = entry("random", 0.5, 100, 6, kind="baseline"), entry("full", 0.9, 9999, 60, kind="baseline")
+    asked = replace(random, kind="judged")
+    more = entry("random", 0.55, 130, 8, kind="baseline")
+    judged = [
+        Judged("dm", None, card(data, entry("dm", 0.7, 100, 6), random, full), 2.0),
+        Judged("random", None, card(data, asked, full), 2.0),
+        Judged("ridge", None, card(data, entry("ridge", 0.8, 130, 6), more, full), 2.0),
+    ]
+    names = [(row.entry.name, row.entry.rows, row.entry.kind) for row in rows_of(judged)]
+    assert names == [
+        ("dm", 6, "judged"), ("random", 6, "judged"), ("ridge", 6, "judged"), ("full", 60, "baseline"),
+        ("random", 8, "baseline"),
+    ]  # fmt: skip
+
+
+def test_a_gallery_shows_each_class_of_the_real_data_and_of_the_sets() -> None:
+    data = blob_images(classes=3, shape=(3, 6, 8))
+    picked = coreset(data)
+    (gallery,) = galleries_of([Judged("herding", picked)], data)
+    assert [column.title for column in gallery.columns] == ["real", "herding"]
+    assert gallery.class_names == data.spec.class_names
+    for k in range(3):
+        rows = data.train.class_rows(3)[k]
+        expected = data.train.x[rows[:2]].transpose(0, 2, 3, 1)
+        np.testing.assert_array_equal(gallery.columns[1].pictures[k], expected)
+        np.testing.assert_array_equal(gallery.columns[0].pictures[k][:2], expected)
+    assert gallery.columns[0].counts == (20, 20, 20)
+    assert gallery.columns[1].counts == (2, 2, 2)
+
+
+def test_many_classes_are_shown_from_end_to_end_and_sizes_apart() -> None:
+    data = blob_images(classes=37, per_class=4, shape=(1, 4, 4))
+    one, two = Judged("a", coreset(data, 1)), Judged("b", coreset(data, 2))
+    galleries = galleries_of([two, one], data)
+    assert [gallery.title for gallery in galleries] == ["1 per class", "2 per class"]
+    assert len(galleries[0].class_names) == 10
+    assert galleries[0].class_names[0] == "class 0"
+    assert galleries[0].class_names[-1] == "class 36"
+    assert galleries[0].left_out == 27
+
+
+def test_features_have_no_gallery_but_a_page(tmp_path: Path) -> None:
+    data = blob_features()
+    picked = Judged("herding", coreset(data), card(data, entry("herding", 0.7, 100, 6)))
+    assert contents_of([picked], data).galleries == ()
+    text = write_report(tmp_path / "r.html", [picked], data).read_text()
+    assert "Real beside compact" not in text
+    assert "trains a network to" in text
+
+
+def test_heat_rows_are_sorted_by_class_and_limited_evenly() -> None:
+    data = blob_images(classes=3, per_class=150)
+    heat = heat_of("ridge", soft(data, 300), 100.0)
+    assert heat.names == tuple(f"class {k}" for k in range(3) for _ in range(HEAT_ROWS // 3))
+    assert heat.left_out == 300 - 3 * (HEAT_ROWS // 3)
+    assert heat.values.argmax(1).tolist() == [k for k in range(3) for _ in range(HEAT_ROWS // 3)]
+    assert heat.values.min() == -0.25
+
+
+def test_facts_tell_where_it_comes_from() -> None:
+    data = blob_images()
+    facts = dict(contents_of([Judged("dm", soft(data), card(data, entry("dm", 0.7, 100, 6)))], data).facts)
+    assert facts["data: fingerprint"] == data.spec.fingerprint
+    assert facts["protocol: name"] == "quick"
+    assert facts["provenance: hardware"] == "cores 2, memory 1.0 GB"
+
+
+def test_folders_are_read_back(tmp_path: Path) -> None:
+    data = blob_images()
+    sets, cards = tmp_path / "sets", card(data, entry("herding", 0.7, 100, 6))
+    picked, made = coreset(data), soft(data)
+    picked.save(sets / "herding")
+    made.save(sets / "ridge")
+    cards.save(sets / "herding" / "evaluation" / "scorecard.json")
+    (found,) = results_in(sets / "herding")
+    assert (found.name, found.seconds, found.scorecard) == ("herding", 1.5, cards)
+    assert found.compact_set is not None
+    assert found.compact_set.content_hash == picked.content_hash
+    (unjudged,) = results_in(sets / "ridge")
+    assert (unjudged.name, unjudged.scorecard) == ("ridge", None)
+    contest = {"method": "herding", "ipc": 2, "seconds": 1, "scorecard": cards.to_json()}
+    contests = [{**contest, "path": "sets/herding"}, {**contest, "path": "../elsewhere"}, {**contest, "path": None}]
+    write_json(tmp_path / "comparison.json", {"kind": "comparison", "contests": contests})
+    compared = results_in(tmp_path)
+    assert [one.compact_set is not None for one in compared] == [True, False, False]
+    assert compared[0].size == 2
+
+
+def test_a_folder_without_results_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"neither comparison\.json"):
+        results_in(tmp_path)
+    with pytest.raises(SourceError, match="is not a folder"):
+        results_in(tmp_path / "nowhere")
+    (tmp_path / "comparison.json").write_text('{"kind": "comparison", "contests": [{"method": 3}]}')
+    with pytest.raises(IntegrityError, match="a contest with"):
+        results_in(tmp_path)
+
+
+def test_a_report_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="what to do"):
+        write_report(tmp_path / "file" / "r.html", [Judged("a", coreset(blob_images()))])
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -1,0 +1,156 @@
+"""Pieces, compiled graphs and their fall-backs give what the plain module gives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from fit_reference import problem, small_network
+from torch import Tensor, nn
+
+from decoct.networks.embedding import embed
+from decoct.training import graphs
+from decoct.training.fast import FastEmbed, FastGradient
+from decoct.training.graphs import Cost, best_piece, measure, mixes_rows
+
+
+def gradients(module: nn.Module) -> list[Tensor]:
+    return [parameter.grad.clone() for parameter in module.parameters() if parameter.grad is not None]
+
+
+def plain_gradients(module: nn.Module, inputs: Tensor, targets: Tensor) -> list[Tensor]:
+    module.zero_grad()
+    F.cross_entropy(module(inputs), targets).backward()
+    return gradients(module)
+
+
+@pytest.mark.parametrize("piece", [3, 7, 20, 64])
+def test_gradients_of_pieces_add_up_to_those_of_the_batch(piece: int):
+    inputs, targets = problem(20, torch.float64)
+    module = small_network(0, dtype=torch.float64)
+    loss = FastGradient(module, "ce", piece=piece)(module, inputs, targets)
+    found = gradients(module)
+    torch.testing.assert_close(found, plain_gradients(module, inputs, targets))
+    torch.testing.assert_close(loss, F.cross_entropy(module(inputs), targets).detach())
+
+
+def test_batch_norm_is_not_cut_and_keeps_its_statistics():
+    inputs, targets = problem(20, torch.float64)
+    module, twin = (small_network(0, "bn", torch.float64).train() for _ in range(2))
+    assert mixes_rows(module)
+    assert not mixes_rows(small_network(0, "bn").eval())
+    gradient = FastGradient(module, "ce", piece=4)
+    gradient(module, inputs, targets)
+    assert "whole batches" in gradient.how
+    torch.testing.assert_close(gradients(module), plain_gradients(twin, inputs, targets))
+    torch.testing.assert_close(module.state_dict(), twin.state_dict())
+
+
+@pytest.mark.parametrize("norm", ["in", "bn"])
+def test_embeddings_are_those_of_the_module_and_leave_it_alone(norm: str):
+    inputs, _ = problem(20)
+    module, other = small_network(0, norm).train(), small_network(1, norm).train()
+    before = {name: value.clone() for name, value in other.state_dict().items()}
+    embedder = FastEmbed(module, piece=6)
+    found = embedder(inputs, other)
+    torch.testing.assert_close(other.state_dict(), before, rtol=0, atol=0)
+    assert not found.requires_grad
+    torch.testing.assert_close(found, embed(other, inputs).detach())
+    assert not torch.equal(found, embedder(inputs))
+    assert embedder(inputs[:0]).shape == (0, 96)
+
+
+def test_differentiable_embeddings_have_gradients_for_inputs_alone():
+    inputs, _ = problem(9)
+    module = small_network(0)
+    found, plain = inputs.clone().requires_grad_(), inputs.clone().requires_grad_()
+    FastEmbed(module, piece=4).differentiable(found).square().sum().backward()
+    assert all(parameter.grad is None for parameter in module.parameters())
+    embed(module, plain).square().sum().backward()
+    torch.testing.assert_close(found.grad, plain.grad)
+
+
+def test_bfloat16_embeddings_are_close_and_float32():
+    inputs, _ = problem(20)
+    module = small_network(0)
+    found, exact = FastEmbed(module, dtype=torch.bfloat16)(inputs), embed(module, inputs)
+    assert found.dtype == torch.float32
+    assert 0 < (found - exact).norm() / exact.norm() < 0.02
+
+
+def test_the_largest_activation_and_the_work_of_a_row():
+    layer = nn.Conv2d(3, 8, 3, padding=1)
+    cost = measure(layer, torch.zeros(2, 3, 10, 10))
+    assert cost.flops == 2 * 8 * 3 * 9 * 100
+    assert cost.activation == 4 * 8 * 100
+
+
+def test_pieces_fit_the_cache_and_waste_little():
+    half_a_megabyte = Cost(1, 1 << 19)
+    assert best_piece(100, half_a_megabyte) == 10
+    assert best_piece(256, half_a_megabyte) == 16
+    assert best_piece(5, half_a_megabyte) == 5
+    assert best_piece(0, half_a_megabyte) == 12
+    assert best_piece(100, Cost(1, 1 << 30)) == 1
+
+
+def test_small_work_is_never_compiled_and_unknown_work_neither():
+    module, (inputs, targets) = small_network(0), problem()
+    small = FastGradient(module, "ce", planned_rows=1000)
+    small(module, inputs, targets)
+    unknown = FastEmbed(module)
+    unknown(inputs)
+    assert small.how == "eager, pieces of 20 rows, float32"
+    assert unknown.how.startswith("eager, pieces of")
+
+
+def test_without_a_compiler_it_runs_eagerly_and_says_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(graphs, "compiler_works", lambda: False)
+    module, (inputs, targets) = small_network(0), problem()
+    gradient = FastGradient(module, "ce", compile=True)
+    gradient(module, inputs, targets)
+    assert gradient.how == "eager, pieces of 20 rows: no working compiler on this machine, float32"
+    torch.testing.assert_close(gradients(module), plain_gradients(module, inputs, targets))
+
+
+def test_a_module_that_cannot_be_recorded_runs_eagerly_and_says_so():
+    class Undecided(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x if x.sum() > 0 else -x)
+
+    module, inputs, targets = Undecided(), torch.randn(6, 4), torch.arange(6) % 3
+    gradient = FastGradient(module, "ce", compile=True)
+    gradient(module, inputs, targets)
+    assert gradient.how.startswith("eager: the compiler failed")
+    torch.testing.assert_close(gradients(module), plain_gradients(module, inputs, targets))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", ["in", "bn"])
+def test_compiled_gradients_and_embeddings_equal_plain_ones(norm: str):
+    if not graphs.compiler_works():
+        pytest.skip("no working compiler on this machine")
+    module, twin = (small_network(0, norm).train() for _ in range(2))
+    inputs, targets = problem(10)
+    gradient = FastGradient(module, "ce", compile=True, piece=4)
+    first = gradient(module, inputs, targets)
+    assert gradient.how.startswith("compiled")
+    expected = plain_gradients(twin, inputs, targets)
+    for own, other in zip(gradients(module), expected, strict=True):
+        assert (own - other).norm() <= 1e-3 * (other.norm() + 0.01)
+    torch.testing.assert_close(dict(module.named_buffers()), dict(twin.named_buffers()), rtol=1e-4, atol=1e-4)
+    if mixes_rows(module):
+        return
+    assert torch.equal(first, gradient(module, inputs, targets))
+    embedder = FastEmbed(module, compile=True, piece=4)
+    torch.testing.assert_close(embedder(inputs), embed(module, inputs).detach(), rtol=1e-3, atol=1e-4)
+    assert embedder.how.startswith("compiled")
+    assert torch.equal(embedder(inputs), embedder(inputs))
+    found, plain = inputs.clone().requires_grad_(), inputs.clone().requires_grad_()
+    embedder.differentiable(found).square().sum().backward()
+    embed(module, plain).square().sum().backward()
+    torch.testing.assert_close(found.grad, plain.grad, rtol=1e-3, atol=1e-4)
