@@ -23,7 +23,7 @@ def parse_duration(text: str) -> float:
     return float(match.group(1)) * _SECONDS[unit]
 
 
-def show_duration(seconds: float) -> str:
+def show_duration(seconds: float | int) -> str:
     """A short reading of `seconds`: 0.4s, 42s, 3min 05s, 2h 10min."""
     if seconds < 10:
         return f"{seconds:.1f}s"

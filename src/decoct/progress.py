@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOBase
 from typing import Protocol, TextIO, runtime_checkable
 
 from decoct.durations import show_duration
@@ -21,13 +22,13 @@ class Ticker(Protocol):
 
 
 @contextmanager
-def progress(title: str, total: float | int, stream: TextIO | None = None) -> Iterator[Ticker]:
+def progress(title: str, total: float | int, stream: TextIOBase | None = None) -> Iterator[Ticker]:
     """Show how far `title` is on standard error: `tick(done, note)` with `done` out of `total`, with rate and ETA.
 
     Standard output stays free for results.
     """
-    stream = stream or sys.stderr
-    with _bar(title, total) if stream.isatty() else _lines(title, total, stream) as tick:
+    shown = stream or sys.stderr
+    with _bar(title, total) if shown.isatty() else _lines(title, total, shown) as tick:
         yield tick
 
 
@@ -46,7 +47,7 @@ def _bar(title: str, total: float | int) -> Iterator[Ticker]:
 
 
 @contextmanager
-def _lines(title: str, total: float | int, stream: TextIO) -> Iterator[Ticker]:
+def _lines(title: str, total: float | int, stream: TextIO | TextIOBase) -> Iterator[Ticker]:
     start = last = time.monotonic()
     first: float | int | None = None
 

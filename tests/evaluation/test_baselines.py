@@ -14,7 +14,7 @@ from toys import blob_images, class_balance
 
 from decoct.data.dataset import Dataset
 from decoct.errors import UnknownNameError
-from decoct.evaluation.baselines import Drawn, Teacher, baseline, draw_rows, even_quota, herd_rows
+from decoct.evaluation.baselines import Drawn, Teacher, baseline, draw_rows, equal_classes, even_quota, herd_rows
 from decoct.evaluation.contender import Contender
 
 DATA = blob_images(classes=3, per_class=12)
@@ -57,7 +57,7 @@ def test_less_than_one_row_is_no_baseline(name: str) -> None:
 
 
 def test_fewer_rows_than_classes_is_said() -> None:
-    assert made("random", 2 * (ROW + 1)).notes == ("only 2 of 3 classes fit into these bytes",)
+    assert made("random", 2 * (ROW + 1)).notes == ("2 rows are all that fits, 1 of 3 classes are left out",)
     assert made("random", 3 * (ROW + 1)).notes == ()
 
 
@@ -94,6 +94,19 @@ def test_random_rows_are_stratified_distinct_and_differ_by_seed() -> None:
 def test_a_smaller_draw_is_part_of_a_larger_one() -> None:
     small, large = draw_rows(DATA, 4, seed=3), draw_rows(DATA, 11, seed=3)
     assert set(small.tolist()) < set(large.tolist())
+
+
+def test_every_class_counts_the_same() -> None:
+    labels = torch.tensor([0, 0, 0, 2, 3, 3])
+    weights = equal_classes(labels)
+    assert weights.tolist() == pytest.approx([2 / 3, 2 / 3, 2 / 3, 2, 1, 1])
+    assert weights.mean() == pytest.approx(1)
+    drawn = made("random", 7 * (ROW + 1))
+    assert isinstance(drawn, Drawn)
+    material = drawn.material(0)
+    assert material.weights is not None
+    totals = torch.zeros(3).index_add(0, material.targets, material.weights)
+    assert totals.tolist() == pytest.approx([7 / 3] * 3)
 
 
 def test_herding_takes_the_row_nearest_to_the_mean_first() -> None:

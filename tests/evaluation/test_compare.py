@@ -140,3 +140,30 @@ def test_table_tells_protocol_and_runs() -> None:
     assert "protocol test" in table
     assert "2 runs each" in table
     assert table.count("random") == 1
+
+
+def test_a_stopped_comparison_goes_on_where_it_was(
+    work: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = compared(tmp_path / "whole")
+    every = list(work)
+    run = judge_module.Bench._run
+
+    def stopping(self: Any, *rest: Any) -> None:
+        if work.count("make k-means 1"):
+            raise KeyboardInterrupt
+        run(self, *rest)
+
+    work.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(judge_module.Bench, "_run", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            compared(tmp_path / "stopped")
+    assert not (tmp_path / "stopped" / "comparison.json").exists()
+    before = list(work)
+    work.clear()
+    assert compared(tmp_path / "stopped").entries != ()
+    assert before + work == every
+    numbers = [(entry.name, entry.last, entry.selected, entry.val) for entry in whole.entries]
+    again = compared(tmp_path / "stopped")
+    assert [(entry.name, entry.last, entry.selected, entry.val) for entry in again.entries] == numbers

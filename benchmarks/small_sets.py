@@ -1,0 +1,100 @@
+"""Fashion-MNIST at 10 images per class and MNIST at 1: `ridge` and `dm` beside honest baselines, on all the data.
+
+Distillation is bounded by the clock (minutes on this machine, validation looks included); then five students of
+ConvNet-3 width 128 are trained on each set under one protocol, last epoch, test data read once. Every distillation
+resumes, every student is a cell that is never trained twice: stop the script at any time and start it again.
+
+    python benchmarks/small_sets.py --cell fashion-10       # or mnist-1
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import tyro
+from record import save
+
+import decoct
+from decoct.evaluation.judge import Bench
+from decoct.evaluation.protocol import PROTOCOLS
+from decoct.evaluation.scorecard import entry_to_json
+
+DATA = Path(os.environ.get("DECOCT_DATA", Path(__file__).parents[2] / "shared" / "data"))
+PROTOCOL = replace(PROTOCOLS["soft-300"], name="soft-300-short-teacher", full_samples=300_000)
+"""soft-300, with the teacher and the full-data line trained for 5 passes, which two cores finish."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one cell makes."""
+
+    source: str
+    ipc: int
+    minutes: dict[str, float]
+    """Recipe -> minutes of distillation."""
+
+
+CELLS = {
+    "fashion-10": Cell("fashion-mnist.npz", 10, {"ridge": 12.0, "dm": 12.0}),
+    "mnist-1": Cell("mnist.npz", 1, {"ridge": 4.0}),
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which cell, and where its work is kept."""
+
+    cell: Literal["fashion-10", "mnist-1"]
+    """Data and images per class."""
+    work: Path = Path("runs/benchmarks")
+    """Folder of sets and finished students."""
+    seeds: int = 5
+    """Students for each set."""
+    full: bool = False
+    """Also train on all the data, once."""
+
+
+def main(options: Options) -> None:
+    """Distil, judge, and write results/<cell>.json."""
+    cell, work = CELLS[options.cell], options.work / options.cell
+    data = decoct.open(f"npz:{DATA / cell.source}")
+    bench = Bench.of(data, PROTOCOL, ["convnet3"], options.seeds, baselines=(), out=work, device="cpu")
+    entries, made = [], {}
+    for recipe, minutes in cell.minutes.items():
+        small = decoct.distill(
+            data, recipe, ipc=cell.ipc, budget=60 * minutes, out=work / f"{recipe}-{minutes:g}min", device="cpu"
+        )
+        facts = ("steps_done", "seconds", "best_step", "best_val_accuracy", "validation", "settings")
+        made[recipe] = {name: small.provenance[name] for name in facts}
+        entries += bench.judge(small, recipe).entries
+        _write(options, cell, bench, entries, made)
+    nbytes = max(entry.nbytes for entry in entries)
+    for name in ("random", "herding", "random+teacher"):
+        entries += bench.judge_baseline(name, nbytes).entries
+        _write(options, cell, bench, entries, made)
+    if options.full:
+        once = Bench.of(data, PROTOCOL, ["convnet3"], 1, baselines=(), out=work, device="cpu")
+        entries += once.entries(once.contenders(["full"], nbytes)[0])
+        _write(options, cell, bench, entries, made)
+
+
+def _write(options: Options, cell: Cell, bench: Bench, entries: list, made: dict) -> None:
+    save(
+        options.cell,
+        {
+            "source": cell.source,
+            "ipc": cell.ipc,
+            "seeds": options.seeds,
+            "protocol": PROTOCOL.facts(),
+            "rows": {"train": len(bench.data.train), "val": len(bench.data.val), "test": len(bench.data.test)},
+            "made": made,
+            "entries": [entry_to_json(entry) for entry in entries],
+        },
+    )
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))

@@ -1,0 +1,61 @@
+"""Facts about the machine, memory estimates, and what a person sees of long work."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+import decoct.progress
+from decoct.errors import DecoctError, MemoryEstimateError
+from decoct.machine import hardware, library_versions, peak_memory, require_memory, total_memory
+from decoct.progress import progress
+
+
+def test_facts_are_plain_json():
+    assert json.loads(json.dumps(hardware()))["cores"] >= 1
+    assert "torch" in library_versions()
+    assert 0 < peak_memory() < total_memory()
+
+
+def test_what_cannot_fit_is_refused():
+    require_memory("a small thing", 1000, "nothing")
+    with pytest.raises(MemoryEstimateError, match=r"a big thing(.|\n)*estimate of 1000000\.0 GB(.|\n)*be modest"):
+        require_memory("a big thing", 10**15, "be modest")
+
+
+def test_elsewhere_than_on_a_terminal_a_line_now_and_then(monkeypatch):
+    clock = iter([0.0, 5.0, 20.0, 25.0, 40.0])
+    monkeypatch.setattr(decoct.progress.time, "monotonic", lambda: next(clock))
+    stream = io.StringIO()
+    with progress("cooking", 100, stream) as tick:
+        for done in (0, 10, 20, 30):
+            tick(done, f"note {done}")
+    lines = stream.getvalue().splitlines()
+    assert lines == ["cooking: 10/100 (0.5/s, eta 3min 00s) note 10", "cooking: 30/100 (0.75/s, eta 1min 33s) note 30"]
+
+
+def test_on_a_terminal_a_bar(capsys):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    with progress("cooking", 3, Terminal()) as tick:
+        tick(3, "done")
+    assert "cooking" in capsys.readouterr().err
+
+
+def test_an_error_has_four_parts():
+    text = str(DecoctError("opening x", received="a", expected="b", remedy="c"))
+    assert text.splitlines() == ["opening x", "  received: a", "  expected: b", "  what to do: c"]
+
+
+def test_the_public_names_are_listed_and_lazy():
+    import decoct
+
+    assert set(dir(decoct)) == {
+        "Coreset", "DistilledSet", "compare", "distill", "evaluate", "load", "open", "select",
+    }  # fmt: skip
+    with pytest.raises(AttributeError, match="public names are Coreset"):
+        decoct.nothing  # noqa: B018
