@@ -55,9 +55,9 @@ def test_version_and_the_list_of_commands() -> None:
     assert all(name in overview for name in COMMANDS)
 
 
-def test_an_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_command_names_the_nearest(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["comprae"]) == 2
-    said = capsys.readouterr()
+    said = capfd.readouterr()
     assert said.out == ""
     assert "looking up the command 'comprae'" in said.err
     assert "did you mean 'compare'?" in said.err
@@ -72,9 +72,9 @@ def test_an_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]
         ["data", "digits", "--huge"],
     ],
 )
-def test_wrong_use_ends_with_two(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_use_ends_with_two(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
-    said = capsys.readouterr()
+    said = capfd.readouterr()
     assert said.out == ""
     assert "Traceback" not in said.err
     assert f"decoct {arguments[0]} --help" in said.err
@@ -101,11 +101,11 @@ def test_wrong_input_is_told_and_nothing_is_written(
     words: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
-    said = capsys.readouterr()
+    said = capfd.readouterr()
     assert said.out == ""
     assert words in said.err
     assert said.err.startswith("decoct: ")
@@ -124,17 +124,17 @@ def test_json_is_the_only_thing_on_standard_output() -> None:
     assert all(card["link"].startswith("https://") for cards in found.values() for card in cards if card["link"])
 
 
-def test_an_error_is_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_is_json_too(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["cite", "nobody", "--json"]) == 2
-    error = json.loads(capsys.readouterr().out)["error"]
+    error = json.loads(capfd.readouterr().out)["error"]
     assert error["kind"] == "UnknownNameError"
     assert error["received"] == "'nobody'"
     assert set(error) == {"kind", "called", "received", "expected", "remedy"}
 
 
-def test_cite_prints_bibtex(capsys: pytest.CaptureFixture[str]) -> None:
+def test_cite_prints_bibtex(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["cite", "dm"]) == 0
-    assert capsys.readouterr().out.startswith("@inproceedings{")
+    assert capfd.readouterr().out.startswith("@inproceedings{")
 
 
 def _command(error: BaseException, printed: str = ""):
@@ -166,13 +166,13 @@ def _command(error: BaseException, printed: str = ""):
     ],
 )
 def test_every_failure_is_one_screen(
-    error: BaseException, code: int, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: BaseException, code: int, words: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     command, options = _command(error, printed="a library talks")
     monkeypatch.setattr(entry, "import_module", lambda name: command)
     monkeypatch.setattr(entry, "_parse", options)
     assert main(["data"]) == code
-    said = capsys.readouterr()
+    said = capfd.readouterr()
     assert said.out == ""
     assert words in said.err
     assert "a library talks" in said.err
@@ -180,14 +180,14 @@ def test_every_failure_is_one_screen(
 
 
 def test_a_long_message_is_cut_in_the_middle(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     error = ConfigError("a", received="\n".join(map(str, range(500))), expected="c" * 5000, remedy="the end")
     command, options = _command(error)
     monkeypatch.setattr(entry, "import_module", lambda name: command)
     monkeypatch.setattr(entry, "_parse", options)
     main(["data"])
-    lines = capsys.readouterr().err.strip().splitlines()
+    lines = capfd.readouterr().err.strip().splitlines()
     assert len(lines) == 20
     assert "more lines" in lines[-4]
     assert lines[-1] == "  what to do: the end"

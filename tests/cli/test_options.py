@@ -89,7 +89,8 @@ def test_bad_sizes(text: str) -> None:
 
 def test_the_command_line_in_a_report_gives_the_same_options() -> None:
     line = (
-        "compare 'imagefolder:my pictures' --methods random dm --ipc 1 3 --steps 7 --networks mlp --seeds 2 --baselines random --seed 4 "
+        "compare 'imagefolder:my pictures' --methods random dm --ipc 1 3 --steps 7 --networks mlp --seeds 2 "
+        "--baselines random --seed 4 "
         "--size 8 --mode gray --whiten --skip-bad --out o"
     )
     options = parse(line)

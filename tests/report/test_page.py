@@ -107,6 +107,15 @@ def test_the_headline_says_how_much_smaller_and_how_good(text: str) -> None:
     assert "95.2 ± 1.5" in words
 
 
+def test_a_gain_inside_its_interval_is_not_called_a_gain() -> None:
+    row = Row(entry("dm", 0.9, 640, 10), 1.0, Estimate(0.02, 0.05))
+    words = "".join(Reader(page(replace(toy_contents(), rows=(row,)))).words)
+    assert "Random picks of the same bytes cannot be told from it (+2.0 ± 5.0 points)" in words
+    worse = replace(row, gain=Estimate(-0.08, 0.05))
+    words = "".join(Reader(page(replace(toy_contents(), rows=(worse,)))).words)
+    assert "Random picks of the same bytes reach 8.0 points more" in words
+
+
 def test_the_best_set_is_chosen_by_validation_and_not_by_test() -> None:
     good = Row(replace(entry("quiet", 0.7, 640, 10), val=(0.9,) * 5), 1.0)
     lucky = Row(replace(entry("lucky", 0.8, 640, 10), val=(0.6,) * 5), 1.0)

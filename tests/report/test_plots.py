@@ -7,6 +7,7 @@ import re
 from itertools import pairwise
 from xml.etree import ElementTree
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -51,6 +52,14 @@ def test_sets_of_the_same_bytes_stand_side_by_side() -> None:
     places = sorted({float(x) for x in re.findall(r'<circle cx="([\d.]+)"', svg)})
     assert len(places) == 4
     assert min(b - a for a, b in pairwise(places)) >= 6.9
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 0.1, 0.5, 1.0])
+def test_one_set_or_equal_accuracies_still_make_a_chart(accuracy: float) -> None:
+    points = (Point(640, Estimate(accuracy)),)
+    svg = accuracy_chart([Curve("a", points, 0), Curve("b", points, 1)], Estimate(accuracy), 900.0, 400.0, "")
+    (y,) = re.findall(r'<circle cx="[\d.]+" cy="([\d.]+)"', svg)
+    assert 30 < float(y) < 360
 
 
 def test_nothing_to_draw_is_no_chart() -> None:

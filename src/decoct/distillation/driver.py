@@ -24,8 +24,6 @@ from decoct.progress import progress
 
 VALIDATIONS = 8
 """How often a run looks at the validation split, evenly over its course, the end included."""
-CHECKPOINT_SECONDS = 30.0
-"""Seconds between two checkpoints."""
 ASSUMED_RATE = 1e11
 """Floating-point operations a second that a time budget is taken to mean, when it is asked whether to compile."""
 
@@ -140,8 +138,9 @@ def _loop(run: Distillation, limit: Limit, place: Workplace) -> None:
                 if not math.isfinite(loss):
                     raise _diverged(run, loss)
                 run.elapsed = time.monotonic() - start
-                if limit.share(run.step, run.elapsed) >= (run.looks + 1) / VALIDATIONS:
-                    accuracy = run.look()
+                due = int(limit.share(run.step, run.elapsed) * VALIDATIONS)
+                if due > run.looks:
+                    accuracy = run.look(due)
                     place.log({"step": run.step, "seconds": run.elapsed, "val_accuracy": accuracy})
                     run.elapsed = time.monotonic() - start
                 place.log({"step": run.step, "seconds": run.elapsed, "loss": loss}, every=10)

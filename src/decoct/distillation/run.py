@@ -26,7 +26,8 @@ class Distillation:
     """Storage and label tensors, the objective's state and everything else that moves.
 
     `step` counts outer steps, `elapsed` the seconds they took, `best_score` the best validation accuracy (fraction)
-    so far and `best_step` where it was seen; `history` lists every look as `[step, accuracy]`.
+    so far and `best_step` where it was seen; `looks` numbers the last look that was due; `history` lists every look
+    as `[step, accuracy]`.
     """
 
     def __init__(self, problem: Problem, recipe: Recipe, seed: int) -> None:
@@ -108,11 +109,11 @@ class Distillation:
     def _refresh_labels(self) -> None:
         self.labels.refresh(self._decoded())
 
-    def look(self) -> float:
-        """Measure the present set on the validation split; keep it if it is the best so far."""
+    def look(self, number: int) -> float:
+        """Measure the present set on the validation split; keep it if it is the best so far. `number` looks are due."""
         self._refresh_labels()
         score = validate(self.packed(self.tensors, {}), self.problem, self.streams.seed)
-        self.looks += 1
+        self.looks = number
         self.history.append([float(self.step), score])
         if score > self.best_score:
             self.best_score, self.best_step = score, self.step

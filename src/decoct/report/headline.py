@@ -31,16 +31,19 @@ def _lead(contents: Contents, best: Row) -> str:
     if full:
         said.append(f"All {full.rows:,} real rows reach {100 * full.mean:.1f} %.")
     if best.gain:
-        more = "less" if best.gain.mean >= 0 else "more"
-        points = f"{100 * abs(best.gain.mean):.1f}"
-        said.append(f"Random picks of the same bytes reach {points} points {more}.")
-    runs = len(entry.seeds)
-    said.append(
-        f"Mean of {runs} runs of {escape(entry.network)}." if runs > 1 else f"One run of {escape(entry.network)}."
-    )
+        said.append(_beside_random(best.gain))
+    runs = f"Mean of {len(entry.seeds)} runs" if len(entry.seeds) > 1 else "One run"
+    said.append(f"{runs} of {escape(entry.network)}.")
     if len(contents.judged(entry.network)) > 1:
         said.append("The set shown here was chosen by validation accuracy, never by the test data.")
     return " ".join(said)
+
+
+def _beside_random(gain: Estimate) -> str:
+    points = f"{100 * abs(gain.mean):.1f}"
+    if gain.half is not None and abs(gain.mean) <= gain.half:
+        return f"Random picks of the same bytes cannot be told from it ({gain.shown(sign=True)} points)."
+    return f"Random picks of the same bytes reach {points} points {'less' if gain.mean >= 0 else 'more'}."
 
 
 def _figures(contents: Contents, best: Row, times: float) -> str:

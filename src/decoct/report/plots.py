@@ -97,7 +97,7 @@ def _frame(curves: Sequence[Curve], full: Estimate | None, width: float, height:
     bottom = min(max(estimate.low, estimate.mean - WIDEST_BAR) for estimate in estimates)
     top = max(min(estimate.high, estimate.mean + WIDEST_BAR) for estimate in estimates)
     step = _step(top - bottom)
-    y = (max(0.0, math.floor(bottom / step) * step), min(1.0, math.ceil(top / step + 0.2) * step))
+    y = (max(0.0, math.floor(bottom / step - 0.2) * step), min(1.0, math.ceil(top / step + 0.2) * step))
     longest = max(len(curve.name) for curve in curves)
     return Frame(width, height, right=min(26 + 7.6 * longest, width * 0.34), x=(low - pad, high + pad), y=y)
 

@@ -24,8 +24,9 @@ from decoct.training.losses import RowLosses, row_losses
 __all__ = ["FastEmbed", "FastGradient", "compiler_works"]
 
 Embed = Callable[[nn.Module, Tensor], Tensor]
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float64: 1e-6}
-"""Largest relative difference between a compiled graph and the module that is taken for rounding."""
+TOLERANCE = {torch.float32: 1e-2, torch.bfloat16: 0.2, torch.float64: 1e-6}
+"""Largest relative difference between a compiled graph and the module that is taken for rounding (which moves values
+across the kink of ReLU, and is larger for gradients than for outputs)."""
 
 
 class FastEmbed:
@@ -63,6 +64,8 @@ class FastEmbed:
 
     def differentiable(self, inputs: Float[Tensor, "n ..."], module: nn.Module | None = None) -> Float[Tensor, "n d"]:
         """The same with gradients for `inputs`, not for the weights."""
+        if not inputs.requires_grad:
+            return self(inputs, module)
         with torch.enable_grad():
             return self._run(inputs, module, differentiable=True)
 
@@ -96,8 +99,9 @@ class FastEmbed:
         if differentiable not in self._graphs:
             _, (example,) = next(pieces(plan.piece, inputs.detach(), pad=True))
             self._graphs[differentiable] = compiled(
-                self._forward, (state, in_layout(example.to(self._dtype))), TOLERANCE[self._dtype]
-            )
+                self._forward, (state, in_layout(example.to(self._dtype))), TOLERANCE[self._dtype],
+                differentiable=differentiable,
+            )  # fmt: skip
             if self._graphs[differentiable] is None:
                 self.how = "eager: the compiler failed; " + self.how.removeprefix("compiled, ")
         graph = self._graphs[differentiable]
@@ -158,19 +162,17 @@ class FastGradient:
         weights: Float[Tensor, " n"] | None = None,
     ) -> Float[Tensor, ""]:
         """The loss; `.grad` of every parameter is replaced. `targets` are int64 `[n]` or float `[n, C]`."""
-        parameters = {name: in_layout(value.detach()) for name, value in module.named_parameters()}
-        buffers = dict(module.named_buffers())
         n = len(inputs)
         share = torch.full((n,), 1 / n, dtype=_loss_dtype(inputs), device=inputs.device)
         share = share if weights is None else share * weights
         plan = self._plan or self._decide(module, inputs)
         compile = plan.compile and (plan.piece is not None or n == self._rows)
+        step = self._step(module, compile)
         total, gradient = torch.zeros((), dtype=share.dtype, device=share.device), []
         with torch.no_grad():
             for rows, (x, y, w) in pieces(plan.piece or n, inputs, targets, share, pad=compile):
                 w[rows:] = 0  # the rows that fill up the last piece
-                arguments = (parameters, buffers, in_layout(x), y, w)
-                loss, found = self._step(arguments, compile)(*arguments)
+                loss, found = step(x, y, w)
                 total = total + loss
                 if gradient:
                     for own, part in zip(gradient, found, strict=True):
@@ -178,8 +180,33 @@ class FastGradient:
                 else:
                     gradient = list(found)
         for parameter, value in zip(module.parameters(), gradient, strict=True):
-            parameter.grad = value
+            # Optimisers may assume that a gradient lies in memory as its parameter does.
+            same = value.stride() == parameter.stride()
+            parameter.grad = value if same else torch.empty_like(parameter).copy_(value)
         return total
+
+    def _step(self, module: nn.Module, compile: bool) -> Function:
+        """(x, y, w) -> (loss, gradients) of one piece for the weights of `module`."""
+        if not compile and not self._half and all(parameter.requires_grad for parameter in module.parameters()):
+            return lambda x, y, w: self._plain(module, x, y, w)
+        parameters = {name: in_layout(value.detach()) for name, value in module.named_parameters()}
+        buffers = dict(module.named_buffers())
+        if not compile:
+            return lambda x, y, w: self._loss_and_gradient(parameters, buffers, x, y, w)
+
+        def fast(x: Tensor, y: Tensor, w: Tensor) -> tuple[Tensor, list[Tensor]]:
+            arguments = (parameters, buffers, in_layout(x), y, w)
+            return self._graph(arguments)(*arguments)
+
+        return fast
+
+    def prepare(self, module: nn.Module, inputs: Float[Tensor, "n ..."]) -> nn.Module:
+        """Lay the weights of `module` out as the compiled graph wants them, which saves copies at every step.
+
+        Decides about compiling, from inputs of the shape that will come; changes no value.
+        """
+        plan = self._plan or self._decide(module, inputs)
+        return module.to(memory_format=torch.channels_last) if plan.compile else module  # pyright: ignore
 
     def _decide(self, module: nn.Module, inputs: Tensor) -> Plan:
         state = {name: value.detach().clone() for name, value in module.state_dict().items()}
@@ -194,9 +221,8 @@ class FastGradient:
         self.how = f"{self._plan.how}, {'bfloat16' if self._half else str(inputs.dtype).removeprefix('torch.')}"
         return self._plan
 
-    def _step(self, arguments: tuple, compile: bool) -> Function:
-        if not compile:
-            return self._loss_and_gradient
+    def _graph(self, arguments: tuple) -> Function:
+        """The compiled function for tensors of these shapes, or the plain one where it cannot be compiled."""
         *_, x, y, _ = arguments
         key = (x.shape, y.shape, y.dtype)
         if key not in self._graphs:
@@ -205,6 +231,12 @@ class FastGradient:
                 self.how = "eager: the compiler failed; " + self.how.removeprefix("compiled, ")
         graph = self._graphs[key]
         return self._loss_and_gradient if graph is None else graph
+
+    def _plain(self, module: nn.Module, x: Tensor, y: Tensor, w: Tensor) -> tuple[Tensor, list[Tensor]]:
+        with torch.enable_grad():
+            loss = (self._row_losses(module(x), y) * w).sum()
+            found = torch.autograd.grad(loss, list(module.parameters()), allow_unused=True, materialize_grads=True)
+        return loss.detach(), list(found)
 
     def _loss_and_gradient(
         self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor, w: Tensor

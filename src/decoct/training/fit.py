@@ -83,8 +83,10 @@ def fit(
 
     A seed decides everything about its own network (initialisation through `build`, order, augmentation, mixing,
     dropout), so it gives the same bits whatever the other seeds are. Seeds are trained in turn and share one
-    compiled graph of forward, loss and backward, which uses all cores; see `benchmarks/judging_speed.py`. Two
-    processes of one thread each are no faster on two cores, and leave one core idle for the last of an odd number.
+    compiled graph of forward, loss and backward, which uses all cores (`benchmarks/judging_speed.py`). The other ways
+    were measured on a processor and left out: all seeds stacked as one model (`torch.vmap`) take 1.5 to 3 times as
+    long for ConvNets, because their convolutions become grouped ones, and are no faster for an MLP; one process of
+    one thread for each core takes as long as two threads, and leaves a core idle for the last of an odd number.
 
     Cost O(seeds * epochs * m) forward and backward passes; memory beyond the inputs is that of one piece.
     Raises `ConfigError` for targets, weights or an augmentation that do not fit, `DivergenceError` when a loss is
@@ -181,7 +183,7 @@ class Training:
 
     def __init__(self, job: Job, module: nn.Module, seed: int, gradient: FastGradient) -> None:
         self._job, self._config, self._seed, self._gradient = job, job.config, seed, gradient
-        self._module = module.to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
+        self._module = gradient.prepare(module.train(), job.source.take(torch.zeros(1, dtype=torch.int64)))
         self._optimizer = optimizer_for(job.config, module.parameters())
         self._average = Average(module, job.config.ema) if job.config.ema else None
         self._streams = Streams(derive_seed(seed, "fit"))
@@ -278,9 +280,10 @@ class Training:
             parameter.grad = None
         seen = len(job.source) * config.epochs
         best_epoch, best = max(self._history, key=lambda look: look[1], default=(config.epochs, None))
+        last = self._history[-1][1] if self._history else None
+        module = module.eval().requires_grad_(True).to(memory_format=torch.contiguous_format)  # pyright: ignore
         return Fitted(
-            module.eval().requires_grad_(True).to(memory_format=torch.contiguous_format),  # pyright: ignore
-            self._seed, self._history[-1][1] if self._history else None, best, best_epoch, seconds, seen,
+            module, self._seed, last, best, best_epoch, seconds, seen,
             seen if config.augment or config.mix else len(job.source), peak_memory(), self._gradient.how,
             self._history, self._best_state,
         )  # fmt: skip

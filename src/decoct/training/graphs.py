@@ -138,11 +138,14 @@ def compiler_works() -> bool:
         return False
 
 
-def compiled(function: Function, arguments: tuple[Any, ...], tolerance: float) -> Function | None:
+def compiled(
+    function: Function, arguments: tuple[Any, ...], tolerance: float, *, differentiable: bool = False
+) -> Function | None:
     """`function` compiled for tensors like `arguments` (any nesting), or None where that fails or differs.
 
     The result is compared with the plain function: the difference of every output, relative to its size, must stay
     within `tolerance`. In-place changes of arguments are kept by the compiled function; trials run on copies.
+    With `differentiable` the result has gradients for the last argument, which are compared too.
     """
     from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -152,12 +155,22 @@ def compiled(function: Function, arguments: tuple[Any, ...], tolerance: float) -
     def copies() -> Any:
         return pytree.tree_map_only(Tensor, lambda t: t.clone(), arguments)
 
+    def trial(tried: Function) -> list[Any]:
+        if not differentiable:
+            return pytree.tree_leaves(tried(*copies()))
+        *first, last = copies()
+        last.requires_grad_()
+        with torch.enable_grad():
+            out = tried(*first, last[:])
+            out.float().square().sum().backward()
+        return [out.detach(), last.grad]
+
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             graph = make_fx(plain, decomposition_table=rewrites())(*copies())
             fast = torch.compile(graph, dynamic=False)
-            close = _close(pytree.tree_leaves(fast(*copies())), pytree.tree_leaves(function(*copies())), tolerance)
+            close = _close(trial(fast), trial(function), tolerance)
     except Exception as error:  # recording, lowering and the C++ compiler fail in many ways
         _log.info("compiling failed (%s: %s); running eagerly", type(error).__name__, error)
         return None

@@ -18,8 +18,6 @@ def rewrites() -> dict[Any, Callable[..., Any]]:
     return {
         aten.avg_pool2d.default: _avg_pool2d,
         aten.avg_pool2d_backward.default: _avg_pool2d_backward,
-        aten.native_group_norm.default: _instance_norm,
-        aten.native_group_norm_backward.default: _instance_norm_backward,
     }
 
 
@@ -60,26 +58,3 @@ def _tiles(x: Tensor, kernel: list[int], stride: list[int] | tuple[()]) -> bool:
     kh, kw = (list(kernel) * 2)[:2]
     strides = (list(stride) * 2)[:2] if stride else [kh, kw]
     return x.ndim == 4 and strides == [kh, kw] and x.shape[2] % kh == 0 and x.shape[3] % kw == 0
-
-
-def _instance_norm(x: Tensor, weight: Any, bias: Any, n: int, c: int, hw: int, groups: int, eps: float) -> Any:
-    if groups != c or x.ndim != 4 or weight is None or bias is None or x.dtype != torch.float32:
-        return NotImplemented
-    var, mean = torch.var_mean(x, (2, 3), correction=0, keepdim=True)
-    rstd = torch.rsqrt(var + eps)
-    scaled = (x - mean) * (rstd * weight[None, :, None, None]) + bias[None, :, None, None]
-    return scaled, mean.flatten(1), rstd.flatten(1)
-
-
-def _instance_norm_backward(
-    grad: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, weight: Any, n: int, c: int, hw: int, groups: int, mask: Any
-) -> Any:
-    """`dx = rstd w (g - mean(g) - x' mean(g x'))` with `x' = (x - mean) rstd`, kept in the shape of `x`."""
-    if groups != c or x.ndim != 4 or weight is None or x.dtype != torch.float32:
-        return NotImplemented
-    scale = rstd[:, :, None, None]
-    normal = (x - mean[:, :, None, None]) * scale
-    total = grad.sum((2, 3), keepdim=True)
-    along = (grad * normal).sum((2, 3), keepdim=True)
-    dx = (scale * weight[None, :, None, None]) * (grad - (total + normal * along) * (1 / hw))
-    return dx, along.sum((0, 2, 3)), total.sum((0, 2, 3))

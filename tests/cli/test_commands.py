@@ -1,0 +1,134 @@
+"""The commands as a person strings them together, on a small file of images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from toys import blob_images
+
+from decoct.cli.main import main
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> str:
+    data = blob_images(classes=3, per_class=20)
+    path = tmp_path_factory.mktemp("data") / "blobs.npz"
+    np.savez(path, x=data.train.x, y=data.train.y)
+    return f"npz:{path}"
+
+
+@pytest.fixture
+def say(capfd: pytest.CaptureFixture[str]):
+    """Run a command with --json and return what it printed."""
+
+    def run(*arguments: str | Path, code: int = 0) -> dict[str, Any]:
+        assert main([*map(str, arguments), "--json"]) == code
+        return json.loads(capfd.readouterr().out)
+
+    return run
+
+
+def test_data_describes_and_draws(source: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], say) -> None:
+    found = say("data", source, "--out", tmp_path / "grid.png")
+    assert found["classes"] == 3
+    assert (tmp_path / "grid.png").stat().st_size > 200
+    assert main(["data", source, "--out", str(tmp_path / "grid.png")]) == 0
+    said = capfd.readouterr()
+    assert "classes      3" in said.out
+    assert said.out.strip().endswith("grid.png")
+
+
+def test_select_export_and_report(source: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], say) -> None:
+    out = tmp_path / "set"
+    made = say("select", source, "--method", "k-means", "--ipc", 2, "--out", out, "--features", "pixels")
+    assert made["rows"] == 6
+    assert made["bytes"] == {"images": 6 * 64, "labels": 6, "decoder": 0, "total": 390}
+    for form, path in (("npz", "a.npz"), ("parquet", "a.parquet"), ("imagefolder", "a")):
+        assert say("export", out, "--to", form, tmp_path / path)["rows"] == 6
+        assert (tmp_path / path).exists()
+    told = say("report", out, "--data", source)
+    assert told["sets"] == 1
+    assert "No set has been judged yet" in (out / "report.html").read_text()
+    assert main(["select", source, "--count", "5", "--out", str(tmp_path / "other")]) == 0
+    assert "5 rows of 3 classes" in capfd.readouterr().out
+
+
+def test_evaluate_leaves_the_set_as_it_is(source: str, tmp_path: Path, say) -> None:
+    out = tmp_path / "set"
+    say("select", source, "--method", "random", "--ipc", 2, "--out", out)
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    card = say("evaluate", out, "--data", source, "--networks", "mlp", "--seeds", 1)
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
+    assert {entry["kind"] for entry in card["entries"]} == {"judged", "baseline"}
+    assert Path(card["path"]) == out / "evaluation" / "scorecard.json"
+    told = say("report", out, "--data", source, "--out", tmp_path / "r.html")
+    assert (told["judged"], told["sets"]) == (1, 1)
+    assert "trains a network to" in (tmp_path / "r.html").read_text()
+
+
+def test_compare_writes_a_table_and_a_report(source: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "compared"
+    line = ["compare", source, "--methods", "random", "k-means", "--ipc", "1", "--networks", "mlp", "--seeds", "1"]
+    assert main([*line, "--baselines", "full", "--out", str(out)]) == 0
+    said = capfd.readouterr().out
+    assert "k-means" in said
+    assert said.strip().endswith(f"report: {out / 'report.html'}")
+    text = (out / "report.html").read_text()
+    assert "Real beside compact" in text
+    assert f"decoct compare {source} --methods random k-means" in text
+    (out / "report.html").unlink()
+    assert main(["report", str(out)]) == 0
+    assert "2 sets, 2 of them judged" in capfd.readouterr().out
+
+
+def test_distill_makes_a_set_and_the_same_command_finds_it(source: str, tmp_path: Path, say) -> None:
+    line = (
+        "distill",
+        source,
+        "--recipe",
+        "dm",
+        "--ipc",
+        1,
+        "--steps",
+        1,
+        "--network",
+        "mlp",
+        "--out",
+        tmp_path / "run",
+    )
+    made = say(*line, "--device", "cpu")
+    assert made["rows"] == 3
+    assert say(*line, "--device", "cpu")["content_hash"] == made["content_hash"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        (("select", "SOURCE", "--ipc", 99, "--out", "x"), "BudgetError"),
+        (("select", "npz:nowhere.npz", "--ipc", 1, "--out", "x"), "SourceError"),
+        (("distill", "SOURCE", "--ipc", 1, "--steps", 1, "--budget", "1s", "--out", "x"), "ConfigError"),
+        (("distill", "SOURCE", "--ipc", 1, "--budget", "soon", "--out", "x"), "ConfigError"),
+        (("distill", "SOURCE", "--ipc", 1, "--network", "convnet3x", "--out", "x"), "UnknownNameError"),
+        (("compare", "SOURCE", "--methods", "dmm", "--out", "x"), "UnknownNameError"),
+    ],
+)
+def test_bad_input_ends_with_two_and_writes_nothing(
+    arguments: tuple, kind: str, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, say
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = say(*(source if word == "SOURCE" else word for word in arguments), code=2)
+    assert found["error"]["kind"] == kind
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_altered_set_is_not_used(source: str, tmp_path: Path, say) -> None:
+    out = tmp_path / "set"
+    say("select", source, "--method", "random", "--ipc", 1, "--out", out)
+    tensors = out / "set.safetensors"
+    tensors.write_bytes(tensors.read_bytes()[:-1] + b"\x07")
+    assert say("export", out, "--to", "npz", tmp_path / "a.npz", code=2)["error"]["kind"] == "IntegrityError"
+    assert not (tmp_path / "a.npz").exists()
