@@ -93,8 +93,4 @@ def command_line(options: Options) -> str:
             words += [f"--{name}", str(value)]
     if options.networks:
         words += ["--networks", *options.networks]
-    opening = options.opening
-    words += ["--size", opening.size] if opening.size else []
-    words += ["--mode", opening.mode] if opening.mode else []
-    words += ["--whiten"] * opening.whiten + ["--skip-bad"] * opening.skip_bad
-    return shlex.join([*words, "--out", str(options.out)])
+    return shlex.join([*words, *options.opening.words(), "--out", str(options.out)])

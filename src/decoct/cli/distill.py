@@ -64,7 +64,7 @@ def run(options: Options) -> dict[str, Any]:
         device=options.device,
         track=options.track,
     )
-    return made.facts(small, data, options.out)
+    return made.facts(small, data, options.out, options.opening)
 
 
 show = made.sentence

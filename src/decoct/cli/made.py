@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from decoct.durations import show_bytes
 
 if TYPE_CHECKING:
+    from decoct.cli.opening import Opening
     from decoct.compact.compact_set import CompactSet
     from decoct.data.dataset import Dataset
 
 
-def facts(small: CompactSet, data: Dataset, out: Path) -> dict[str, Any]:
-    """Plain JSON about a set: where it is, how large, and how much smaller than its source."""
+def facts(small: CompactSet, data: Dataset, out: Path, opening: Opening) -> dict[str, Any]:
+    """Plain JSON about a set: where it is, how large, how much smaller than its source, and what to run next."""
     size, full = small.nbytes, len(data.train) * data.spec.row_bytes
     return {
         "out": str(out),
@@ -25,6 +27,7 @@ def facts(small: CompactSet, data: Dataset, out: Path) -> dict[str, Any]:
         "times_smaller": round(full / size.total, 2),
         "content_hash": small.content_hash,
         "provenance": small.provenance,
+        "next": shlex.join(["decoct", "evaluate", str(out), "--data", data.spec.source, *opening.words()]),
     }
 
 
@@ -36,6 +39,6 @@ def sentence(result: dict[str, Any]) -> str:
         [
             f"{out}: {result['rows']} rows of {result['classes']} classes in {show_bytes(size['total'])} ({parts}),",
             f"{result['times_smaller']:g} times smaller than the {result['source']} it was made from.",
-            f"Next: decoct evaluate {out} --data {result['source']}",
+            f"Next: {result['next']}",
         ]
     )

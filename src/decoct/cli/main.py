@@ -59,6 +59,9 @@ def _dispatch(arguments: list[str]) -> int:
 
 def _run(command: ModuleType, name: str, arguments: list[str]) -> int:
     options = _parse(command, name, arguments)
+    # `--network my_module:factory` finds a file in the folder that the command is given in, as `python -m` would.
+    if "" not in sys.path:
+        sys.path.append("")
     # Standard output is for the result alone, whatever a library prints on the way.
     with redirect_stdout(sys.stderr):
         result = command.run(options)

@@ -62,6 +62,12 @@ class Opening:
             print(f"note: {notice}", file=sys.stderr)
         return data
 
+    def words(self) -> list[str]:
+        """The words of a command line that open a source in the same way; where the cache is changes nothing."""
+        words = ["--size", self.size] if self.size else []
+        words += ["--mode", self.mode] if self.mode else []
+        return words + ["--whiten"] * self.whiten + ["--skip-bad"] * self.skip_bad
+
     def height_and_width(self) -> tuple[int, int] | None:
         """`size` as numbers; raises `ConfigError` where it is not "32" or "24x32"."""
         if self.size is None:

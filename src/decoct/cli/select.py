@@ -57,7 +57,7 @@ def run(options: Options) -> dict[str, Any]:
         out=options.out,
         device=options.device,
     )
-    return made.facts(picked, data, options.out)
+    return made.facts(picked, data, options.out, options.opening)
 
 
 show = made.sentence

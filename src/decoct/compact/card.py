@@ -89,6 +89,7 @@ def data_card(manifest: Mapping[str, Any]) -> str:
             "| | |\n|---|---|",
             *(f"| {name} | {value} |" for name, value in facts.items()),
             "",
+            *_notices(spec["notices"]),
             "## Reading it",
             "",
             "With decoct: `inputs, targets, weights = decoct.load(FOLDER).materialize()`.",

@@ -27,6 +27,7 @@ def spec_to_json(spec: DataSpec) -> dict[str, Any]:
         "task": spec.task,
         "fingerprint": spec.fingerprint,
         "transform": spec.transform.kind,
+        "notices": list(spec.notices),
     }
 
 
@@ -46,6 +47,9 @@ def spec_from(value: Any, tensors: Mapping[str, Tensor]) -> DataSpec:
     _require(sides, f"spec.shape {shape!r}", "[c, h, w] or [d]")
     texts = isinstance(names, list) and len(names) > 0 and all(isinstance(name, str) for name in names or [])
     _require(texts, "spec.class_names that are no list of texts", "at least one class name")
+    notices = fields.get("notices", [])
+    sentences = isinstance(notices, list) and all(isinstance(notice, str) for notice in notices)
+    _require(sentences, "spec.notices that are no list of texts", "sentences about how the source was opened")
     own = {n.removeprefix(TRANSFORM_PREFIX): t for n, t in tensors.items() if n.startswith(TRANSFORM_PREFIX)}
     shape = tuple(int(side) for side in shape or [])
     for name in ("mean", "std"):
@@ -68,7 +72,8 @@ def _build(fields: Mapping[str, Any], shape: tuple[int, ...], own: dict[str, Ten
     except KeyError as error:
         raise _refusal(f"no tensor transform.{error.args[0]}", f"all of a {fields['transform']!r}") from error
     names = tuple(fields["class_names"])
-    return DataSpec(fields["source"], shape, names, transform, fields["fingerprint"], fields["task"])
+    notices = tuple(fields.get("notices", ()))
+    return DataSpec(fields["source"], shape, names, transform, fields["fingerprint"], fields["task"], notices)
 
 
 def _refusal(received: str, expected: str) -> IntegrityError:

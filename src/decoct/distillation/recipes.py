@@ -71,7 +71,6 @@ def ridge() -> Recipe:
         lr_labels=0.01,
         schedule="cosine",
         steps=2000,
-        augment="",
     )
 
 

@@ -236,6 +236,7 @@ def data_facts(data: Dataset) -> dict[str, Any]:
         "val": len(data.val),
         "test": len(data.test),
         "row_bytes": spec.row_bytes,
+        "notices": list(spec.notices),
     }
 
 

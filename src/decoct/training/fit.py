@@ -83,10 +83,11 @@ def fit(
 
     A seed decides everything about its own network (initialisation through `build`, order, augmentation, mixing,
     dropout), so it gives the same bits whatever the other seeds are. Seeds are trained in turn and share one
-    compiled graph of forward, loss and backward, which uses all cores (`benchmarks/judging_speed.py`). The other ways
-    were measured on a processor and left out: all seeds stacked as one model (`torch.vmap`) take 1.5 to 3 times as
-    long for ConvNets, because their convolutions become grouped ones, and are no faster for an MLP; one process of
-    one thread for each core takes as long as two threads, and leaves a core idle for the last of an odd number.
+    compiled graph of forward, loss and backward, which uses all cores (`benchmarks/judging_speed.py`). Stacking all
+    seeds as one model (`torch.vmap`) was tried on a processor and left out: for ConvNets of 100 images it took 1.5 to
+    3 times as long, because their convolutions become grouped ones; it gained a little only where a step takes under
+    a millisecond, and would make a seed's bits depend on the others. One process of one thread for each core costs
+    the same processor time, and leaves a core idle for the last of an odd number of seeds.
 
     Cost O(seeds * epochs * m) forward and backward passes; memory beyond the inputs is that of one piece.
     Raises `ConfigError` for targets, weights or an augmentation that do not fit, `DivergenceError` when a loss is

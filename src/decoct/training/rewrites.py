@@ -43,7 +43,7 @@ def _avg_pool2d_backward(
 ) -> Any:
     """Without overlap every input value gets its share of one output value: no bounds to test, no indices to divide.
 
-    Same bits as torch's own, at about half the time of the fused kernel around it.
+    For 2x2 windows the same bits as torch's own; a step of ConvNet-3 w128 takes about a tenth less.
     """
     if not _tiles(x, kernel, stride) or any(padding) or ceil or div:
         return NotImplemented

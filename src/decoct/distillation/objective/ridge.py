@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from decoct.augment.siamese import Siamese
 from decoct.distillation.axes import Objective, ObjectiveState, Tensors
 from decoct.distillation.pool import Pool
 from decoct.distillation.problem import Problem, RealSource, Synthetic
@@ -33,9 +34,9 @@ class Ridge(Objective):
     trains that one for a step on the synthetic set (squared error, Adam), and starts it anew at age `max_age`.
 
     Cost of a step: n forward passes, m forward and backward for the images, m for the weights, and a solve of
-    O(min(m, d)^3) in float64 (the m x m dual form, or the d x d primal one where m > d). Differs from the paper: the
-    student's own architecture instead of a wider one with BatchNorm, any ipc, a schedule of thousands instead of half
-    a million steps; and from the official code: the pool, its optimisers and all random streams are checkpointed.
+    O(min(m, d)^3) in float64 (the m x m dual form, or the d x d primal one where m > d). Differs from the paper: siamese
+    augmentation while distilling, the student's own architecture instead of a wider one with BatchNorm, any ipc, a
+    schedule of thousands instead of half a million steps; and from the official code: the pool, its optimisers and all random streams are checkpointed.
     """
 
     label_space = "scores"
@@ -51,8 +52,8 @@ class Ridge(Objective):
     """Adam step size of the pooled networks."""
     bfloat16: bool = True
     """Embed the real rows in bfloat16; the synthetic path stays float32, the solve float64."""
-    augmented: bool = False
-    """Apply the siamese augmentation of the problem to both sides, one draw a step."""
+    augmented: bool = True
+    """Apply the siamese augmentation of the problem: one draw for both sides of a step, another for the pool's step."""
 
     def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
         return RidgeState(self, problem, streams)
@@ -105,6 +106,7 @@ class RidgeState(ObjectiveState):
         self._config, self._problem, self._streams = config, problem, streams
         self._pool = Pool(problem, streams, config.pool, config.max_age, config.online_lr)
         self._current = 0
+        self._siamese = Siamese(problem.strategy) if config.augmented and problem.strategy else None
         carrier = self._pool.modules[0]
         rows = int(problem.work / max(flops_forward(carrier, problem.shape), 1.0))
         real_type = torch.bfloat16 if config.bfloat16 else torch.float32
@@ -120,24 +122,21 @@ class RidgeState(ObjectiveState):
         module = self._pool.modules[self._current]
         images, labels = real.batch(self._config.real_batch)
         synthetic_images = synthetic.images
-        if self._config.augmented and self._problem.strategy:
-            images, synthetic_images = self._augment(images), self._augment(synthetic_images, replay=True)
+        if self._siamese is not None:
+            drawn = self._siamese.draw(1, self._problem.shape, self._streams("augmentation"))
+            images = self._siamese.apply(images, drawn)
+            synthetic_images = self._siamese.apply(synthetic_images, drawn)
         test = self._real_embed(images, module)
         train = self._embed.differentiable(synthetic_images, module)
         wanted = F.one_hot(labels, self._problem.class_count).double() - 1 / self._problem.class_count
         predicted = ridge_predict(test, train, as_scores(synthetic.targets), self._config.reg)
         return 0.5 * (predicted - wanted).square().sum(1).mean().float()
 
-    def _augment(self, images: Float[Tensor, "n ..."], *, replay: bool = False) -> Float[Tensor, "n ..."]:
-        from decoct.augment.siamese import Siamese
-
-        siamese = Siamese(self._problem.strategy)
-        if not replay:
-            self._drawn = siamese.draw(1, self._problem.shape, self._streams("augmentation"))
-        return siamese.apply(images, self._drawn)
-
     def advance(self, synthetic: Synthetic, real: RealSource) -> None:
-        self._pool.train(self._current, synthetic.images.detach(), as_scores(synthetic.targets).detach())
+        images = synthetic.images.detach()
+        if self._siamese is not None:
+            images = self._siamese(images, self._streams("augmentation"))
+        self._pool.train(self._current, images, as_scores(synthetic.targets).detach())
 
     def state_dict(self) -> Tensors:
         return self._pool.state_dict()
