@@ -49,5 +49,5 @@ def seeded(seed: int) -> Iterator[None]:
     The global state is restored on exit, so callers outside see nothing.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         yield

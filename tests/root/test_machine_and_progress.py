@@ -33,7 +33,27 @@ def test_elsewhere_than_on_a_terminal_a_line_now_and_then(monkeypatch):
         for done in (0, 10, 20, 30):
             tick(done, f"note {done}")
     lines = stream.getvalue().splitlines()
-    assert lines == ["cooking: 10/100 (0.5/s, eta 3min 00s) note 10", "cooking: 30/100 (0.75/s, eta 1min 33s) note 30"]
+    assert lines == ["cooking: 10/100, 0.5/s, eta 3min 00s, note 10", "cooking: 30/100, 0.75/s, eta 1min 33s, note 30"]
+
+
+def test_what_was_done_before_is_no_speed(monkeypatch):
+    clock = iter([0.0, 16.0, 40.0])
+    monkeypatch.setattr(decoct.progress.time, "monotonic", lambda: next(clock))
+    stream = io.StringIO()
+    with progress("cooking", 100, stream) as tick:
+        tick(90)
+        tick(94)
+    assert stream.getvalue().splitlines() == ["cooking: 90/100", "cooking: 94/100, 0.1/s, eta 60s"]
+
+
+def test_seconds_have_no_rate(monkeypatch):
+    clock = iter([0.0, 16.0, 32.0])
+    monkeypatch.setattr(decoct.progress.time, "monotonic", lambda: next(clock))
+    stream = io.StringIO()
+    with progress("cooking", 64.0, stream, timed=True) as tick:
+        tick(16.0, "one")
+        tick(32.0, "two")
+    assert stream.getvalue().splitlines()[-1] == "cooking: 32s of 1min 04s, eta 1min 04s, two"
 
 
 def test_on_a_terminal_a_bar(capsys):
@@ -41,9 +61,13 @@ def test_on_a_terminal_a_bar(capsys):
         def isatty(self) -> bool:
             return True
 
-    with progress("cooking", 3, Terminal()) as tick:
+    with progress("cooking [red]", 3, Terminal()) as tick:
+        tick(1, "begun")
         tick(3, "done")
-    assert "cooking" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "cooking [red]" in said
+    assert "3/3" in said
+    assert "/s" in said
 
 
 def test_an_error_has_four_parts():

@@ -147,6 +147,11 @@ def _head(spec: Mapping[str, Any], rows: int, image: bool, kind: str) -> str:
     )
 
 
+def _notices(notices: list[str]) -> list[str]:
+    """A section on what was decided when the source was opened; nothing where nothing was."""
+    return ["## How the source was opened", "", *(f"- {_code(notice)}" for notice in notices), ""] if notices else []
+
+
 def _names(names: list[str]) -> str:
     shown = ", ".join(_code(name) for name in names[:20])
     return shown + (f" and {len(names) - 20} more" if len(names) > 20 else "")

@@ -148,7 +148,8 @@ def _loop(run: Distillation, limit: Limit, place: Workplace) -> None:
                     place.save(run)
                     saved = time.monotonic()
                 done = run.step if limit.steps else run.elapsed
-                tick(done, f"step {run.step}, loss {loss:.4g}, val {run.best_score:.1%}")
+                seen = f", best on validation {run.best_score:.1%}" if run.best else ""
+                tick(done, f"step {run.step}, loss {loss:.4g}{seen}")
         except KeyboardInterrupt:
             place.save(run)
             raise _interrupted(run, place) from None
@@ -159,8 +160,7 @@ def _diverged(run: Distillation, loss: float) -> DivergenceError:
         f"step {run.step} of a distillation",
         received=f"a loss of {loss}",
         expected="a finite loss",
-        remedy=f"lower the step size of the recipe (now lr={run.recipe.lr:g}, lr_labels={run.recipe.lr_labels:g}); "
-        f"the best set so far had {run.best_score:.1%} on validation after step {run.best_step}",
+        remedy=f"lower the step size of the recipe (now lr={run.recipe.lr:g}, lr_labels={run.recipe.lr_labels:g})",
     )
 
 

@@ -61,7 +61,7 @@ def contents_of(judged: Sequence[Judged], data: Dataset | None = None, commands:
         heats=tuple(heat_of(one.name, one.compact_set, one.size) for one in judged if _is_soft(one.compact_set)),
         facts=tuple(_facts(cards, sets)),
         commands=tuple(commands),
-        notes=_notes(cards),
+        notes=_notes(cards, spec.notices if spec else tuple(map(str, facts.get("notices", ())))),
     )
 
 
@@ -155,7 +155,7 @@ def _facts(cards: Sequence[Scorecard], sets: Sequence[CompactSet]) -> list[tuple
     facts: list[tuple[str, str]] = []
     for part in ("data", "protocol", "provenance"):
         if cards:
-            facts += _flat(getattr(cards[0], part), part)
+            facts += _flat({k: v for k, v in getattr(cards[0], part).items() if k != "notices"}, part)
     if not cards and sets:
         facts = [("data: source", sets[0].spec.source), ("data: fingerprint", sets[0].spec.fingerprint)]
     return facts
@@ -176,7 +176,8 @@ def _shown(name: str, value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _notes(cards: Sequence[Scorecard]) -> tuple[str, ...]:
-    told = [note for card in cards for note in card.notes]
+def _notes(cards: Sequence[Scorecard], notices: Sequence[str]) -> tuple[str, ...]:
+    told = [f"Data: {notice}" for notice in notices]
+    told += [note for card in cards for note in card.notes]
     told += [f"{entry.label}: {note}" for card in cards for entry in card.entries for note in entry.notes]
     return tuple(dict.fromkeys([*told, "Intervals cover the seeds of the networks, with each set as it is."]))

@@ -34,9 +34,11 @@ class Ridge(Objective):
     trains that one for a step on the synthetic set (squared error, Adam), and starts it anew at age `max_age`.
 
     Cost of a step: n forward passes, m forward and backward for the images, m for the weights, and a solve of
-    O(min(m, d)^3) in float64 (the m x m dual form, or the d x d primal one where m > d). Differs from the paper: siamese
-    augmentation while distilling, the student's own architecture instead of a wider one with BatchNorm, any ipc, a
-    schedule of thousands instead of half a million steps; and from the official code: the pool, its optimisers and all random streams are checkpointed.
+    O(min(m, d)^3) in float64 (the m x m dual form, or the d x d primal one where m > d).
+
+    Differs from the paper: siamese augmentation while distilling, the student's own architecture instead of a wider
+    one with BatchNorm, any ipc, thousands of steps instead of half a million. Differs from the official code: the
+    pool, its optimisers and all random streams are checkpointed.
     """
 
     label_space = "scores"
