@@ -130,8 +130,10 @@ def _loop(run: Distillation, limit: Limit, place: Workplace) -> None:
     """Steps until the limit, with a look at the validation split and a checkpoint now and then."""
     start = time.monotonic() - run.elapsed
     saved = time.monotonic()
+    run.prepare()
+    before, began = run.step, time.monotonic()
     total = limit.steps or limit.seconds or 1
-    with progress(f"distilling {run.problem.ipc} a class", total) as tick:
+    with progress(f"distilling {run.problem.ipc} a class", total, timed=limit.steps is None) as tick:
         try:
             while (share := limit.share(run.step, run.elapsed)) < 1:
                 loss = run.advance(share)
@@ -147,9 +149,10 @@ def _loop(run: Distillation, limit: Limit, place: Workplace) -> None:
                 if time.monotonic() - saved > place.checkpoint_seconds:
                     place.save(run)
                     saved = time.monotonic()
-                done = run.step if limit.steps else run.elapsed
                 seen = f", best on validation {run.best_score:.1%}" if run.best else ""
-                tick(done, f"step {run.step}, loss {loss:.4g}{seen}")
+                rate = (run.step - before) / (time.monotonic() - began)
+                steps = "" if limit.steps else f"step {run.step}, {rate:.3g}/s, "
+                tick(run.step if limit.steps else run.elapsed, f"{steps}loss {loss:.4g}{seen}")
         except KeyboardInterrupt:
             place.save(run)
             raise _interrupted(run, place) from None

@@ -68,10 +68,13 @@ class Distillation:
             picked.append(members[torch.randperm(len(members), generator=generator)[:share]])
         return torch.cat(picked)
 
-    def advance(self, share: float) -> float:
-        """One outer step at this share of the run; returns the loss."""
+    def prepare(self) -> None:
+        """What comes before the first step: labels of the images as they start, for which a teacher may be trained."""
         if self.step == 0:
             self._refresh_labels()
+
+    def advance(self, share: float) -> float:
+        """One outer step at this share of the run; returns the loss."""
         self._schedule(share)
         rows = self._rows()
         with torch.no_grad():

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from decoct.distillation.axes import Labels, LabelState, Objective, Storage, Tensors
 from decoct.distillation.problem import Problem
 from decoct.networks.build import network
+from decoct.progress import progress
 from decoct.streams import Streams, derive_seed
 from decoct.training.accuracy import predict
 from decoct.training.expert import train_expert
@@ -61,8 +62,9 @@ class TeacherState(LabelState):
 
     def _expert(self) -> nn.Module:
         if not self._trained:
-            problem = self._problem
-            expert = train_expert(problem.data, self._name, self._config.epochs, self._seed, problem.device)
+            problem, epochs = self._problem, self._config.epochs
+            with progress(f"training the teacher, {self._name}", float(epochs)) as tick:
+                expert = train_expert(problem.data, self._name, epochs, self._seed, problem.device, tick=tick)
             self._module.load_state_dict(expert.module.state_dict())
             self._trained = True
         return self._module
