@@ -24,9 +24,13 @@ def commit() -> str:
     return name.stdout.strip() + ("+changes" if changed.stdout.strip() else "")
 
 
+STARTED = commit()
+"""What is measured is the code as it was when the script started."""
+
+
 def save(name: str, result: dict[str, Any]) -> Path:
     """Write `results/<name>.json`."""
     path = RESULTS / f"{name}.json"
-    write_json(path, {"commit": commit(), "hardware": hardware(), "versions": library_versions(), **result})
+    write_json(path, {"commit": STARTED, "hardware": hardware(), "versions": library_versions(), **result})
     print(f"wrote {path}")
     return path

@@ -57,6 +57,8 @@ class Options:
     """Students for each set."""
     full: bool = False
     """Also train on all the data, once."""
+    teacher: bool = False
+    """Also judge random images with a teacher's labels; the teacher takes 5 passes over all the data."""
     only: str | None = None
     """Only distil with this recipe and stop before judging, so that two can run side by side on one thread each."""
 
@@ -81,7 +83,7 @@ def main(options: Options) -> None:
         entries += bench.judge(small, recipe).entries
         _write(options, cell, bench, entries, made)
     nbytes = max(entry.nbytes for entry in entries)
-    for name in ("random", "herding", "random+teacher"):
+    for name in ("random", "herding", "random+teacher") if options.teacher else ("random", "herding"):
         entries += bench.judge_baseline(name, nbytes).entries
         _write(options, cell, bench, entries, made)
     if options.full:

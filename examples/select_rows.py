@@ -1,7 +1,4 @@
-"""A tenth of your own arrays, chosen, looked at and handed to torch.
-
-python examples/select_rows.py
-"""
+"""A tenth of your own arrays, chosen, looked at and handed to torch."""
 
 from __future__ import annotations
 

@@ -38,6 +38,18 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
 
 
+def require_folder(path: Path) -> None:
+    """Raise `OutputError` where `path`, or something above it, is there and is no folder."""
+    standing = next((above for above in (path, *path.parents) if above.exists()), path)
+    if standing.exists() and not standing.is_dir():
+        raise OutputError(
+            f"writing into {path}",
+            received=f"{standing} is a file",
+            expected="a folder, or a path where one can be made",
+            remedy="choose another folder",
+        )
+
+
 def make_folder(path: Path) -> Path:
     """Create `path` and its parents; raises `OutputError` where that is refused."""
     with writing(path):

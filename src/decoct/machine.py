@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from decoct.durations import show_bytes
-from decoct.errors import MemoryEstimateError
+from decoct.errors import ConfigError, MemoryEstimateError
 
 
 def library_versions() -> dict[str, str]:
@@ -44,6 +44,26 @@ def best_device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def usable_device(name: str | None) -> str:
+    """`name` where torch can compute there, or the best device for None; raises `ConfigError`."""
+    import torch
+
+    if name is None:
+        return best_device()
+    try:
+        torch.zeros(1, device=name).tolist()
+    except (RuntimeError, AssertionError, ValueError) as error:
+        # Builds of torch without an accelerator say so in an AssertionError.
+        seen = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+        raise ConfigError(
+            "choosing a device",
+            received=f"{name!r} ({str(error).partition(chr(10))[0][:200]})",
+            expected=f"a device that torch sees here: {', '.join(seen)}",
+            remedy="name one of these, or leave the device out to take the fastest",
+        ) from error
+    return name
 
 
 def usable_cores() -> int:

@@ -43,23 +43,25 @@ class _Pace:
     def __init__(self, total: float, timed: bool) -> None:
         self.total, self.timed = total, timed
         self.start = time.monotonic()
-        self.first: float | None = None
+        self.first: tuple[float, float] | None = None
         self.done, self.rate = 0.0, 0.0
 
     def tick(self, done: float | int, now: float) -> None:
-        self.first = float(done) if self.first is None else self.first
         self.done = float(done)
-        self.rate = (done - self.first) / (now - self.start) if now > self.start else 0.0
+        first, then = self.first = self.first or (self.done, now)
+        self.rate = (self.done - first) / (now - then) if now > then else 0.0
 
     def shown(self) -> str:
         """Such as "12/50, 3.1/s", or "40s of 2min 00s" where seconds are counted."""
         if self.timed:
             return f"{show_duration(self.done)} of {show_duration(self.total)}"
-        return f"{_amount(self.done)}/{_amount(self.total)}" + (f", {self.rate:.3g}/s" if self.rate > 0 else "")
+        rate = f"{self.rate:,.0f}" if self.rate >= 100 else f"{self.rate:.3g}"
+        return f"{_amount(self.done)}/{_amount(self.total)}" + (f", {rate}/s" if self.rate > 0 else "")
 
     def eta(self) -> str:
-        left = max(0.0, self.total - self.done)
-        return f"eta {show_duration(left / self.rate)}" if self.rate > 0 else ""
+        """How long the rest will take; nothing before that can be known or when all is done."""
+        left = self.total - self.done
+        return f"eta {show_duration(left / self.rate)}" if self.rate > 0 and left > 0 else ""
 
 
 def _amount(value: float) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +134,18 @@ def test_an_altered_set_is_not_used(source: str, tmp_path: Path, say) -> None:
     tensors.write_bytes(tensors.read_bytes()[:-1] + b"\x07")
     assert say("export", out, "--to", "npz", tmp_path / "a.npz", code=2)["error"]["kind"] == "IntegrityError"
     assert not (tmp_path / "a.npz").exists()
+
+
+def test_a_network_in_the_present_folder_and_the_command_to_run_next(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, say
+) -> None:
+    body = "return nn.Sequential(nn.Flatten(), nn.Linear(36, 4), nn.ReLU(), nn.Linear(4, classes))"
+    text = f"from torch import nn\n\n\ndef tiny(shape, classes):\n    {body}\n"
+    (tmp_path / "my_networks.py").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    line = ("distill", source, "--ipc", 1, "--steps", 1, "--size", 6, "--network", "my_networks:tiny")
+    made = say(*line, "--out", "my set", "--device", "cpu")
+    assert made["next"] == f"decoct evaluate 'my set' --data {source} --size 6"
+    card = say(*shlex.split(made["next"])[1:], "--networks", "my_networks:tiny", "--seeds", 1)
+    assert {entry["network"] for entry in card["entries"]} == {"my_networks:tiny"}

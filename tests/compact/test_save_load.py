@@ -18,6 +18,7 @@ import decoct.compact.decoders
 from decoct.compact.coreset import Coreset
 from decoct.compact.distilled import DistilledSet
 from decoct.compact.load import load
+from decoct.compact.spec_json import spec_from, spec_tensors, spec_to_json
 from decoct.errors import ConfigError, IntegrityError
 from decoct.registry import Registry
 
@@ -164,3 +165,22 @@ def test_a_storage_of_a_missing_package_says_so(tmp_path, monkeypatch):
     with pytest.raises(IntegrityError, match="or install that package"):
         load(tmp_path)
     assert "shelf" not in decoct.compact.decoders.DECODERS
+
+
+def test_what_was_decided_on_opening_travels_along(tmp_path) -> None:
+    data = blob_images()
+    spec = replace(data.spec, notices=("2 of 9 images could not be read: a|b.png", "cut from its 9"))
+    coreset_of(data, spec=spec).save(tmp_path / "set")
+    assert load(tmp_path / "set").spec.notices == spec.notices
+    assert (
+        "- `2 of 9 images could not be read: a b.png`\n- `cut from its 9`"
+        in (tmp_path / "set" / "README.md").read_text()
+    )
+
+
+def test_a_manifest_without_notices_is_read_and_one_with_other_things_there_is_not() -> None:
+    spec = blob_images().spec
+    value = spec_to_json(spec)
+    assert spec_from({name: own for name, own in value.items() if name != "notices"}, spec_tensors(spec)).notices == ()
+    with pytest.raises(IntegrityError, match=r"spec\.notices that are no list of texts"):
+        spec_from({**value, "notices": [1]}, spec_tensors(spec))

@@ -126,6 +126,28 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, monkeypatch):
         distill(tmp_path / "run")
 
 
+def test_looks_leave_a_short_time_budget_to_the_steps(monkeypatch):
+    monkeypatch.setattr("decoct.distillation.run.validate", lambda *_: time.sleep(0.2) or 0.5)
+    small = decoct.distill(blob_images(), POINT, ipc=1, budget="1s", network=NETWORK, device="cpu")
+    looks = small.provenance["validation"]
+    assert 2 <= len(looks) <= 5, "eight of them would take longer than the run"
+    assert looks[-1][0] == small.provenance["steps_done"], "the end is always looked at"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "axes", "name"),
+    [
+        ("ridge", {}, "ridge"),
+        ("dm", {"labels": "teacher"}, "dm + teacher"),
+        ("dm", {"labels": "hard", "storage": "multiformation"}, "dm + multiformation"),
+        (POINT, {"labels": "teacher"}, "custom + teacher"),
+    ],
+)
+def test_a_set_is_named_after_its_point(recipe, axes, name):
+    small = decoct.distill(blob_images(), recipe, ipc=1, steps=1, network=NETWORK, device="cpu", **axes)
+    assert small.provenance["name"] == name
+
+
 def test_time_budget_ends_the_run():
     start = time.monotonic()
     small = distill(budget="2s")

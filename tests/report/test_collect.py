@@ -170,3 +170,23 @@ def test_a_report_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="what to do"):
         write_report(tmp_path / "file" / "r.html", [Judged("a", coreset(blob_images()))])
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_was_decided_on_opening_is_told_once() -> None:
+    data = blob_images()
+    data = replace(data, spec=replace(data.spec, notices=("77 <images> are gray",)))
+    told = card(data, entry("dm", 0.8, 100, 6))
+    told = replace(told, data={**told.data, "notices": list(data.spec.notices)})
+    for found in (contents_of([Judged("dm", None, told)]), contents_of([Judged("herding", coreset(data))])):
+        assert found.notes[0] == "Data: 77 <images> are gray"
+        assert not [name for name, _ in found.facts if "notices" in name]
+
+
+def test_results_that_cannot_be_compared_are_called_so() -> None:
+    one, other = blob_images(), blob_images(seed=1, shape=(1, 4, 4))
+    cards = [card(data, entry("dm", 0.8, 100, 6)) for data in (one, other)]
+    cards[1] = replace(cards[1], protocol={"name": "dc-300", "hash": "def"})
+    notes = contents_of([Judged("dm", None, told) for told in cards]).notes
+    assert notes[0] == "These results are of different data (toy as 1x8x8; toy as 1x4x4): compare none across them."
+    assert notes[1] == "These results are of different protocols (quick, dc-300): compare none across."
+    assert not contents_of([Judged("dm", None, cards[0])] * 2).notes[0].startswith("These results")

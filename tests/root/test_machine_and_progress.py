@@ -33,17 +33,20 @@ def test_elsewhere_than_on_a_terminal_a_line_now_and_then(monkeypatch):
         for done in (0, 10, 20, 30):
             tick(done, f"note {done}")
     lines = stream.getvalue().splitlines()
-    assert lines == ["cooking: 10/100, 0.5/s, eta 3min 00s, note 10", "cooking: 30/100, 0.75/s, eta 1min 33s, note 30"]
+    assert lines == [
+        "cooking: 10/100, 0.667/s, eta 2min 15s, note 10",
+        "cooking: 30/100, 0.857/s, eta 1min 22s, note 30",
+    ]
 
 
 def test_what_was_done_before_is_no_speed(monkeypatch):
-    clock = iter([0.0, 16.0, 40.0])
+    clock = iter([0.0, 16.0, 56.0])
     monkeypatch.setattr(decoct.progress.time, "monotonic", lambda: next(clock))
     stream = io.StringIO()
     with progress("cooking", 100, stream) as tick:
         tick(90)
         tick(94)
-    assert stream.getvalue().splitlines() == ["cooking: 90/100", "cooking: 94/100, 0.1/s, eta 60s"]
+    assert stream.getvalue().splitlines() == ["cooking: 90/100", "cooking: 94/100, 0.1/s, eta 1min 00s"]
 
 
 def test_seconds_have_no_rate(monkeypatch):
@@ -53,14 +56,16 @@ def test_seconds_have_no_rate(monkeypatch):
     with progress("cooking", 64.0, stream, timed=True) as tick:
         tick(16.0, "one")
         tick(32.0, "two")
-    assert stream.getvalue().splitlines()[-1] == "cooking: 32s of 1min 04s, eta 1min 04s, two"
+    assert stream.getvalue().splitlines()[-1] == "cooking: 32s of 1min 04s, eta 32s, two"
 
 
-def test_on_a_terminal_a_bar(capsys):
+def test_on_a_terminal_a_bar(capsys, monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
 
+    monkeypatch.setattr(decoct.progress, "LASTED_SECONDS", 0.0)
+    monkeypatch.setenv("COLUMNS", "200")
     with progress("cooking [red]", 3, Terminal()) as tick:
         tick(1, "begun")
         tick(3, "done")

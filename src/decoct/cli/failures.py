@@ -50,7 +50,8 @@ def _stopped() -> InterruptedRunError:
         "stopped by Ctrl-C",
         received="an interrupt",
         expected="the work to go on to its end",
-        remedy="run the same command again: what was saved in --out is kept and it resumes from there",
+        remedy="run the same command again: compare and evaluate go on after what is finished in their folder, "
+        "distill from its last checkpoint; anything else starts anew and left nothing behind",
     )
 
 

@@ -104,10 +104,15 @@ def _require_writable(
                 remedy="choose another folder, or remove this one if you do not need it",
             )
         return
-    in_the_way = sorted(name for name in files if (folder / name).exists())
+    require_free(folder, list(files))
+
+
+def require_free(folder: Path, names: Sequence[str]) -> None:
+    """Raise `OutputError` where files of these names stand in `folder` that no interrupted writing left there."""
+    in_the_way = sorted(name for name in names if (folder / name).exists())
     if in_the_way and not (folder / STAGING).is_dir():
         raise OutputError(
-            called,
+            f"writing a result into {folder}",
             received=f"a folder with {', '.join(in_the_way)} that no run of decoct finished",
             expected="a folder without files of these names",
             remedy="choose another folder, or remove these files if you do not need them",

@@ -15,10 +15,11 @@ from safetensors.torch import save as tensor_bytes
 
 from decoct.compact.card import data_card
 from decoct.compact.compact_set import CompactSet
-from decoct.compact.folder import Writer, content_writer, write_run
+from decoct.compact.folder import Writer, content_writer, require_free, write_run
 from decoct.compact.preview import preview_png
 from decoct.compact.spec_json import spec_tensors, spec_to_json
 from decoct.compact.stored import readable
+from decoct.files import require_folder
 
 TENSOR_FILE = "set.safetensors"
 SELECTION_FILE = "selection.parquet"
@@ -74,6 +75,12 @@ def save_set(
         files[PREVIEW_FILE] = content_writer(preview_png(small.pictures(), small.classes))
     files[CARD_FILE] = content_writer(data_card(manifest).encode("utf-8", "replace"))
     return write_run(folder, files, manifest, keep)
+
+
+def require_place(folder: Path) -> None:
+    """Raise `OutputError` where something stands in the way of a set; to be asked before long work, not after it."""
+    require_folder(folder)
+    require_free(folder, (TENSOR_FILE, SELECTION_FILE, PREVIEW_FILE, CARD_FILE))
 
 
 def _selection_bytes(table: Mapping[str, Any]) -> bytes:

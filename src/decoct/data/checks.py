@@ -28,7 +28,9 @@ def require_lengths(called: str, part: str, x: NDArray[Any], y: NDArray[Any]) ->
             called,
             received=f"no rows in {part!r} (x has shape {list(x.shape)})",
             expected="at least one row in every part",
-            remedy=f"leave {part!r} out, so that it is cut from the training rows, or fill it",
+            remedy="give rows to train on"
+            if part in ("all", "train")
+            else f"leave {part!r} out, so that it is cut from the training rows, or fill it",
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,12 +13,13 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from decoct.data.cache import Entry, Key
 from decoct.data.found import MODES, Wish
 from decoct.data.images import UNREADABLE, Look, common_look, decode, look
 from decoct.errors import SourceError
-from decoct.machine import usable_cores
+from decoct.machine import require_memory, usable_cores
 from decoct.progress import progress
 
 BLOCK_ROWS = 64
@@ -54,6 +57,15 @@ def decode_and_keep(
     The entry's facts gain "bad" (row, name, reason of each unreadable picture) and "notices". Raises `SourceError`
     where no picture can be read, and `OutputError` where the cache cannot be written.
     """
+    with warnings.catch_warnings():
+        # Pillow refuses pictures of more than 179 megapixels as bombs, and talks of one that is half as large.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return _decode_and_keep(called, key, wish, pictures, labels, about)
+
+
+def _decode_and_keep(
+    called: str, key: Key, wish: Wish, pictures: Pictures, labels: NDArray[np.int64], about: dict[str, Any]
+) -> Entry:
     looks, bad = _look_at_all(called, pictures, wish)
     if not looks:
         raise _unreadable(called, [[one.row, pictures.name(one.row), one.reason] for one in bad], len(pictures))
@@ -104,6 +116,12 @@ def _decoded(
 ) -> Iterator[NDArray[np.uint8]]:
     """Blocks of decoded rows in order; unreadable ones are left out and added to `bad`."""
     shape = (MODES[mode], *size)
+    # Finished blocks wait their turn, see `_ordered`.
+    require_memory(
+        f"{called}: decoding {len(pictures)} images to {size[0]}x{size[1]}",
+        needed=min(len(pictures), (2 * usable_cores() + 1) * BLOCK_ROWS) * math.prod(shape),
+        remedy="choose a smaller size, such as --size 64",
+    )
 
     def work(job: Fetched) -> tuple[int, int, NDArray[np.uint8], list[Bad]]:
         start, fetched = job

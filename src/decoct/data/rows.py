@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from decoct.data.checks import require_finite
 from decoct.data.found import MODES, Wish
 from decoct.data.images import refit
 from decoct.errors import ConfigError, DataError
+from decoct.machine import require_memory
 
 CHANNELS = (1, 3)
 
@@ -122,6 +124,11 @@ def _images(x: NDArray[Any], layout: Layout, wish: Wish) -> NDArray[np.uint8]:
     shape = (MODES[mode], *size)
     if rows.dtype == np.uint8 and rows.shape[1:] == shape:
         return rows
+    require_memory(
+        f"bringing {len(rows)} images to {size[0]}x{size[1]}",
+        needed=len(rows) * math.prod(shape),
+        remedy="choose a smaller size, such as --size 64, or convert the rows to uint8 beforehand",
+    )
     out = np.empty((len(rows), *shape), np.uint8)
     start = 0
     for block in row_blocks(rows):

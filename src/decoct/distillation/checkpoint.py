@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,15 +50,20 @@ def under(prefix: str, tensors: Mapping[str, Tensor]) -> Tensors:
 def save_checkpoint(path: Path, tensors: Tensors, facts: dict[str, Any]) -> None:
     """Write tensors and plain facts into one safetensors file, atomically; raises `OutputError`."""
     separate = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
-    write_atomically(path, lambda file: save_file(separate, file, metadata={"facts": json.dumps(facts)}))
+    head = {"facts": json.dumps(facts), "sha256": _digest(separate, facts)}
+    write_atomically(path, lambda file: save_file(separate, file, metadata=head))
 
 
 def load_checkpoint(path: Path) -> tuple[Tensors, dict[str, Any]]:
     """Read what `save_checkpoint` wrote; raises `IntegrityError` for a damaged file."""
     try:
         with safe_open(path, framework="pt") as file:
-            facts = json.loads(file.metadata()["facts"])
-            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
+            head = file.metadata()
+            facts = json.loads(head["facts"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if head["sha256"] != _digest(tensors, facts):
+            raise ValueError("its content does not match its sha256")
+        return tensors, facts
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise IntegrityError(
             f"resuming from {path}",
@@ -65,3 +71,12 @@ def load_checkpoint(path: Path) -> tuple[Tensors, dict[str, Any]]:
             expected="the checkpoint of an interrupted run",
             remedy=f"delete {path.parent} to start this run anew",
         ) from error
+
+
+def _digest(tensors: Tensors, facts: dict[str, Any]) -> str:
+    """sha256 of the facts and of every tensor with its name, type and shape."""
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -11,6 +11,7 @@ from typing import Any
 from decoct.compact.distilled import DistilledSet
 from decoct.data.dataset import Dataset
 from decoct.distillation.estimate import require_room
+from decoct.distillation.interrupt import held_back
 from decoct.distillation.problem import Problem, default_strategy
 from decoct.distillation.recipe import Recipe
 from decoct.distillation.recipes import Changes, resolve
@@ -18,12 +19,14 @@ from decoct.distillation.run import Distillation
 from decoct.distillation.workplace import Workplace
 from decoct.durations import parse_duration, show_duration
 from decoct.errors import ConfigError, DivergenceError, InterruptedRunError
-from decoct.machine import best_device, hardware, library_versions
+from decoct.machine import hardware, library_versions, usable_device
 from decoct.networks.build import default_network
 from decoct.progress import progress
 
 VALIDATIONS = 8
 """How often a run looks at the validation split, evenly over its course, the end included."""
+LOOK_SHARE = 0.25
+"""Share of a time budget that looks may take."""
 ASSUMED_RATE = 1e11
 """Floating-point operations a second that a time budget is taken to mean, when it is asked whether to compile."""
 
@@ -87,7 +90,7 @@ def distill(
         run = Distillation(problem, point, seed)
         place.resume(run)
         _loop(run, limit, place)
-        small = run.result({**identity, **_provenance(run)})
+        small = run.result({"name": _name(recipe, point), **identity, **_provenance(run)})
         place.finish(small)
     return small
 
@@ -112,7 +115,7 @@ def _limit(recipe: Recipe, budget: str | float | None, steps: int | None) -> Lim
 def _problem(data: Dataset, recipe: Recipe, limit: Limit, ipc: int, network: str | None, device: str | None) -> Problem:
     strategy = default_strategy(data.spec) if recipe.augment == "auto" else recipe.augment
     name = network or default_network(data.spec.shape)
-    probe = Problem(data, ipc, name, device or best_device(), strategy, work=0.0)
+    probe = Problem(data, ipc, name, usable_device(device), strategy, work=0.0)
     if limit.seconds is not None:
         return Problem(data, ipc, name, probe.device, strategy, work=limit.seconds * ASSUMED_RATE)
     assert limit.steps is not None
@@ -131,18 +134,22 @@ def _loop(run: Distillation, limit: Limit, place: Workplace) -> None:
     start = time.monotonic() - run.elapsed
     saved = time.monotonic()
     run.prepare()
-    before, began = run.step, time.monotonic()
+    before, began, looked = run.step, time.monotonic(), 0.0
     total = limit.steps or limit.seconds or 1
-    with progress(f"distilling {run.problem.ipc} a class", total, timed=limit.steps is None) as tick:
+    with (
+        held_back() as stopped,
+        progress(f"distilling {run.problem.ipc} a class", total, timed=limit.steps is None) as tick,
+    ):
         try:
             while (share := limit.share(run.step, run.elapsed)) < 1:
                 loss = run.advance(share)
                 if not math.isfinite(loss):
                     raise _diverged(run, loss)
                 run.elapsed = time.monotonic() - start
-                due = int(limit.share(run.step, run.elapsed) * VALIDATIONS)
-                if due > run.looks:
+                if due := _look_due(run, limit, looked):
+                    looked -= time.monotonic()
                     accuracy = run.look(due)
+                    looked += time.monotonic()
                     place.log({"step": run.step, "seconds": run.elapsed, "val_accuracy": accuracy})
                     run.elapsed = time.monotonic() - start
                 place.log({"step": run.step, "seconds": run.elapsed, "loss": loss}, every=10)
@@ -153,9 +160,29 @@ def _loop(run: Distillation, limit: Limit, place: Workplace) -> None:
                 rate = (run.step - before) / (time.monotonic() - began)
                 steps = "" if limit.steps else f"step {run.step}, {rate:.3g}/s, "
                 tick(run.step if limit.steps else run.elapsed, f"{steps}loss {loss:.4g}{seen}")
+                if stopped():
+                    place.save(run)
+                    raise _interrupted(run, place)
         except KeyboardInterrupt:
-            place.save(run)
-            raise _interrupted(run, place) from None
+            raise _cut_off(run, place) from None
+
+
+def _look_due(run: Distillation, limit: Limit, looked: float) -> int:
+    """The number of the look at the validation split that is due now, or 0; `looked` seconds went into looks so far.
+
+    Where a run is bounded by time, looks take no more than their share of it; that at the end is never left out.
+    """
+    due = int(limit.share(run.step, run.elapsed) * VALIDATIONS)
+    dear = limit.seconds is not None and due < VALIDATIONS and looked > LOOK_SHARE * run.elapsed
+    return 0 if dear or due <= run.looks else due
+
+
+def _name(recipe: str | Recipe, point: Recipe) -> str:
+    """What a person calls this point: the recipe, and the axes on which it differs from it."""
+    plain = resolve(recipe, Changes())
+    pairs = ((point.storage, plain.storage), (point.labels, plain.labels))
+    other = [type(mine).__name__.lower() for mine, its in pairs if type(mine) is not type(its)]
+    return " + ".join([recipe if isinstance(recipe, str) else "custom", *other])
 
 
 def _diverged(run: Distillation, loss: float) -> DivergenceError:
@@ -168,12 +195,25 @@ def _diverged(run: Distillation, loss: float) -> DivergenceError:
 
 
 def _interrupted(run: Distillation, place: Workplace) -> InterruptedRunError:
-    kept = place.folder is not None
+    kept = f"give the same command again: the state is saved in {place.folder} and the run goes on from there"
+    return _stopped(run, kept if place.folder is not None else _NAME_A_FOLDER)
+
+
+def _cut_off(run: Distillation, place: Workplace) -> InterruptedRunError:
+    """Stopped in the middle of a step, from where nothing can go on."""
+    again = "give the same command again: the run goes on from its last checkpoint" + (
+        f" in {place.folder}" if place.has_checkpoint else ", or from its beginning where there is none yet"
+    )
+    return _stopped(run, again if place.folder is not None else _NAME_A_FOLDER)
+
+
+_NAME_A_FOLDER = "name a folder (--out DIR) to be able to resume; without one nothing was kept"
+
+
+def _stopped(run: Distillation, remedy: str) -> InterruptedRunError:
     return InterruptedRunError(
         "distilling",
         received=f"an interrupt at step {run.step}, after {show_duration(run.elapsed)}",
         expected="the run to reach its end",
-        remedy=f"give the same command again: the state is saved in {place.folder} and the run goes on from there"
-        if kept
-        else "name a folder (--out DIR) to be able to resume; without one nothing was kept",
+        remedy=remedy,
     )

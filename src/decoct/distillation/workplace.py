@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from types import TracebackType
@@ -10,9 +11,10 @@ from typing import Any
 
 from decoct.compact.distilled import DistilledSet
 from decoct.compact.load import load
+from decoct.compact.save import require_place
 from decoct.distillation.checkpoint import load_checkpoint, save_checkpoint
 from decoct.distillation.run import Distillation
-from decoct.errors import MismatchError, MissingExtraError
+from decoct.errors import IntegrityError, MismatchError, MissingExtraError
 from decoct.files import make_folder, write_json, write_text, writing
 
 CHECKPOINT_SECONDS = 30.0
@@ -32,11 +34,10 @@ class Workplace:
         self.folder, self._identity = folder, identity
         self._lines: list[str] = []
         self._logged = 0
-        self._writer = None
+        self._track, self._writer = track, None
+        self._made: list[Path] = []
         if folder is not None:
-            self._claim(folder)
-        if track is not None:
-            self._writer = _tensorboard(track, folder)
+            self._require_own(folder)
 
     def __enter__(self) -> Workplace:
         return self
@@ -46,20 +47,44 @@ class Workplace:
     ) -> None:
         if self._writer is not None:
             self._writer.close()
+        if error is not None and not self.has_checkpoint:
+            self._leave()
 
-    def _claim(self, folder: Path) -> None:
-        """Write the identity into an empty folder; refuse a folder that holds another run."""
-        path = make_folder(folder) / "run.json"
-        if not path.exists() and (folder / "manifest.json").exists():
-            raise _other_run(folder, "a finished set of another kind")
+    def _require_own(self, folder: Path) -> None:
+        """Refuse a folder that holds another run, or what the set would be written over; nothing is written yet."""
+        path = folder / "run.json"
         if path.exists():
-            found = json.loads(path.read_text(encoding="utf-8"))
-            plain = json.loads(json.dumps(self._identity))
+            plain, found = json.loads(json.dumps(self._identity)), _identity_in(path)
             different = sorted(key for key in {*found, *plain} if found.get(key) != plain.get(key))
             if different:
                 raise _other_run(folder, "a run that differs in " + ", ".join(different))
+        elif (folder / "manifest.json").exists():
+            raise _other_run(folder, "a finished set of another kind")
         else:
+            require_place(folder)
+
+    def _claim(self, folder: Path) -> None:
+        """Write the identity into the folder, and remember what was not there before."""
+        path, metrics = folder / "run.json", folder / "metrics.jsonl"
+        if not path.exists():
+            above = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+            self._made = [metrics, self._checkpoint.parent, path, *above]
+            make_folder(folder)
             write_json(path, self._identity)
+
+    def _leave(self) -> None:
+        """Take back what a run wrote that has nothing to go on from, so that another command may use the folder."""
+        for path in self._made:
+            try:
+                path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
+            except OSError:
+                return
+        self._made = []
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is something to go on from."""
+        return self.folder is not None and self._checkpoint.exists()
 
     @property
     def _checkpoint(self) -> Path:
@@ -75,14 +100,17 @@ class Workplace:
         return small
 
     def resume(self, run: Distillation) -> None:
-        """Put `run` where its last checkpoint was; drop metrics logged after it."""
+        """Claim the folder, and put `run` where its last checkpoint was; drop metrics logged after it."""
+        if self._track is not None:
+            self._writer = _tensorboard(self._track, self.folder)
         if self.folder is None:
             return
+        self._claim(self.folder)
         metrics = self.folder / "metrics.jsonl"
         if self._checkpoint.exists():
             run.load_state(*load_checkpoint(self._checkpoint))
-            lines = metrics.read_text(encoding="utf-8").splitlines(keepends=True) if metrics.exists() else []
-            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= run.step]
+            text = metrics.read_text(encoding="utf-8", errors="replace") if metrics.exists() else ""
+            kept = [line for line in text.splitlines(keepends=True) if _step_of(line) <= run.step]
             write_text(metrics, "".join(kept))
         elif metrics.exists():
             metrics.unlink()
@@ -110,6 +138,30 @@ class Workplace:
             shutil.rmtree(self._checkpoint.parent, ignore_errors=True)
 
 
+def _identity_in(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict):
+            return found
+        received = f"a JSON {type(found).__name__}"
+    except (OSError, ValueError, RecursionError) as error:
+        received = f"a file that cannot be read ({error})"
+    raise IntegrityError(
+        f"resuming from {path}",
+        received=received,
+        expected="the settings of the run in this folder",
+        remedy=f"remove {path.parent} to start anew, or choose another folder for --out",
+    )
+
+
+def _step_of(line: str) -> float:
+    """The step of a line of metrics; infinity for a line that was cut off or damaged."""
+    try:
+        return float(json.loads(line)["step"]) if line.endswith("\n") else math.inf
+    except (ValueError, TypeError, KeyError):
+        return math.inf
+
+
 def _other_run(folder: Path, what: str) -> MismatchError:
     return MismatchError(
         f"distilling into {folder}",
@@ -133,4 +185,6 @@ def _tensorboard(track: str, folder: Path | None) -> Any:
             expected="the package tensorboard",
             remedy="pip install 'decoct[track]'",
         ) from error
-    return SummaryWriter(str((folder or Path("runs")) / "tensorboard"))
+    path = (folder or Path("runs")) / "tensorboard"
+    with writing(path):
+        return SummaryWriter(str(path))

@@ -47,8 +47,19 @@ class Teacher:
 
     @cached_property
     def module(self) -> torch.nn.Module:
+        return self._trained(None)
+
+    def prepare(self, tick: Ticker) -> None:
+        """Train it now where that has not been done, saying so after each pass."""
+        if "module" not in self.__dict__:
+            tick(0.0, "training the teacher")
+            said = f"of {self.epochs} passes of the teacher"
+            self.__dict__["module"] = self._trained(lambda done, note="": tick(0.0, f"{done:g} {said} {note}"))
+
+    def _trained(self, tick: Ticker | None) -> torch.nn.Module:
         seed = derive_seed(0, "judge", "teacher")
-        return train_expert(self.data, self.network, self.epochs, seed, self.device, cache=self.cache).module.eval()
+        made = train_expert(self.data, self.network, self.epochs, seed, self.device, cache=self.cache, tick=tick)
+        return made.module.eval()
 
     def probabilities(self, inputs: Float[Tensor, "m ..."]) -> Float[Tensor, "m classes"]:
         """Labels as they are stored: rounded to fp16, and made to sum to 1 again on reading."""
@@ -164,6 +175,8 @@ class Drawn(Contender):
         return f"{self.name}/{self.weight.rows}/draw {seed}{taught}"
 
     def train(self, seed: int, training: Training, tick: Ticker) -> Fitted:
+        if self.teacher is not None:
+            self.teacher.prepare(tick)
         return training.on(self.material(seed), seed, tick)
 
     def material(self, seed: int) -> Material:

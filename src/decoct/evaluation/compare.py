@@ -148,7 +148,13 @@ def compare(
             expected="one of the two, for each distillation",
             remedy="give the time budget or the number of steps",
         )
+    if steps is not None and steps < 1:
+        raise ConfigError(
+            "comparing methods", received=f"steps={steps}", expected="1 or more", remedy="give more steps"
+        )
     seconds = parse_duration(str(budget)) if budget is not None else None
+    if out is not None:
+        _require_own(Path(out))
     bench = Bench.of(data, protocol, networks, seeds, baselines=baselines, out=out, device=device)
     maker = Maker(data, seconds, steps, seed, None if out is None else Path(out) / "sets", bench.device)
     contests = [_contest(bench, maker, method, size) for size in sizes for method in methods]
@@ -211,6 +217,18 @@ def _require_same(path: Path, found: CompactSet, data: Dataset) -> None:
             received=f"{path}, made from data {found.spec.fingerprint[:12]}",
             expected=f"sets of these data, {data.spec.fingerprint[:12]}",
             remedy="name another out folder, or remove this one",
+        )
+
+
+def _require_own(out: Path) -> None:
+    """Refuse the folder of a set or of a distillation before anything is written into it."""
+    found = [name for name in ("manifest.json", "run.json") if (out / name).exists()]
+    if found:
+        raise MismatchError(
+            f"comparing into {out}",
+            received=f"the folder of one set or one run ({', '.join(found)})",
+            expected="a new folder, or that of a comparison",
+            remedy="choose another folder for --out",
         )
 
 

@@ -116,7 +116,7 @@ class Judged(Contender):
     def of(cls, compact_set: CompactSet, name: str | None = None) -> Judged:
         """The contender of a set, named after the recipe or the method in its provenance."""
         known = compact_set.provenance
-        found = name or str(known.get("recipe") or known.get("method") or "set")
+        found = name or str(known.get("name") or known.get("recipe") or known.get("method") or "set")
         size = compact_set.nbytes
         weight = Weight(size.images, size.labels, size.decoder, len(compact_set), compact_set.label_kind)
         return cls(compact_set, found, found, weight)

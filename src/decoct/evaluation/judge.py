@@ -24,7 +24,7 @@ from decoct.evaluation.match import require_match
 from decoct.evaluation.protocol import Protocol, protocol_from
 from decoct.evaluation.scorecard import Entry, Scorecard
 from decoct.files import make_folder
-from decoct.machine import best_device, hardware, library_versions
+from decoct.machine import hardware, library_versions, usable_device
 from decoct.networks.build import default_network, network
 from decoct.progress import Ticker, progress
 from decoct.registry import unknown_name
@@ -54,6 +54,7 @@ def evaluate(
     Raises `MismatchError` where set and data do not belong together, `UnknownNameError` for a protocol, a network or
     a baseline that does not exist, `ConfigError` for no networks or seeds, and `OutputError`.
     """
+    require_match(compact_set.spec, data.spec)
     bench = Bench.of(data, protocol, networks, seeds, baselines=baselines, out=out, device=device)
     return bench.judge(compact_set)
 
@@ -89,8 +90,8 @@ class Bench:
         for name in names:
             network(name, data.spec.shape, data.spec.classes, 0)
         _require_rows(data)
+        device = usable_device(device)
         folder = None if out is None else make_folder(Path(out))
-        device = device or best_device()
         passes = protocol.full_passes(len(data.train))
         key = data_key(data)
         teacher = Teacher(data, names[0], passes, device, None if folder is None else folder / "teacher" / key[:16])
@@ -142,7 +143,7 @@ class Bench:
         """Every contender on every network, running what has not been run."""
         runs = [(c, name, seed) for c in contenders for name in self.networks for seed in self.seeds]
         missing = [run for run in runs if self.cells.find(self._key(*run)) is None]
-        with progress("judging", float(len(missing)) or 1.0) as tick:
+        with progress(f"judging {contenders[0].label}", float(len(missing)) or 1.0) as tick:
             for done, (contender, name, seed) in enumerate(missing):
                 self._run(contender, name, seed, _after(tick, done, f"{contender.label} on {name}, seed {seed}"))
         return [self._entry(contender, name) for contender in contenders for name in self.networks]

@@ -7,29 +7,30 @@ import torch
 from decoct.data.dataset import DataSpec
 from decoct.data.transform import Transform
 from decoct.errors import MismatchError
+from decoct.evaluation.scorecard import Scorecard
 
 CALLED = "judging a compact set on data"
 
 
-def require_match(set_spec: DataSpec, data_spec: DataSpec) -> None:
+def require_match(set_spec: DataSpec, data_spec: DataSpec, called: str = CALLED) -> None:
     """Raise `MismatchError` unless shape, class names in order, normalisation and fingerprint are the same."""
     if set_spec.shape != data_spec.shape:
         raise MismatchError(
-            CALLED,
+            called,
             received=f"a set of rows of shape {list(set_spec.shape)} and data of shape {list(data_spec.shape)}",
             expected="one shape [channels, height, width] (or [features])",
             remedy=f"open the data with the size and mode that the set was made with ({set_spec.source})",
         )
     if set_spec.class_names != data_spec.class_names:
         raise MismatchError(
-            CALLED,
+            called,
             received=_difference(set_spec.class_names, data_spec.class_names),
             expected="the same class names in the same order: a label is a place in that order",
             remedy=f"open the data that the set was made from ({set_spec.source})",
         )
     if set_spec.fingerprint != data_spec.fingerprint:
         raise MismatchError(
-            CALLED,
+            called,
             received=f"a set made from data {set_spec.fingerprint[:12]} and data {data_spec.fingerprint[:12]}",
             expected="the same data: else test rows may have been trained on, and the baselines are not comparable",
             remedy=f"open {set_spec.source} with the same options (size, val_fraction, test_fraction, seed), "
@@ -37,11 +38,23 @@ def require_match(set_spec: DataSpec, data_spec: DataSpec) -> None:
         )
     if not _same_transform(set_spec.transform, data_spec.transform):
         raise MismatchError(
-            CALLED,
+            called,
             received=f"a set normalised by {_described(set_spec.transform)} and data by "
             f"{_described(data_spec.transform)}",
             expected="one normalisation: a network cannot be trained on one and tested on the other",
             remedy=f"open the data with whiten={set_spec.transform.kind == 'zca'}, as for the set",
+        )
+
+
+def require_judged_on(card: Scorecard, data_spec: DataSpec) -> None:
+    """Raise `MismatchError` unless `card` holds numbers about data of this fingerprint."""
+    found = str(card.data.get("fingerprint"))
+    if found != data_spec.fingerprint:
+        raise MismatchError(
+            f"showing {data_spec.source} beside a scorecard",
+            received=f"a scorecard of data {found[:12]} and data {data_spec.fingerprint[:12]}",
+            expected="the data that were judged on",
+            remedy=f"open {card.data.get('source')} with the same options, or leave the data out",
         )
 
 

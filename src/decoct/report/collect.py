@@ -12,6 +12,7 @@ import numpy as np
 from decoct.compact.compact_set import CompactSet
 from decoct.data.dataset import Dataset
 from decoct.durations import show_bytes
+from decoct.evaluation.match import require_judged_on, require_match
 from decoct.evaluation.scorecard import Entry, Scorecard
 from decoct.report.contents import Column, Contents, Estimate, Gallery, Heat, Pixels, Row
 
@@ -45,9 +46,17 @@ class Judged:
 
 
 def contents_of(judged: Sequence[Judged], data: Dataset | None = None, commands: Sequence[str] = ()) -> Contents:
-    """Put everything about `judged` on one page; real pictures come from `data`, where it is given."""
+    """Put everything about `judged` on one page; real pictures come from `data`, where it is given.
+
+    Raises `MismatchError` where a set was not made from `data`.
+    """
     cards = [one.scorecard for one in judged if one.scorecard]
     sets = [one.compact_set for one in judged if one.compact_set]
+    if data is not None:
+        for compact_set in sets:
+            require_match(compact_set.spec, data.spec, f"showing {data.spec.source} beside a compact set")
+        for card in cards:
+            require_judged_on(card, data.spec)
     facts = dict(cards[0].data) if cards else {}
     spec = data.spec if data else sets[0].spec if sets else None
     return Contents(
@@ -176,8 +185,21 @@ def _shown(name: str, value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def _mixed(cards: Sequence[Scorecard]) -> list[str]:
+    """A warning for each thing that has to be the same for numbers to be compared, and is not."""
+    data = {(str(c.data.get("source")), *c.data.get("shape", ()), c.data.get("fingerprint")): c for c in cards}
+    protocols = {c.protocol.get("hash"): str(c.protocol.get("name")) for c in cards}
+    told = []
+    if len(data) > 1:
+        shown = "; ".join(f"{source} as {'x'.join(map(str, shape))}" for source, *shape, _ in data)
+        told.append(f"These results are of different data ({shown}): compare none across them.")
+    if len(protocols) > 1:
+        told.append(f"These results are of different protocols ({', '.join(protocols.values())}): compare none across.")
+    return told
+
+
 def _notes(cards: Sequence[Scorecard], notices: Sequence[str]) -> tuple[str, ...]:
-    told = [f"Data: {notice}" for notice in notices]
+    told = [*_mixed(cards), *(f"Data: {notice}" for notice in notices)]
     told += [note for card in cards for note in card.notes]
     told += [f"{entry.label}: {note}" for card in cards for entry in card.entries for note in entry.notes]
     return tuple(dict.fromkeys([*told, "Intervals cover the seeds of the networks, with each set as it is."]))

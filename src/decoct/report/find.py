@@ -59,8 +59,9 @@ def _contest(folder: Path, contest: Any) -> Judged:
 
 def _one_set(folder: Path) -> Judged:
     compact_set = load(folder)
-    seconds = compact_set.provenance.get("seconds")
-    name = str(compact_set.provenance.get("recipe") or compact_set.provenance.get("method") or folder.name)
+    known = compact_set.provenance
+    seconds = known.get("seconds")
+    name = str(known.get("name") or known.get("recipe") or known.get("method") or folder.name)
     for path in (folder / "evaluation" / "scorecard.json", folder / "scorecard.json"):
         if path.is_file():
             return Judged(name, compact_set, Scorecard.load(path), seconds=seconds)

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from decoct.compact.budget import Budget
 from decoct.compact.coreset import Coreset
+from decoct.compact.folder import is_finished
+from decoct.compact.save import require_place
 from decoct.data.dataset import Dataset
-from decoct.machine import library_versions
+from decoct.machine import library_versions, usable_device
 from decoct.progress import progress
 from decoct.selection.features import Table, feature_kind
 from decoct.selection.features import features as features_of
@@ -51,8 +53,10 @@ def select(
     """
     began = time.monotonic()
     budget = Budget(ipc=ipc, fraction=fraction, count=count, nbytes=nbytes)
-    chosen = selector(method)
+    chosen, device = selector(method), usable_device(device)
     name, kind = method_name(chosen), feature_kind(data, features)
+    if out is not None and not is_finished(Path(out)):
+        require_place(Path(out))
     by_class = [torch.from_numpy(rows) for rows in data.train.class_rows(data.spec.classes)]
     counts = torch.tensor([len(rows) for rows in by_class])
     quota = budget.quota(counts, data.spec.row_bytes, balanced, data.spec.class_names)

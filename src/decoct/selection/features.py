@@ -13,6 +13,7 @@ from torch import Tensor
 from decoct.data.dataset import Dataset
 from decoct.errors import DataError, MismatchError
 from decoct.machine import require_memory
+from decoct.networks.build import network
 from decoct.progress import progress
 from decoct.registry import unknown_name
 from decoct.streams import derive_seed
@@ -38,7 +39,11 @@ def feature_kind(data: Dataset, kind: str | Table) -> str:
         return "pca" if int(np.prod(data.spec.shape)) > COMPONENTS else "pixels"
     if kind == "network":
         return "network:convnet3-w32" if data.spec.is_image else "network:mlp"
-    if kind in ("pixels", "pca") or kind.removeprefix("network:") not in (kind, ""):
+    if kind in ("pixels", "pca"):
+        return kind
+    if (name := kind.removeprefix("network:")) not in (kind, ""):
+        # Built once for its errors: a wrong name is told here, also where the method needs no features.
+        network(name, data.spec.shape, data.spec.classes, 0)
         return kind
     raise unknown_name("kind of features", kind, list(KINDS))
 
@@ -130,12 +135,12 @@ def _components(data: Dataset, seed: int) -> Float[Tensor, "n d"]:
     return torch.from_numpy(pca.fit_transform(pixels.numpy()).astype(np.float32))
 
 
-def _embeddings(data: Dataset, network: str, seed: int, device: str) -> Float[Tensor, "n d"]:
+def _embeddings(data: Dataset, name: str, seed: int, device: str) -> Float[Tensor, "n d"]:
     from decoct.training.expert import train_expert
     from decoct.training.fast import FastEmbed
 
-    with progress(f"training {network} for its features", total=float(EPOCHS)) as tick:
-        expert = train_expert(data, network, EPOCHS, seed, device, tick=tick)
+    with progress(f"training {name} for its features", total=float(EPOCHS)) as tick:
+        expert = train_expert(data, name, EPOCHS, seed, device, tick=tick)
     embed = FastEmbed(expert.module.eval(), planned_rows=len(data.train))
     starts = range(0, len(data.train), BLOCK)
     return torch.cat([embed(data.inputs(data.train, slice(s, s + BLOCK), device)).float().cpu() for s in starts])

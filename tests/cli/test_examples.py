@@ -1,0 +1,68 @@
+"""Every example runs as it stands, from any folder, and is short enough to read at a glance."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[2] / "examples"
+EXAMPLES = sorted(FOLDER.glob("*.py"))
+SLOW = {"distribution", "ridge", "multiformation", "teacher", "own_folder"}
+SAYS = {
+    "distribution": "on validation",
+    "ridge": "labels are scores",
+    "multiformation": "multiformation: 80 images in 1280 bytes",
+    "teacher": "labels are probabilities of shape (20, 10), 400 bytes",
+    "herding": "their classes: 0 1 2 3 4 5 6 7 8 9",
+    "k_center": "distance of each pick",
+    "k_means": "weights:",
+    "k_median": "50 of 1439 rows",
+    "own_folder": "report.html",
+}
+
+
+def test_every_method_has_an_example() -> None:
+    assert SAYS.keys() <= {path.stem for path in EXAMPLES}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_short_and_says_what_it_shows(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    told = ast.get_docstring(ast.parse(text))
+    assert told
+    assert len(told.splitlines()) == 1
+    assert len(text.splitlines()) <= 40
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=pytest.mark.slow if path.stem in SLOW else (), id=path.stem) for path in EXAMPLES],
+)
+def test_an_example_runs(path: Path, tmp_path: Path) -> None:
+    own = {"TMPDIR": str(tmp_path), "DECOCT_CACHE": str(tmp_path / "cache"), "PYTHONWARNINGS": "error"}
+    done = subprocess.run(
+        [sys.executable, str(path)],
+        cwd=tmp_path,
+        env={**os.environ, **own},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert SAYS.get(path.stem, "") in done.stdout
+
+
+def test_the_package_runs_as_a_module(tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "decoct"]
+    done = subprocess.run([*line, "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0
+    assert done.stdout.startswith("decoct makes large training sets small")
+    wrong = subprocess.run([*line, "dat"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert wrong.returncode == 2
+    assert "data" in wrong.stderr
