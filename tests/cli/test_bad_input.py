@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -204,44 +204,53 @@ sys.exit(main(sys.argv[3:]))
 """
 
 
-@pytest.mark.parametrize("where", ["once", "twice"])
-def test_ctrl_c_in_the_middle_of_a_step(where: str, images: str, tmp_path: Path) -> None:
-    line = ["distill", images, "--ipc", "1", "--network", "convnet2-w4", "--steps", "12", "--device", "cpu"]
-    assert main([*line, "--out", "whole"]) == 0
-    stopped = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, "5", where, *line, "--out", "run"],
-        capture_output=True, text=True, check=False, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"},
+LINE = ("distill", "images.npz", "--ipc", "1", "--network", "convnet2-w4", "--steps", "12", "--device", "cpu")
+
+
+def _stopped(folder: Path, where: str) -> subprocess.CompletedProcess[str]:
+    _saved(folder / "images.npz")
+    return subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, "5", where, *LINE, "--out", "run"],
+        capture_output=True, text=True, check=False, timeout=120, cwd=folder,
     )  # fmt: skip
-    assert stopped.returncode == 130
-    assert stopped.stdout == ""
-    assert "Traceback" not in stopped.stderr
-    assert "give the same command again" in stopped.stderr
-    kept = tmp_path / "run" / "checkpoint" / "state.safetensors"
-    assert kept.exists() == (where == "once")
-    assert kept.parent.parent.exists() == (where == "once")
-    assert main([*line, "--out", "run"]) == 0
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that Ctrl-C stopped in the middle of its sixth step."""
+    folder = tmp_path_factory.mktemp("stopped")
+    done = _stopped(folder, "once")
+    assert (done.returncode, done.stdout) == (130, "")
+    assert "Traceback" not in done.stderr
+    assert "give the same command again: the state is saved in run" in done.stderr
+    return folder
+
+
+def test_ctrl_c_in_the_middle_of_a_step_saves_a_state_that_resumes_exactly(stopped: Path, tmp_path: Path) -> None:
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
+    with (tmp_path / "run" / "metrics.jsonl").open("ab") as file:
+        file.write(b'\xff\n[]\n{"step"')
+    assert main([*LINE, "--out", "whole"]) == 0
+    assert main([*LINE, "--out", "run"]) == 0
     names = [tmp_path / name / "set.safetensors" for name in ("whole", "run")]
     assert names[0].read_bytes() == names[1].read_bytes()
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert all("step" in json.loads(text) for text in lines), "damaged lines are dropped"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_flipped_bit_in_a_checkpoint(images: str, tmp_path: Path, refused: Refused) -> None:
-    line = ["distill", images, "--ipc", "1", "--network", "convnet2-w4", "--steps", "12", "--out", "run"]
-    command = [sys.executable, "-c", INTERRUPTED, "5", "once", *line]
-    subprocess.run(command, capture_output=True, check=False, timeout=120)
+def test_ctrl_c_twice_stops_at_once_and_leaves_nothing(tmp_path: Path) -> None:
+    done = _stopped(tmp_path, "twice")
+    assert (done.returncode, done.stdout) == (130, "")
+    assert "Traceback" not in done.stderr
+    assert "from its beginning" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_flipped_bit_in_a_checkpoint(stopped: Path, tmp_path: Path, refused: Refused) -> None:
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
     path = tmp_path / "run" / "checkpoint" / "state.safetensors"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    assert "does not match its sha256" in refused(*line)
-
-
-def test_damaged_lines_of_metrics_do_not_stop_a_resume(images: str, tmp_path: Path) -> None:
-    line = ["distill", images, "--ipc", "1", "--network", "convnet2-w4", "--steps", "12", "--out", "run"]
-    command = [sys.executable, "-c", INTERRUPTED, "5", "once", *line]
-    subprocess.run(command, capture_output=True, check=False, timeout=120)
-    with (tmp_path / "run" / "metrics.jsonl").open("ab") as file:
-        file.write(b'\xff\n[]\n{"step"')
-    assert main(line) == 0
-    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
-    assert all("step" in json.loads(text) for text in lines)
+    assert "does not match its sha256" in refused(*LINE, "--out", "run")

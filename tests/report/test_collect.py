@@ -186,7 +186,7 @@ def test_results_that_cannot_be_compared_are_called_so() -> None:
     one, other = blob_images(), blob_images(seed=1, shape=(1, 4, 4))
     cards = [card(data, entry("dm", 0.8, 100, 6)) for data in (one, other)]
     cards[1] = replace(cards[1], protocol={"name": "dc-300", "hash": "def"})
-    notes = contents_of([Judged("dm", None, told) for told in cards]).notes
-    assert notes[0] == "These results are of different data (toy as 1x8x8; toy as 1x4x4): compare none across them."
-    assert notes[1] == "These results are of different protocols (quick, dc-300): compare none across."
-    assert not contents_of([Judged("dm", None, cards[0])] * 2).notes[0].startswith("These results")
+    warnings = contents_of([Judged("dm", None, told) for told in cards]).warnings
+    assert warnings[0] == "These results are of different data (toy as 1x8x8; toy as 1x4x4): compare none across them."
+    assert warnings[1] == "These results are of different protocols (quick, dc-300): compare none across."
+    assert contents_of([Judged("dm", None, cards[0])] * 2).warnings == ()

@@ -69,7 +69,9 @@ def test_names_from_data_are_escaped_everywhere() -> None:
     names = (HOSTILE, *(f"{k}" for k in range(1, 10)))
     rows = (Row(entry(HOSTILE, 0.9, 640, 10), 1.0, Estimate(0.1, 0.01)), *toy_rows())
     contents = toy_contents(names, source=f"npz:{HOSTILE}")
-    hostile = replace(contents, rows=rows, commands=(HOSTILE,), notes=(HOSTILE,), facts=((HOSTILE, HOSTILE),))
+    hostile = replace(
+        contents, rows=rows, commands=(HOSTILE,), notes=(HOSTILE,), warnings=(HOSTILE,), facts=((HOSTILE, HOSTILE),)
+    )
     text = page(hostile)
     reader = Reader(text)
     assert "<script" not in text

@@ -70,6 +70,7 @@ def contents_of(judged: Sequence[Judged], data: Dataset | None = None, commands:
         heats=tuple(heat_of(one.name, one.compact_set, one.size) for one in judged if _is_soft(one.compact_set)),
         facts=tuple(_facts(cards, sets)),
         commands=tuple(commands),
+        warnings=_mixed(cards),
         notes=_notes(cards, spec.notices if spec else tuple(map(str, facts.get("notices", ())))),
     )
 
@@ -185,7 +186,7 @@ def _shown(name: str, value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _mixed(cards: Sequence[Scorecard]) -> list[str]:
+def _mixed(cards: Sequence[Scorecard]) -> tuple[str, ...]:
     """A warning for each thing that has to be the same for numbers to be compared, and is not."""
     data = {(str(c.data.get("source")), *c.data.get("shape", ()), c.data.get("fingerprint")): c for c in cards}
     protocols = {c.protocol.get("hash"): str(c.protocol.get("name")) for c in cards}
@@ -195,11 +196,11 @@ def _mixed(cards: Sequence[Scorecard]) -> list[str]:
         told.append(f"These results are of different data ({shown}): compare none across them.")
     if len(protocols) > 1:
         told.append(f"These results are of different protocols ({', '.join(protocols.values())}): compare none across.")
-    return told
+    return tuple(told)
 
 
 def _notes(cards: Sequence[Scorecard], notices: Sequence[str]) -> tuple[str, ...]:
-    told = [*_mixed(cards), *(f"Data: {notice}" for notice in notices)]
+    told = [f"Data: {notice}" for notice in notices]
     told += [note for card in cards for note in card.notes]
     told += [f"{entry.label}: {note}" for card in cards for entry in card.entries for note in entry.notes]
     return tuple(dict.fromkeys([*told, "Intervals cover the seeds of the networks, with each set as it is."]))

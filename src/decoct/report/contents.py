@@ -107,6 +107,8 @@ class Contents:
     """Command lines that make the same results again."""
     notes: tuple[str, ...] = ()
     """What a reader must know to read the numbers right."""
+    warnings: tuple[str, ...] = ()
+    """What forbids comparing the numbers; stands at the top of the page."""
 
     @property
     def networks(self) -> tuple[str, ...]:

@@ -22,7 +22,8 @@ def headline(contents: Contents) -> str:
         f"trains a network to <em>{accuracy}</em>."
     )
     lead = f'<p class="lead">{_lead(contents, best)}</p>'
-    return f"<header>{kicker}<h1>{title}</h1>{lead}{_figures(contents, best, times)}</header>"
+    warnings = "".join(f'<p class="lead warning">{escape(warning)}</p>' for warning in contents.warnings)
+    return f"<header>{kicker}<h1>{title}</h1>{warnings}{lead}{_figures(contents, best, times)}</header>"
 
 
 def _lead(contents: Contents, best: Row) -> str:
