@@ -12,7 +12,7 @@ from decoct.streams import derive_seed
 from decoct.training.accuracy import accuracy
 from decoct.training.fit import FitConfig, fit
 
-ROWS = 1000
+ROWS = 4000
 """Validation rows looked at, classes in equal shares."""
 STEPS = 150
 """Training steps of the student."""
