@@ -23,8 +23,9 @@ from decoct.evaluation.protocol import PROTOCOLS
 from decoct.evaluation.scorecard import entry_to_json
 
 DATA = Path(os.environ.get("DECOCT_DATA", Path(__file__).parents[2] / "shared" / "data"))
-PROTOCOL = replace(PROTOCOLS["soft-300"], name="soft-300-short-teacher", full_samples=300_000)
-"""soft-300, with the teacher and the full-data line trained for 5 passes, which two cores finish."""
+SOFT = PROTOCOLS["soft-1000"]
+PROTOCOL = replace(SOFT, name="soft-1000-bf16", fit=replace(SOFT.fit, precision="bfloat16"), full_samples=300_000)
+"""soft-1000 in bfloat16, with the teacher and the full-data line trained for 5 passes: what two cores finish."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Cell:
 
 
 CELLS = {
-    "fashion-10": Cell("fashion-mnist.npz", 10, {"ridge": 20.0, "dm": 20.0}),
+    "fashion-10": Cell("fashion-mnist.npz", 10, {"ridge": 15.0, "dm": 20.0}),
     "mnist-1": Cell("mnist.npz", 1, {"ridge": 4.0}),
 }
 

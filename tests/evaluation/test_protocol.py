@@ -23,7 +23,7 @@ OTHER_FIT: dict[str, Any] = {
 
 
 def test_presets_are_the_fields_protocols() -> None:
-    assert set(PROTOCOLS) == {"dc-300", "dsa-1000", "soft-300", "quick"}
+    assert set(PROTOCOLS) == {"dc-300", "dsa-1000", "soft-300", "soft-1000", "quick"}
     dc, dsa = PROTOCOLS["dc-300"].fit, PROTOCOLS["dsa-1000"].fit
     assert (dc.optimizer, dc.lr, dc.momentum, dc.weight_decay) == ("sgd", 0.01, 0.9, 5e-4)
     assert (dc.epochs, dc.batch_size, dc.schedule, dc.augment) == (300, 256, "step", "")

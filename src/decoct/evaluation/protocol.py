@@ -100,6 +100,7 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
             Protocol("dc-300", _DC, full_epochs=60, full_samples=3_000_000),
             Protocol("dsa-1000", replace(_DC, epochs=1000, augment=DSA), full_epochs=100, full_samples=5_000_000),
             Protocol("soft-300", _SOFT, full_epochs=60, full_samples=3_000_000),
+            Protocol("soft-1000", replace(_SOFT, epochs=1000), full_epochs=60, full_samples=3_000_000),
             Protocol("quick", _QUICK, full_epochs=15, full_samples=300_000, full_batch=64),
         )
     }
