@@ -40,7 +40,7 @@ def main() -> None:
     for name in TITLES:
         if name in found:
             lines += accuracy_section(name, found[name])
-    for name, section in (("judging_speed", judging), ("dm_step", dm_step), ("memory", memory)):
+    for name, section in (("judging_speed", judging), ("dm_step", dm_step), ("memory", memory), ("kill_resume", kills)):
         if name in found:
             lines += section(found[name])
     (ROOT / "docs" / "results.md").write_text("\n".join(lines), encoding="utf-8")
@@ -144,6 +144,16 @@ def memory(result: dict[str, Any]) -> list[str]:
         f"Peak resident memory of `distill` on {result['source']}, {result['ipc']} images per class. {machine(result)}"
     )
     return ["## Memory", "", text, "", *lines, ""]
+
+
+def kills(result: dict[str, Any]) -> list[str]:
+    """Runs that were killed and resumed."""
+    return [
+        "## Killed and resumed", "",
+        f"{len(result['runs'])} runs of `distill` on real digits were sent SIGKILL at a random moment "
+        f"({result['killed']} of them before they had ended) and started again: {result['same_bits']} of "
+        f"{len(result['runs'])} stored the bits of a run left alone. {machine(result)}", "",
+    ]  # fmt: skip
 
 
 def write_readme(found: dict[str, Any]) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+from tyro.conf import arg
+
 from decoct.cli.opening import Folder, Opening, Output, left_out
 
 
@@ -18,11 +20,13 @@ class Options:
     data: str
     """The source that the set was made from: digits, npz:PATH, imagefolder:PATH, ..."""
     protocol: str = "quick"
-    """How networks are trained and measured: quick, dc-300, dsa-1000 or soft-300."""
+    """How networks are trained and measured: quick, dc-300, dsa-1000, soft-300 or soft-1000."""
     networks: Annotated[tuple[str, ...], left_out("NAME...")] = ()
     """Networks to train; without it, the field's ConvNet for the size of the images."""
     seeds: int = 5
     """Networks of each kind; the interval is over them."""
+    baselines: Annotated[tuple[str, ...], arg(metavar="NAME...")] = ("random", "herding", "random+teacher", "full")
+    """What the set is compared with, in its own bytes; full is all of the data."""
     out: Annotated[Path | None, left_out("PATH")] = None
     """Where scorecard.json and finished runs go; without it, DIR/evaluation."""
     device: Annotated[str | None, left_out("NAME")] = None
@@ -42,7 +46,9 @@ def run(options: Options) -> dict[str, Any]:
     data = options.opening.open(options.data)
     out = options.out or options.folder / "evaluation"
     networks = options.networks or None
-    card = evaluate(small, data, protocol, networks, options.seeds, out=out, device=options.device)
+    card = evaluate(
+        small, data, protocol, networks, options.seeds, baselines=options.baselines, out=out, device=options.device
+    )
     path = out / "scorecard.json"
     card.save(path)
     return {**card.to_json(), "path": str(path)}
