@@ -1,4 +1,4 @@
-"""SIGKILL at 20 random moments of `distill`, each followed by the same call: are the stored bits those of a run left alone?
+"""SIGKILL at 20 random moments of `distill`, each followed by the same call: are the bits those of a run left alone?
 
 Real digits, both recipes in turn, 10 runs each. Every run is a fork of a warmed-up process, so that the moments fall
 into the run itself and not into importing torch; a checkpoint is written after every step.
