@@ -209,7 +209,7 @@ data = blob_images()
 def start(folder):
     child = os.fork()
     if child == 0:
-        decoct.distill(data, POINT, ipc=1, network=NETWORK, out=folder, steps=60)
+        decoct.distill(data, POINT, ipc=1, network=NETWORK, out=folder, steps=24)
         os._exit(0)
     return child
 

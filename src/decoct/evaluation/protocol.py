@@ -91,7 +91,7 @@ _SOFT = FitConfig(
     optimizer="adamw", lr=1e-3, weight_decay=0.01, epochs=300, batch_size=256, schedule="cosine",
     augment=DSA_WITHOUT_FLIP,
 )  # fmt: skip
-_QUICK = replace(_SOFT, epochs=100)
+_QUICK = replace(_SOFT, epochs=200)
 
 PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
     {
