@@ -213,14 +213,16 @@ def start(folder):
         os._exit(0)
     return child
 
-began = time.monotonic()
-assert os.waitpid(start(sys.argv[1] + "/whole"), 0)[1] == 0
-whole = time.monotonic() - began
+seconds = []
+for name in ("first", "second", "whole"):
+    began = time.monotonic()
+    assert os.waitpid(start(f"{sys.argv[1]}/{name}"), 0)[1] == 0
+    seconds.append(time.monotonic() - began)
 dice = random.Random(0)
 for number in range(20):
     folder = f"{sys.argv[1]}/killed-{number}"
     child = start(folder)
-    time.sleep(dice.uniform(0, whole))
+    time.sleep(dice.uniform(0, 0.8 * min(seconds)))
     os.kill(child, signal.SIGKILL)
     print(os.waitpid(child, 0)[1], flush=True)
     assert os.waitpid(start(folder), 0)[1] == 0
