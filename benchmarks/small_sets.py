@@ -56,6 +56,8 @@ class Options:
     """Folder of sets and finished students."""
     seeds: int = 5
     """Students for each set."""
+    baseline_seeds: int = 3
+    """Students, and draws of the rows, for each baseline."""
     full: bool = False
     """Also train on all the data, once."""
     teacher: bool = False
@@ -84,8 +86,9 @@ def main(options: Options) -> None:
         entries += bench.judge(small, recipe).entries
         _write(options, cell, bench, entries, made)
     nbytes = max(entry.nbytes for entry in entries)
+    beside = Bench.of(data, PROTOCOL, ["convnet3"], options.baseline_seeds, baselines=(), out=work, device="cpu")
     for name in ("random", "herding", "random+teacher") if options.teacher else ("random", "herding"):
-        entries += bench.judge_baseline(name, nbytes).entries
+        entries += beside.judge_baseline(name, nbytes).entries
         _write(options, cell, bench, entries, made)
     if options.full:
         once = Bench.of(data, PROTOCOL, ["convnet3"], 1, baselines=(), out=work, device="cpu")
