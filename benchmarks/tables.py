@@ -63,13 +63,13 @@ def accuracy_section(name: str, result: dict[str, Any]) -> list[str]:
 
 def accuracy_table(name: str, result: dict[str, Any]) -> Iterator[str]:
     """Markdown rows, best first."""
-    yield "| method | accuracy, last epoch, % | students | chosen on validation, % | bytes | rows | published (own protocol) |"
+    yield "| method | accuracy, last epoch, % | students | val-chosen, % | bytes | rows | published (own protocol) |"
     yield "|---|---|---|---|---|---|---|"
     for entry in sorted(result["entries"], key=lambda entry: -statistics.mean(tuple(entry["last"]))):
         size = entry["image_bytes"] + entry["label_bytes"] + entry["decoder_bytes"]
         yield (
-            f"| {entry['name']} | {percent(entry['last'])} | {len(entry['last'])} | {percent(entry['selected'])} | {show_bytes(size)} "
-            f"| {entry['rows']} | {PUBLISHED.get((name, entry['name']), '')} |"
+            f"| {entry['name']} | {percent(entry['last'])} | {len(entry['last'])} | {percent(entry['selected'])} "
+            f"| {show_bytes(size)} | {entry['rows']} | {PUBLISHED.get((name, entry['name']), '')} |"
         )
 
 
