@@ -57,7 +57,7 @@ class Options:
     seeds: int = 5
     """Students for each set."""
     baseline_seeds: int = 3
-    """Students, and draws of the rows, for each baseline."""
+    """Students, and draws of the rows, for each baseline; 0 leaves the baselines out."""
     full: bool = False
     """Also train on all the data, once."""
     teacher: bool = False
@@ -85,6 +85,8 @@ def main(options: Options) -> None:
         made[recipe] = {name: small.provenance[name] for name in facts}
         entries += bench.judge(small, recipe).entries
         _write(options, cell, bench, entries, made)
+    if not options.baseline_seeds:
+        return
     nbytes = max(entry.nbytes for entry in entries)
     beside = Bench.of(data, PROTOCOL, ["convnet3"], options.baseline_seeds, baselines=(), out=work, device="cpu")
     for name in ("random", "herding", "random+teacher") if options.teacher else ("random", "herding"):
