@@ -153,7 +153,7 @@ def main(options: Options) -> None:
     median = {name: statistics.median(values) for name, values in times.items()}
     rate = conv_rate()
     module = network(NETWORK, SHAPE, CLASSES, 0)
-    operations = CLASSES * (REAL + 3 * IPC) * flops_forward(module, SHAPE)
+    operations = CLASSES * (REAL + 2 * IPC) * flops_forward(module, SHAPE)  # no gradient for the weights
     save("dm_step", {
         "setting": {"classes": CLASSES, "ipc": IPC, "real_per_class": REAL, "network": NETWORK, "shape": list(SHAPE)},
         "rounds": options.rounds,
