@@ -55,7 +55,7 @@ def _published(task: Task, storage: Pixels, augment: str) -> Recipe:
 def _small(task: Task, augment: str) -> Recipe:
     objective = Gradient(
         real_per_class=64, pool=10, renew_every=4, outer_loops=min(10, loops(task.ipc)[0]), inner_epochs=5, net_lr=0.02,
-        classes_per_step=min(MANY_CLASSES, task.spec.classes),
+        net_momentum=0.9, classes_per_step=min(MANY_CLASSES, task.spec.classes),
     )  # fmt: skip
     return Recipe(
         Pixels(), objective, Hard(),
