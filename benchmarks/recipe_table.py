@@ -13,7 +13,6 @@ Two such processes with `--share 0 2` and `--share 1 2`, each held to one core, 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from typing import Any
 
 import torch
 import tyro
+from real_sets import real_set
 from record import RESULTS, save
 
 import decoct
@@ -32,7 +32,6 @@ from decoct.evaluation.judge import Bench
 from decoct.evaluation.protocol import PROTOCOLS
 from decoct.evaluation.scorecard import entry_to_json
 
-DATA = Path(os.environ.get("DECOCT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 BASELINES = ("random", "herding", "random+teacher")
 NETWORK = "convnet3-w32"
 SOFT = PROTOCOLS["soft-1000"]
@@ -44,7 +43,7 @@ class Options:
     """Which cells, and how long each."""
 
     source: str = "fashion-mnist"
-    """Data set: the stem of an npz file in DECOCT_DATA."""
+    """Data set: `mnist`, `fashion-mnist`, `cifar10-10k` (10,000 training images) or `cifar10`."""
     ipc: tuple[int, ...] = (1, 10)
     """Images per class."""
     recipes: tuple[str, ...] = ()
@@ -116,7 +115,7 @@ def main(options: Options) -> None:
     """Run the cells of this share that are not done."""
     (RESULTS / "recipes").mkdir(exist_ok=True)
     start = time.monotonic()
-    data = decoct.open(f"npz:{DATA / options.source}.npz")
+    data = real_set(options.source, options.work)
     first, every = options.share
     for cell in list(cells(options))[first::every]:
         if cell.done or time.monotonic() - start > 60 * options.stop_after:
