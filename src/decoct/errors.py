@@ -59,6 +59,10 @@ class DivergenceError(DecoctError):
     """A loss became NaN or infinite."""
 
 
+class CurvatureError(DecoctError):
+    """A system of second derivatives cannot be solved: negative curvature, or a series that grows."""
+
+
 class MissingExtraError(DecoctError):
     """An optional package is needed for this call and cannot be imported."""
 
