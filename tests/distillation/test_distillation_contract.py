@@ -1,82 +1,25 @@
-"""The contract of every storage x objective x labels: a new axis member is one more line in a table."""
+"""The contract of every storage x objective x labels: a new member of an axis is one more line in `axis_members`."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
+from axis_members import LABELS, OBJECTIVES, STORAGES
 from resuming import require_exact_resume
 from toys import blob_features, blob_images, class_balance
 
 import decoct
 from decoct.data.dataset import Dataset
 from decoct.distillation.labels.hard import Hard
-from decoct.distillation.labels.learned import Learned
-from decoct.distillation.labels.teacher import Teacher
-from decoct.distillation.objective.characteristic import Characteristic
 from decoct.distillation.objective.distribution import Distribution
-from decoct.distillation.objective.gradient import Gradient
-from decoct.distillation.objective.implicit import Implicit
-from decoct.distillation.objective.random_features import RandomFeatures
 from decoct.distillation.objective.ridge import Ridge
-from decoct.distillation.objective.statistics import Statistics
-from decoct.distillation.objective.tangent import Tangent
-from decoct.distillation.objective.trajectory import Trajectory
-from decoct.distillation.objective.unroll import Unroll
 from decoct.distillation.problem import Problem
-from decoct.distillation.queue import QueueConfig
 from decoct.distillation.recipe import Recipe
 from decoct.distillation.run import Distillation
-from decoct.distillation.storage.bases import Bases
-from decoct.distillation.storage.generator import Generator
-from decoct.distillation.storage.multiformation import Multiformation
-from decoct.distillation.storage.patches import Patches
 from decoct.distillation.storage.pixels import Pixels
 from decoct.distillation.validate import validate
 from decoct.errors import ConfigError
-from decoct.training.config import FitConfig
-
-SHORT_QUEUE = QueueConfig(size=3, start=2, renew_every=2, train_steps=2, warm_steps=2, batch=8)
-STORAGES = {"pixels": Pixels(), "multiformation": Multiformation()}
-STORAGES["patches"] = Patches(images=4, crops=2, epochs=1)
-STORAGES["bases"] = Bases(max_per_class=3)
-STORAGES["generator"] = Generator("small-decoder-z8-w2", train_steps=1, max_per_class=3, learn_decoder=True)
-OBJECTIVES = {
-    "distribution": Distribution(real_per_class=8, pool=2, renew_every=2),
-    "fresh-distribution": Distribution(real_per_class=8),
-    "queued-distribution": Distribution(real_per_class=8, networks="queue", ce_weight=1.0, queue=SHORT_QUEUE),
-    "characteristic": Characteristic(
-        real_per_class=8, frequencies=16, queue=SHORT_QUEUE, keep_real=True, learned_frequencies=True
-    ),
-    "ridge": Ridge(real_batch=16, pool=2, max_age=3),
-    "gradient": Gradient(real_per_class=8, outer_loops=2, inner_epochs=1),
-    "idc-gradient": Gradient(
-        metric="mse",
-        real_per_class=8,
-        outer_loops=3,
-        train_on="real",
-        inner_rows=16,
-        net_momentum=0.9,
-        pool=2,
-        renew_every=2,
-    ),
-}
-OBJECTIVES["margin-ridge"] = Ridge(real_batch=16, pool=2, max_age=3, margin=0.1)
-OBJECTIVES["random-features"] = RandomFeatures(real_batch=16, networks=2)
-OBJECTIVES["kept-random-features"] = RandomFeatures(real_batch=16, networks=1, pool=2, renew_every=2, max_age=3)
-OBJECTIVES["tangent"] = Tangent(real_batch=16)
-OBJECTIVES["implicit"] = Implicit(real_batch=16, pool=2, inner_steps=2, hvp_steps=2)
-OBJECTIVES["trajectory"] = Trajectory(
-    inner_steps=3, batch=4, experts=2, max_start_epoch=2,
-    expert=FitConfig(lr=0.05, momentum=0.0, weight_decay=0.0, epochs=3, batch_size=16, schedule="constant"),
-)  # fmt: skip
-OBJECTIVES["unroll"] = Unroll(inner_steps=2, real_batch=16)
-OBJECTIVES["unroll-window"] = Unroll(
-    inner_steps=3, window=2, optimizer="adam", learn_lr="each", batch_per_class=1, augment="independent", real_batch=16
-)
-OBJECTIVES["statistics"] = Statistics(epochs=1, bn_weight=0.1)
-LABELS = {"hard": Hard(), "learned": Learned(), "teacher": Teacher(epochs=1)}
-LABELS["views"] = Teacher(epochs=1, epoch="student", top_k=2, views=2)
 
 
 def covering() -> list[tuple[str, str, str]]:
