@@ -15,8 +15,10 @@ from toys import blob_images, class_balance
 
 from decoct.data.dataset import Dataset
 from decoct.errors import UnknownNameError
-from decoct.evaluation.baselines import Drawn, Teacher, baseline, draw_rows, equal_classes, even_quota, herd_rows
+from decoct.evaluation.baselines import Drawn, baseline
 from decoct.evaluation.contender import Contender
+from decoct.evaluation.draws import draw_rows, equal_classes, even_quota, herd_rows
+from decoct.evaluation.teacher import Teacher
 
 DATA = blob_images(classes=3, per_class=12)
 ROW = 64  # 1 x 8 x 8 bytes
@@ -150,7 +152,7 @@ def test_the_pass_of_the_teacher_is_the_one_that_taught_so_many_rows_best(monkey
         seen.append((len(inputs), targets))
         return next(scores)
 
-    monkeypatch.setattr("decoct.evaluation.baselines.student_accuracy", student)
+    monkeypatch.setattr("decoct.evaluation.teacher.student_accuracy", student)
     one = teacher()
     inputs = DATA.inputs(DATA.train, slice(0, 9))
     for count in (3, 9, 3):
@@ -163,7 +165,7 @@ def test_the_pass_of_the_teacher_is_the_one_that_taught_so_many_rows_best(monkey
 
 
 def test_teacher_is_trained_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    import decoct.evaluation.baselines as room
+    import decoct.evaluation.teacher as room
 
     calls: list[int] = []
     real = room.train_expert

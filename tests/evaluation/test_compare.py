@@ -13,7 +13,8 @@ import decoct.evaluation.compare as compare_module
 import decoct.evaluation.judge as judge_module
 from decoct.compact.folder import STAGING
 from decoct.errors import BudgetError, ConfigError, MismatchError, UnknownNameError
-from decoct.evaluation.compare import Comparison, compare
+from decoct.evaluation.compare import compare
+from decoct.evaluation.comparison import Comparison
 from decoct.evaluation.protocol import Protocol
 from decoct.training.config import FitConfig
 

@@ -12,7 +12,7 @@ from tyro.conf import arg
 from decoct.cli.opening import Opening, Output, Source, left_out
 
 if TYPE_CHECKING:
-    from decoct.evaluation.compare import Comparison
+    from decoct.evaluation.comparison import Comparison
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,8 @@ def run(options: Options) -> dict[str, Any]:
 
 def show(result: dict[str, Any]) -> str:
     """The table, and where the report is."""
-    from decoct.evaluation.scorecard import entry_from_json, footer, table_of
+    from decoct.evaluation.scorecard import entry_from_json
+    from decoct.evaluation.shown import footer, table_of
 
     entries = [entry_from_json(entry) for entry in result["entries"]]
     notes = [note for contest in result["contests"] for note in contest["scorecard"]["notes"]]

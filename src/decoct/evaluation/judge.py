@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,13 +16,15 @@ from torch import nn
 from decoct.compact.compact_set import CompactSet
 from decoct.compact.distilled import DistilledSet
 from decoct.data.dataset import Dataset, Split
-from decoct.errors import ConfigError, DataError
-from decoct.evaluation.baselines import BASELINES, Teacher, baseline
+from decoct.errors import ConfigError
+from decoct.evaluation.baselines import BASELINES, baseline
 from decoct.evaluation.cells import Cell, Cells
 from decoct.evaluation.contender import Contender, Judged, Training
+from decoct.evaluation.data_facts import data_facts, data_key, require_rows
 from decoct.evaluation.match import require_match
 from decoct.evaluation.protocol import Protocol, own_protocol, protocol_from
 from decoct.evaluation.scorecard import Entry, Scorecard
+from decoct.evaluation.teacher import Teacher
 from decoct.files import make_folder
 from decoct.machine import hardware, library_versions, usable_device
 from decoct.networks.build import default_network, network
@@ -94,7 +95,7 @@ class Bench:
                 raise unknown_name("baseline", name, list(BASELINES))
         for name in names:
             network(name, data.spec.shape, data.spec.classes, 0)
-        _require_rows(data)
+        require_rows(data)
         device = usable_device(device)
         folder = None if out is None else make_folder(Path(out))
         passes = protocol.full_passes(len(data.train))
@@ -218,34 +219,6 @@ class Bench:
         return split.take(torch.randperm(len(split), generator=generator)[:count].sort().values)
 
 
-def data_key(data: Dataset) -> str:
-    """A hash of the data and of the rows in use: `Dataset.with_train` keeps the fingerprint of the source."""
-    digest = hashlib.sha256(data.spec.fingerprint.encode())
-    for split in (data.train, data.val, data.test):
-        digest.update(f"{len(split)}/".encode())
-        digest.update("\n".join(split.ids.tolist()).encode())
-    for name, tensor in sorted(data.spec.transform.tensors().items()):
-        digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def data_facts(data: Dataset) -> dict[str, Any]:
-    """What a scorecard says about the data, as plain JSON values."""
-    spec = data.spec
-    return {
-        "source": spec.source,
-        "fingerprint": spec.fingerprint,
-        "shape": list(spec.shape),
-        "class_names": list(spec.class_names),
-        "normalisation": spec.transform.kind,
-        "train": len(data.train),
-        "val": len(data.val),
-        "test": len(data.test),
-        "row_bytes": spec.row_bytes,
-        "notices": list(spec.notices),
-    }
-
-
 def _after(tick: Ticker, before: int, title: str) -> Ticker:
     """A ticker for one run, after `before` others."""
 
@@ -264,14 +237,3 @@ def _require(good: bool, name: str, received: str, expected: str) -> None:
         raise ConfigError(
             "judging a compact set", received=f"{name}={received}", expected=expected, remedy=f"give {name}"
         )
-
-
-def _require_rows(data: Dataset) -> None:
-    for name, split in (("validation", data.val), ("test", data.test)):
-        if len(split) == 0:
-            raise DataError(
-                "judging a compact set",
-                received=f"data without {name} rows",
-                expected="at least one row to measure on",
-                remedy="open the data with val_fraction and test_fraction above 0",
-            )

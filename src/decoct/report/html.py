@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from decoct.data.dataset import Dataset
-from decoct.evaluation.compare import Comparison
+from decoct.evaluation.comparison import Comparison
 from decoct.evaluation.scorecard import Scorecard
 from decoct.files import write_text
 from decoct.report.collect import Judged, contents_of

@@ -1,0 +1,49 @@
+"""What a scorecard says about the data, and what tells the data of two scorecards apart."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from decoct.data.dataset import Dataset
+from decoct.errors import DataError
+
+
+def data_key(data: Dataset) -> str:
+    """A hash of the data and of the rows in use: `Dataset.with_train` keeps the fingerprint of the source."""
+    digest = hashlib.sha256(data.spec.fingerprint.encode())
+    for split in (data.train, data.val, data.test):
+        digest.update(f"{len(split)}/".encode())
+        digest.update("\n".join(split.ids.tolist()).encode())
+    for name, tensor in sorted(data.spec.transform.tensors().items()):
+        digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def data_facts(data: Dataset) -> dict[str, Any]:
+    """What a scorecard says about the data, as plain JSON values."""
+    spec = data.spec
+    return {
+        "source": spec.source,
+        "fingerprint": spec.fingerprint,
+        "shape": list(spec.shape),
+        "class_names": list(spec.class_names),
+        "normalisation": spec.transform.kind,
+        "train": len(data.train),
+        "val": len(data.val),
+        "test": len(data.test),
+        "row_bytes": spec.row_bytes,
+        "notices": list(spec.notices),
+    }
+
+
+def require_rows(data: Dataset) -> None:
+    """Raise `DataError` where there is nothing to choose or to measure on."""
+    for name, split in (("validation", data.val), ("test", data.test)):
+        if len(split) == 0:
+            raise DataError(
+                "judging a compact set",
+                received=f"data without {name} rows",
+                expected="at least one row to measure on",
+                remedy="open the data with val_fraction and test_fraction above 0",
+            )
