@@ -145,7 +145,7 @@ def made_line(recipe: str, made: dict[str, Any]) -> str:
 
 def machine(result: dict[str, Any]) -> str:
     hardware = result["hardware"]
-    return f"{hardware['processor']}, {hardware['cores']} cores, commit `{result['commit']}`."
+    return f"{hardware['processor']}, {hardware['cores']} core{'s' if hardware['cores'] > 1 else ''}, commit `{result['commit']}`."
 
 
 def judging(result: dict[str, Any]) -> list[str]:
