@@ -11,6 +11,7 @@ from jaxtyping import Float, Integer
 from numpy.typing import NDArray
 from torch import Tensor
 
+from decoct.data.sample_weights import Weights, weighted, weights_key
 from decoct.data.transform import Transform
 
 Rows = Integer[Tensor, " k"] | NDArray[np.integer] | slice
@@ -21,12 +22,14 @@ class Split:
     """Raw rows with labels and stable ids.
 
     `x` is uint8 `[n, c, h, w]` (images) or float32 `[n, d]` (features), in memory or memory-mapped; `y` is int64
-    `[n]`; `ids` is a string array `[n]`, unique, the same for the same source (file names where there are any).
+    `[n]`; `ids` is a string array `[n]`, unique, the same for the same source (file names where there are any);
+    `weights` `[n]`, positive with mean 1, say how much each row counts, None that all count the same.
     """
 
     x: NDArray[np.generic]
     y: NDArray[np.int64]
     ids: NDArray[np.generic]
+    weights: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -34,7 +37,8 @@ class Split:
     def take(self, rows: Rows) -> Split:
         """The split of these rows, in this order."""
         index = rows.numpy() if isinstance(rows, Tensor) else rows
-        return Split(self.x[index], self.y[index], self.ids[index])
+        weights = None if self.weights is None else self.weights[index]
+        return Split(self.x[index], self.y[index], self.ids[index], weights)
 
     def raw(self, rows: Rows | None = None) -> Tensor:
         """Raw rows as a tensor (a copy): uint8 `[k, c, h, w]` or float32 `[k, d]`."""
@@ -45,10 +49,17 @@ class Split:
         index = slice(None) if rows is None else rows.numpy() if isinstance(rows, Tensor) else rows
         return torch.from_numpy(np.array(self.y[index]))
 
+    def weight(self, rows: Rows | None = None) -> Float[Tensor, " k"] | None:
+        """Weights of these rows; None where all rows count the same."""
+        if self.weights is None:
+            return None
+        index = slice(None) if rows is None else rows.numpy() if isinstance(rows, Tensor) else rows
+        return torch.from_numpy(np.array(self.weights[index]))
+
     @property
     def rows_key(self) -> str:
-        """A hash of the ids in their order: which rows of a source these are."""
-        return hashlib.sha256("\n".join(self.ids.tolist()).encode()).hexdigest()
+        """A hash of the ids in their order, and of the weights: which rows of a source these are."""
+        return hashlib.sha256(("\n".join(self.ids.tolist()) + weights_key(self)).encode()).hexdigest()
 
     def class_rows(self, classes: int) -> list[NDArray[np.int64]]:
         """For each class the row numbers that belong to it, ascending."""
@@ -100,6 +111,21 @@ class Dataset:
     def inputs(self, split: Split, rows: Rows | None = None, device: str = "cpu") -> Float[Tensor, "k ..."]:
         """Network inputs of `rows` of `split`: transformed float32 on `device`."""
         return self.spec.transform(split.raw(rows).to(device))
+
+    @property
+    def rows_key(self) -> str:
+        """A hash of what training depends on: the training rows with their weights, and those of validation rows."""
+        own, choice = self.train.rows_key, weights_key(self.val)
+        return hashlib.sha256((own + choice).encode()).hexdigest() if choice else own
+
+    @property
+    def weighted(self) -> bool:
+        """Whether training or validation rows count differently."""
+        return self.train.weights is not None or self.val.weights is not None
+
+    def with_weights(self, weights: Weights | None) -> Dataset:
+        """The same data with `SampleWeights`, or an array in the order of `train`, on its rows: `sample_weights`."""
+        return weighted(self, weights)
 
     def with_train(self, rows: Rows) -> Dataset:
         """The same data with only these rows to train on (the fingerprint stays that of the source)."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from decoct.compact.distilled import DistilledSet
 from decoct.data.dataset import Dataset
+from decoct.data.sample_weights import Weights
 from decoct.distillation.estimate import require_room
 from decoct.distillation.interrupt import held_back
 from decoct.distillation.probe import kept_rate, machine_rate
@@ -63,6 +64,7 @@ def distill(
     device: str | None = None,
     track: str | None = None,
     preset: Preset = "cpu",
+    weights: Weights | None = None,
 ) -> DistilledSet:
     """Synthesise `ipc` stored images for every class of `data`.
 
@@ -71,12 +73,18 @@ def distill(
     after `steps`, or after `budget` ("20min", or seconds), or after the recipe's own steps. Of the sets looked at on
     the validation split the best is returned.
 
+    `weights` say how much each real row counts (`SampleWeights`, or numbers in the order of `data.train`): wherever
+    real rows are drawn, for matching, for networks trained on them or as a start, they are drawn in proportion. Equal
+    weights change nothing.
+
     With `out`, the run is kept in that folder and the same call resumes it; a finished one is loaded. Runs bounded by
     steps give the same bits for the same seed on the same machine and CPU, interrupted or not.
 
     Raises `BudgetError` (more images than a class has), `UnknownNameError`, `ConfigError`, `MismatchError` (`out` holds
-    another run), `MemoryEstimateError`, `DivergenceError` (NaN loss), `OutputError`, `InterruptedRunError` (Ctrl-C).
+    another run, or `weights` are not those of the data), `DataError` (weights that cannot be used),
+    `MemoryEstimateError`, `DivergenceError` (NaN loss), `OutputError`, `InterruptedRunError` (Ctrl-C).
     """
+    given, data = data, data.with_weights(weights)
     task = _task(data, recipe, ipc, budget, preset, usable_device(device), None if out is None else Path(out))
     if recipe == "auto" and budget is None and steps is None:
         budget = task.seconds
@@ -93,6 +101,8 @@ def distill(
     }  # fmt: skip
     if recipe == "auto":
         identity["rate"] = task.rate
+    if data is not given or data.weighted:
+        identity["weights"] = data.rows_key
     with Workplace(None if out is None else Path(out), identity, track) as place:
         finished = place.finished()
         if finished is not None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from decoct.compact.budget import Budget
 from decoct.data.dataset import Dataset, DataSpec
+from decoct.data.sample_weights import draw
 from decoct.training.expert import Expert
 
 GRAY_STRATEGY = "color_crop_cutout_scale_rotate"
@@ -80,31 +81,38 @@ class Synthetic:
 
 
 class RealSource:
-    """Real training rows as network inputs, drawn by class from one generator."""
+    """Real training rows as network inputs, drawn by class from one generator.
+
+    Where rows have weights, a class is drawn from in proportion to them and rows may come up more than once
+    (`sample_weights.draw`): every mean over a draw is an estimate of the weighted mean of the class.
+    """
 
     def __init__(self, data: Dataset, device: str, generator: torch.Generator) -> None:
         self.data, self.device, self.generator = data, device, generator
         self._rows = [torch.from_numpy(rows) for rows in data.train.class_rows(data.spec.classes)]
+        self._weights = [data.train.weight(rows) for rows in self._rows]
 
     def per_class(
         self, count: int, classes: Iterable[int] | None = None
     ) -> tuple[Float[Tensor, "n ..."], Int[Tensor, " n"]]:
         """`count` rows of every class (or of `classes`), each at most once (all of a smaller class), by class."""
-        wanted = self._rows if classes is None else [self._rows[label] for label in classes]
-        picked = [rows[torch.randperm(len(rows), generator=self.generator)[:count]] for rows in wanted]
-        return self._inputs(torch.cat(picked))
+        wanted = range(len(self._rows)) if classes is None else classes
+        return self._inputs(torch.cat([self._some(label, min(count, len(self._rows[label]))) for label in wanted]))
 
     def batch(self, count: int) -> tuple[Float[Tensor, "n ..."], Int[Tensor, " n"]]:
         """`count` rows with the classes in equal shares, so that rare classes are seen as often as common ones."""
         share = -(-count // len(self._rows))
-        picked = [
-            rows[torch.randint(len(rows), (share,), generator=self.generator)]
-            if len(rows) < share
-            else rows[torch.randperm(len(rows), generator=self.generator)[:share]]
-            for rows in self._rows
-        ]
-        mixed = torch.cat(picked)
+        mixed = torch.cat([self._some(label, share) for label in range(len(self._rows))])
         return self._inputs(mixed[torch.randperm(len(mixed), generator=self.generator)[:count]])
+
+    def _some(self, label: int, count: int) -> Int[Tensor, " n"]:
+        """`count` rows of a class, each at most once where that is enough and all weigh the same."""
+        rows, weights = self._rows[label], self._weights[label]
+        if weights is not None:
+            return rows[draw(weights, count, self.generator)]
+        if len(rows) < count:
+            return rows[torch.randint(len(rows), (count,), generator=self.generator)]
+        return rows[torch.randperm(len(rows), generator=self.generator)[:count]]
 
     def _inputs(self, rows: Int[Tensor, " n"]) -> tuple[Float[Tensor, "n ..."], Int[Tensor, " n"]]:
         inputs = self.data.inputs(self.data.train, rows, self.device)

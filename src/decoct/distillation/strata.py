@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from decoct.data.sample_weights import spaced
 from decoct.distillation.axes import Tensors
 from decoct.distillation.problem import Problem, RealSource
 from decoct.streams import derive_seed
@@ -30,7 +31,7 @@ class Strata:
     the authors: https://github.com/lyq312318224/DREAM, which takes the row nearest to each centre, clusters anew every
     few steps in the features of the present network, and gives small and large clusters the same weight. Here clusters
     are made once, at the first draw, in 64 principal components, at O(n 64 CLUSTERS) a round; their order is `[n]`
-    int64 in the state.
+    int64 in the state. Where rows have weights, strides are equal in weight instead of in number.
     """
 
     def __init__(self, problem: Problem, seed: int) -> None:
@@ -45,7 +46,11 @@ class Strata:
         for order in self._orders:
             taken = min(count, len(order))
             start = torch.rand((), generator=real.generator, dtype=torch.float64)
-            places = ((torch.arange(taken) + start) * len(order) / taken).long().clamp_max(len(order) - 1)
+            weights = self._problem.data.train.weight(order)
+            if weights is None:
+                places = ((torch.arange(taken) + start) * len(order) / taken).long().clamp_max(len(order) - 1)
+            else:
+                places = spaced(weights, taken, start)
             picked.append(order[places])
         rows, data = torch.cat(picked), self._problem.data
         return data.inputs(data.train, rows, self._problem.device), data.train.labels(rows).to(self._problem.device)

@@ -47,9 +47,11 @@ def predict(
 def accuracy(module: nn.Module, data: Dataset, split: Split, *, device: str = "cpu") -> float:
     """Fraction in [0, 1] of the rows of `split` whose largest logit is that of their class.
 
-    Raises `DataError` for an empty split.
+    Rows with weights count by them. Raises `DataError` for an empty split.
     """
-    return float((predict(module, data, split, device=device).argmax(1) == split.labels()).float().mean())
+    right = (predict(module, data, split, device=device).argmax(1) == split.labels()).float()
+    weights = split.weight()
+    return float(right.mean() if weights is None else (weights * right).sum() / weights.sum())
 
 
 def _logits(module: nn.Module, inputs: Tensor) -> Tensor:

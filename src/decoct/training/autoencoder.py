@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from decoct.data.dataset import Dataset
+from decoct.data.sample_weights import draw
 from decoct.networks.build import default_network, network
 from decoct.networks.decoder_networks import run_decoder
 from decoct.progress import progress
@@ -66,5 +67,9 @@ def train_autoencoder(data: Dataset, decoder: nn.Module, steps: int, seed: int, 
 
 
 def _batch(data: Dataset, generator: torch.Generator, device: str) -> tuple[Float[Tensor, "n ..."], Int[Tensor, " n"]]:
-    rows = torch.randint(len(data.train), (BATCH,), generator=generator)
+    weights = data.train.weight()
+    if weights is None:
+        rows = torch.randint(len(data.train), (BATCH,), generator=generator)
+    else:
+        rows = draw(weights, BATCH, generator)
     return data.inputs(data.train, rows, device), data.train.labels(rows).to(device)

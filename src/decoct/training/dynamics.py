@@ -131,7 +131,7 @@ def record_dynamics(
     chosen = replace(config or dynamics_config(len(data.train), epochs), epochs=epochs)
     name = name or ("convnet3-w32" if default_network(data.spec.shape) != "mlp" else "mlp")
     facts = {"fingerprint": data.spec.fingerprint, "transform": data.spec.transform.kind, "rows": len(data.train),
-             "ids": data.train.rows_key,
+             "ids": data.rows_key,
              "network": name, "seed": seed, "config": asdict(chosen)}  # fmt: skip
     told = json.dumps(facts, sort_keys=True)
     path = None if cache is None else cache / f"dynamics-{hashlib.sha256(told.encode()).hexdigest()[:16]}.safetensors"

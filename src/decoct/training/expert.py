@@ -90,7 +90,7 @@ def train_expert(
         return build_network(network, data.spec.shape, data.spec.classes, start)
 
     facts = {"fingerprint": data.spec.fingerprint, "transform": data.spec.transform.kind, "rows": len(data.train),
-             "ids": data.train.rows_key,
+             "ids": data.rows_key,
              "network": network, "seed": seed, "config": asdict(chosen)}  # fmt: skip
     path = None if cache is None else cache / f"expert-{_key(facts)}.safetensors"
     found = None if path is None else _read(path, facts, build(seed))

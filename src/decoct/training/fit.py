@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from decoct.augment.mixing import cutmix, mixup
 from decoct.augment.siamese import Siamese
 from decoct.data.dataset import Dataset
+from decoct.data.sample_weights import Weights, draw
 from decoct.errors import ConfigError, DivergenceError
 from decoct.machine import peak_memory
 from decoct.progress import Ticker
@@ -107,15 +108,22 @@ def fit_dataset(
     config: FitConfig,
     seeds: Sequence[int],
     *,
+    weights: Weights | None = None,
     device: str = "cpu",
     evaluate: Evaluate | None = None,
     evaluate_every: int = 0,
     keep_best: bool = False,
     tick: Ticker | None = None,
 ) -> list[Fitted]:
-    """`fit` on the training split of `data` with its hard labels; raw rows are transformed one batch at a time."""
+    """`fit` on the training split of `data` with its hard labels; raw rows are transformed one batch at a time.
+
+    Where rows have weights (of `data`, or given here), a pass shows row i `w_i` times, rounded up or down by chance,
+    instead of scaling its loss: very uneven weights would make a few steps very large.
+    """
+    data = data.with_weights(weights)
     source = SplitSource(data, data.train, device)
-    job = Job(build, source, data.train.labels(), config, "hard", None, device, evaluate, evaluate_every, keep_best)
+    job = Job(build, source, data.train.labels(), config, "hard", None, device, evaluate, evaluate_every, keep_best,
+              shown_by=data.train.weight())  # fmt: skip
     return job.run(seeds, tick)
 
 
@@ -137,6 +145,8 @@ class Job:
     """Above 0, every step takes its gradient this far uphill of the weights (sharpness-aware minimisation)."""
     replay: Replay | None = None
     """Views that take the place of the rows, a pass each."""
+    shown_by: Tensor | None = None
+    """How often a pass shows each row, with mean 1; none shows each once."""
 
     def __post_init__(self) -> None:
         if len(self.source) == 0 or len(self.targets) != len(self.source):
@@ -238,7 +248,10 @@ class Training:
 
     def _batches(self) -> Iterator[Tensor | None]:
         """Row numbers of each batch of one pass; None for all rows at once, whose order says nothing."""
-        m, size = len(self._job.source), self._job.batch_size
+        m, size, shown_by = len(self._job.source), self._job.batch_size, self._job.shown_by
+        if shown_by is not None:
+            yield from draw(shown_by, m, self._streams("order")).split(size)
+            return
         if size == m:
             yield None
             return

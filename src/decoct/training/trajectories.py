@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from decoct.data.dataset import Dataset
+from decoct.data.sample_weights import draw
 from decoct.errors import ConfigError
 from decoct.files import write_atomically
 from decoct.machine import require_memory
@@ -132,7 +133,7 @@ class Trajectories:
             return float(epoch)
 
         job = Job(self._build, source, source.targets, course.config, "hard", None, self._device, look, 1, False,
-                  sam_radius=course.sam_radius)  # fmt: skip
+                  sam_radius=course.sam_radius, shown_by=source.weights)  # fmt: skip
         job.run([seed], tick)
         start = flat.flatten(self._build(seed))
         return start, _moves(start, seen, _FLOATS[course.stored])
@@ -144,7 +145,7 @@ class Trajectories:
         spec = self._data.spec
         return {
             "format": _FORMAT, "fingerprint": spec.fingerprint, "transform": spec.transform.kind,
-            "train_rows": len(self._data.train), "ids": self._data.train.rows_key, "seed": seed, **asdict(self._course),
+            "train_rows": len(self._data.train), "ids": self._data.rows_key, "seed": seed, **asdict(self._course),
         }  # fmt: skip
 
     def _path(self, seed: int) -> Path | None:
@@ -191,6 +192,8 @@ class _Passes(Source):
         else:
             # A class seldom divides the number of rows: the first ones get one row more.
             self.targets = torch.arange(rows) * data.spec.classes // rows
+        self.weights = data.train.weight() if self._fixed else None
+        """By which the rows of a pass are drawn where they stay the same; otherwise `renew` has done that."""
         self._rows = torch.arange(len(self.targets))
         self.renew()
 
@@ -202,6 +205,9 @@ class _Passes(Source):
         self._rows = torch.cat([self._some(own, n) for own, n in zip(self._members, shares, strict=True)])
 
     def _some(self, members: Int[Tensor, " n"], count: int) -> Int[Tensor, " k"]:
+        weights = self._data.train.weight(members)
+        if weights is not None:
+            return members[draw(weights, count, self._generator)]
         if len(members) < count:
             return members[torch.randint(len(members), (count,), generator=self._generator)]
         return members[torch.randperm(len(members), generator=self._generator)[:count]]

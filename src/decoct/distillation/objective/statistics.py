@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from decoct.augment.resized_crop import draw_boxes, resized_crop
+from decoct.data.sample_weights import draw
 from decoct.distillation.axes import Objective, ObjectiveState, Tensors
 from decoct.distillation.checkpoint import prefixed, under
 from decoct.distillation.labels.teacher import expert_of
@@ -163,7 +164,11 @@ class StatisticsState(ObjectiveState):
             return
         problem, config = self._problem, self._config
         generator = torch.Generator().manual_seed(derive_seed(self._streams.seed, "measured"))
-        rows = torch.randperm(len(problem.data.train), generator=generator)[: config.real_rows]
+        count, weights = min(config.real_rows, len(problem.data.train)), problem.data.train.weight()
+        if weights is None:
+            rows = torch.randperm(len(problem.data.train), generator=generator)[:count]
+        else:
+            rows = draw(weights, count, generator)
         for name in self._names:
             expert = expert_of(problem, name, config.epochs, self._streams)
             # A copy: teacher labels may share the expert.

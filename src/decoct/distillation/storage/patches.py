@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from decoct.data.sample_weights import random_order
 from decoct.distillation.axes import Tensors
 from decoct.distillation.labels.teacher import expert_of
 from decoct.distillation.problem import Problem
@@ -64,8 +65,8 @@ class Patches(Multiformation):
         cells = problem.ipc * self.factor**2
         stored = torch.zeros(problem.class_count * problem.ipc, *problem.shape)
         for label, members in enumerate(problem.data.train.class_rows(problem.class_count)):
-            order = torch.randperm(len(members), generator=generator)[: self.images]
-            rows = torch.from_numpy(members)[order]
+            order = random_order(len(members), problem.data.train.weight(members), generator)
+            rows = torch.from_numpy(members)[order[: self.images]]
             boxes = draw_boxes(len(rows), self.crops, problem.shape, self.smallest, generator)
             losses = self._losses(expert, problem, rows, boxes, label)
             for place, (image, crop) in enumerate(surest(losses, cells).tolist()):

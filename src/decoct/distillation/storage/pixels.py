@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from decoct.compact.decoders import quantise
+from decoct.data.sample_weights import random_order
 from decoct.data.transform import Standardise
 from decoct.distillation.axes import Storage, Tensors
 from decoct.distillation.problem import Problem
@@ -22,7 +23,8 @@ def initial_rows(init: Init, problem: Problem, per_class: int, streams: Streams)
     """`per_class` network inputs of each class, grouped by class: the start of a storage.
 
     `real` draws training rows, `medoids` takes the k-means medoids of each class, `noise` draws standard normal
-    values. Where a class has fewer rows than asked, its rows are repeated.
+    values. Where a class has fewer rows than asked, its rows are repeated. Where rows have weights, heavy ones are
+    drawn first and count more as a medoid is chosen.
     """
     count = per_class * problem.class_count
     generator = streams("init")
@@ -36,7 +38,7 @@ def initial_rows(init: Init, problem: Problem, per_class: int, streams: Streams)
         return inputs[torch.argsort(core.classes, stable=True)]
     rows = []
     for members in problem.data.train.class_rows(problem.class_count):
-        order = torch.randperm(len(members), generator=generator)
+        order = random_order(len(members), problem.data.train.weight(members), generator)
         rows.append(torch.from_numpy(members)[order.repeat(-(-per_class // len(members)))[:per_class]])
     return problem.data.inputs(problem.data.train, torch.cat(rows))
 
