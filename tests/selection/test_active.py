@@ -11,10 +11,11 @@ from toys import blob_features, class_balance
 
 from decoct.data.dataset import Dataset
 from decoct.errors import ConfigError
-from decoct.selection.active import Active, diverse, uncertainty
+from decoct.selection.active import Active
 from decoct.selection.driver import select
 from decoct.selection.gradients import LastLayer
 from decoct.selection.sources import Sources
+from decoct.selection.uncertainty import diverse, uncertainty
 
 DATA = blob_features(classes=3, per_class=14)
 QUICK = Active(rounds=2, epochs=2)

@@ -29,6 +29,8 @@ def test_a_kept_row():
     assert told.distance == pytest.approx(float(away.min()))
     assert told.sentence.startswith(f"{told.id} (class 1) was kept by herding as number 5 of 9, number 2 of 3")
     assert "nearest other kept row" in told.sentence
+    assert told.reason is not None
+    assert told.reason in told.sentence
 
 
 def test_a_dropped_row_by_its_id_and_across_blocks(monkeypatch):
@@ -57,7 +59,8 @@ def test_a_folder_and_its_parquet_say_the_same(tmp_path):
     for path in (tmp_path / "run", tmp_path / "run" / "selection.parquet"):
         told = explain(path, DATA, 3, features=TABLE)
         assert (told.neighbour, told.distance, told.covered) == (own.neighbour, own.distance, own.covered)
-    assert explain(tmp_path / "run", DATA, int(KEPT.indices[0]), features=TABLE).rank == 1
+    first = explain(tmp_path / "run", DATA, int(KEPT.indices[0]), features=TABLE)
+    assert (first.rank, first.reason) == (1, KEPT.reasons[0])
 
 
 def test_the_only_kept_row_has_no_neighbour():

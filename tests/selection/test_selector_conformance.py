@@ -12,8 +12,10 @@ from toys import blob_features, blob_images, class_balance
 from decoct.compact.load import load
 from decoct.data.dataset import Dataset
 from decoct.errors import BudgetError, DataError
+from decoct.selection.by_score import ByScore
 from decoct.selection.driver import select
 from decoct.selection.methods import METHODS, card, method_name, selector
+from decoct.selection.scores import SCORES
 
 # What does not follow from the contract but from the method: whose smaller coreset is a prefix of the larger one.
 NESTING = {
@@ -111,11 +113,28 @@ def test_any_features_will_do(method: str, kind: str) -> None:
 
 
 @every_method
+@pytest.mark.parametrize("features", ["auto", "array"])
+def test_every_row_has_a_reason_that_a_person_can_read(method: str, features: str) -> None:
+    data = DATA["table"]
+    chosen = select(data, method, ipc=3, features=data.train.x[:, :1] if features == "array" else features)
+    for reason, score in zip(chosen.reasons, chosen.scores.tolist(), strict=True):
+        assert len(reason) > 10
+        assert "{" not in reason
+        assert "\n" not in reason
+        shown = (f"{score:.4g}", f"{score:.2%}", "at random")
+        assert any(text in reason for text in shown)
+    if isinstance(selector(method), ByScore):
+        ours = any(name in reason for reason in chosen.reasons for name in SCORES)
+        assert ours == (features == "auto")
+
+
+@every_method
 def test_saved_and_loaded_it_is_the_same(method: str, tmp_path: Path) -> None:
     chosen = select(DATA["gray"], method, ipc=2, out=tmp_path / "run")
     again = load(tmp_path / "run")
     assert again.indices.tolist() == chosen.indices.tolist()
     assert list(again.ids) == list(chosen.ids)
+    assert list(again.reasons) == list(chosen.reasons)
     assert torch.equal(again.raw, chosen.raw)
     torch.testing.assert_close(again.weights, chosen.weights)
     torch.testing.assert_close(again.scores, chosen.scores)

@@ -8,7 +8,8 @@ from torch.nn.functional import cosine_similarity
 
 from decoct.errors import ConfigError, MemoryEstimateError
 from decoct.selection import similarity as module
-from decoct.selection.similarity import Dense, Form, Kind, Similarity, similarity, sparse, unit_rows
+from decoct.selection.similarity import Form, Kind, similarity, sparse, unit_rows
+from decoct.selection.similarity_forms import Dense, Similarity
 
 
 def _generator() -> torch.Generator:
@@ -43,7 +44,7 @@ def _check(alike: Similarity, table: torch.Tensor) -> None:
 @pytest.mark.parametrize("kind", ["cosine", "rbf", "dot"])
 @pytest.mark.parametrize("form", ["dense", "blocks", "sparse", "auto"])
 def test_every_form_gives_the_formula(monkeypatch: pytest.MonkeyPatch, kind: Kind, form: Form) -> None:
-    monkeypatch.setattr(module, "ENTRIES", 70)  # two rows at a time
+    monkeypatch.setattr("decoct.selection.similarity_forms.ENTRIES", 70)  # two rows at a time
     _check(similarity(PHI, kind, _generator(), form, neighbours=30), _table(kind))
 
 

@@ -39,17 +39,21 @@ class Coreset(CompactSet):
     """What the method thought of each row, `[k]`; may be infinite or NaN where it has no opinion."""
     provenance: dict[str, Any]
     """How it was made, plain JSON."""
+    reasons: Shaped[np.ndarray, " _"] | None = None
+    """Why each row was picked, texts `[k]`; None where nobody said, which becomes empty texts."""
     label_kind: LabelKind = field(default="hard", init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", self.weights.detach().float().cpu())
         object.__setattr__(self, "scores", self.scores.detach().float().cpu())
         count, what = len(self.raw), "making a Coreset"
+        if self.reasons is None:
+            object.__setattr__(self, "reasons", np.full(count, "", np.str_))
         dtype = torch.uint8 if self.spec.is_image else torch.float32
         expected = f"{dtype} rows of shape {self.spec.shape}, at least one"
         fits = self.raw.dtype == dtype and tuple(self.raw.shape[1:]) == tuple(self.spec.shape) and count > 0
         require(fits, what, f"{self.raw.dtype} {tuple(self.raw.shape)}", expected)
-        for name in ("classes", "indices", "ids", "weights", "scores"):
+        for name in ("classes", "indices", "ids", "weights", "scores", "reasons"):
             shape = tuple(getattr(self, name).shape)
             require(shape == (count,), what, f"{name} of shape {shape}", f"one entry for each of the {count} rows")
         top, low = int(self.classes.max()), int(self.classes.min())
@@ -75,7 +79,8 @@ class Coreset(CompactSet):
 
     @property
     def table(self) -> Mapping[str, Any]:
-        """Rank, index, id, class, weight and score of every row."""
+        """Rank, index, id, class, weight, score and reason of every row."""
+        assert self.reasons is not None
         return {
             "rank": np.arange(len(self), dtype=np.int64),
             "index": self.indices.numpy(),
@@ -83,13 +88,15 @@ class Coreset(CompactSet):
             "class": self.classes.numpy(),
             "weight": self.weights.numpy(),
             "score": self.scores.numpy(),
+            "reason": [str(text) for text in self.reasons],
         }
 
     def take(self, rows: Integer[Tensor, " r"]) -> Coreset:
         """The coreset of these of its rows, in this order."""
+        assert self.reasons is not None
         return Coreset(
             self.spec, self.raw[rows], self.classes[rows], self.indices[rows], self.ids[rows.numpy()],
-            self.weights[rows], self.scores[rows], self.provenance,
+            self.weights[rows], self.scores[rows], self.provenance, self.reasons[rows.numpy()],
         )  # fmt: skip
 
     def _pictures(self) -> UInt8[Tensor, "k h w c"]:

@@ -86,6 +86,7 @@ def _coreset(folder: Path, manifest: dict[str, Any], spec: Any, own: dict[str, T
         weights=own["weights"],
         scores=torch.from_numpy(table["score"].copy()),
         provenance=_object(folder, manifest, "provenance"),
+        reasons=table["reason"].astype(np.str_) if "reason" in table else None,
     )
 
 
@@ -94,7 +95,9 @@ def _selection(folder: Path, manifest: dict[str, Any], rows: int) -> dict[str, n
     try:
         file = pq.ParquetFile(io.BytesIO(content))
         found = {field.name: str(field.type) for field in file.schema_arrow}
-        if found != SELECTION_COLUMNS or file.metadata.num_rows != rows:
+        # Sets of before there were reasons have none.
+        known = (SELECTION_COLUMNS, {name: SELECTION_COLUMNS[name] for name in SELECTION_COLUMNS if name != "reason"})
+        if found not in known or file.metadata.num_rows != rows:
             received = f"{SELECTION_FILE} of {file.metadata.num_rows} rows with columns {found}"
             raise _altered(folder, received, f"{rows} rows with columns {SELECTION_COLUMNS}")
         table = file.read()
@@ -102,7 +105,7 @@ def _selection(folder: Path, manifest: dict[str, Any], rows: int) -> dict[str, n
         raise _altered(folder, f"{SELECTION_FILE} that is no parquet file ({error})", "the selection") from error
     if any(column.null_count for column in table.columns):
         raise _altered(folder, f"empty cells in {SELECTION_FILE}", "a value in every cell")
-    return {name: table[name].to_numpy() for name in SELECTION_COLUMNS}
+    return {name: table[name].to_numpy() for name in found}
 
 
 def _distilled(folder: Path, manifest: dict[str, Any], spec: Any, own: dict[str, Tensor]) -> DistilledSet:

@@ -32,6 +32,7 @@ SELECTION_COLUMNS = {
     "class": "int64",
     "weight": "float",
     "score": "float",
+    "reason": "string",
 }
 """Columns of `selection.parquet` and their Arrow types."""
 DTYPE_NAMES = {
@@ -84,7 +85,7 @@ def require_place(folder: Path) -> None:
 
 
 def _selection_bytes(table: Mapping[str, Any]) -> bytes:
-    values = {**table, "id": [readable(name) for name in table["id"]]}
+    values = {**table, **{name: [readable(text) for text in table[name]] for name in ("id", "reason")}}
     columns = {name: pa.array(values[name], _arrow_type(kind)) for name, kind in SELECTION_COLUMNS.items()}
     buffer = BytesIO()
     pq.write_table(pa.table(columns), buffer)

@@ -49,6 +49,8 @@ class ByScore(Selector):
     Shapes: scores `[n, 1]`, in any unit. Weights are 1; the score of a pick is its score.
     """
 
+    because = "chosen by {score}, which is {value:.4g}"
+
     needs_features: ClassVar[bool] = False
     score: str = "el2n"
     """Name of the score."""
@@ -56,6 +58,10 @@ class ByScore(Selector):
     def __post_init__(self) -> None:
         if self.score not in SCORES:
             raise unknown_name("score", self.score, list(SCORES))
+
+    def reason(self, score: float, features: str) -> str:
+        named = {**vars(self), "score": "your scores" if features == "array" else self.score}
+        return self.because.format(value=score, **named)
 
     def bind(self, sources: Sources) -> Pick:
         table = sources.table if sources.kind == "array" else SCORES[self.score].of(sources.dynamics)[:, None]
@@ -84,6 +90,8 @@ class Hardest(ByScore):
     https://github.com/mansheej/data_diet. Mislabelled rows are hard too: with label noise this keeps them.
     """
 
+    because = "among the largest values of {score}, at {value:.4g}"
+
     def order(self, values: Float[Tensor, " n"], count: int, generator: torch.Generator) -> Int64[Tensor, " m"]:
         return torch.sort(values, descending=True, stable=True).indices
 
@@ -95,6 +103,8 @@ class Easiest(ByScore):
     S = the first k of the rows sorted by rising score, ties to the lowest row; cost O(n log n).
     Paper: Sorscher et al., "Beyond Neural Scaling Laws" (2022), https://arxiv.org/abs/2206.14486.
     """
+
+    because = "among the smallest values of {score}, at {value:.4g}"
 
     def order(self, values: Float[Tensor, " n"], count: int, generator: torch.Generator) -> Int64[Tensor, " m"]:
         return torch.sort(values, stable=True).indices
@@ -108,6 +118,8 @@ class Middle(ByScore):
     prefix is a middle too. Leaves out both what is learned at once and what is likely mislabelled.
     Paper: none of its own; both ends are those of Sorscher et al. (2022), https://arxiv.org/abs/2206.14486.
     """
+
+    because = "near the middle of {score}, at {value:.4g}"
 
     def order(self, values: Float[Tensor, " n"], count: int, generator: torch.Generator) -> Int64[Tensor, " m"]:
         by_score = torch.sort(values, stable=True).indices

@@ -41,6 +41,8 @@ class Coverage(ByScore):
     is a group of its own here. Where fewer than k rows are left after dropping, the easiest of the dropped come back.
     """
 
+    because = "drawn from its stratum of {score}, which is {value:.4g}"
+
     score: str = "aum"
     strata: int = 50
     """Strata of equal width, 1 or more."""

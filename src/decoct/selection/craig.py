@@ -59,6 +59,8 @@ class Craig(GradientSelector):
     back in the matrix by their largest entry, where equal rows give the same pick twice.
     """
 
+    because = "brings a pick nearer to every row's gradient, by {value:.4g} on average"
+
     table_rows: int = 8192
     """Rows of a group up to which the table of distances is kept, 4 n^2 bytes; 0 never keeps it."""
 

@@ -117,6 +117,8 @@ class SemDeDup(Selector):
     whole but for one end. It takes outliers first; on data without near duplicates that is all it does.
     """
 
+    because = "least like the picks of its cluster; the most alike has cosine {value:.4g}"
+
     eps: float = 0.05
     """Cosine distance, 0 to 2, within which two rows are near duplicates."""
     cluster_rows: int = 2048

@@ -6,6 +6,7 @@ import dataclasses
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Int64
 from torch import Tensor
@@ -15,11 +16,12 @@ from decoct.compact.coreset import Coreset
 from decoct.compact.folder import is_finished
 from decoct.compact.save import require_place
 from decoct.data.dataset import Dataset
+from decoct.data.sample_weights import Weights, weights_key
 from decoct.machine import library_versions, usable_device
 from decoct.progress import progress
 from decoct.selection.features import Table, feature_kind
 from decoct.selection.methods import method_name, selector
-from decoct.selection.selector import Pick, Picks, Selector
+from decoct.selection.selector import Pick, Picks, Selector, require_weighing
 from decoct.selection.sources import Sources
 from decoct.streams import Streams
 
@@ -38,6 +40,7 @@ def select(
     out: str | Path | None = None,
     device: str = "cpu",
     cache: Path | None = None,
+    weights: Weights | None = None,
 ) -> Coreset:
     """Pick real training rows within one budget: `ipc` (rows a class), `fraction`, `count` or `nbytes`.
 
@@ -47,16 +50,20 @@ def select(
     `Coreset.indices` are rows of `data.train` in order picked, classes in turn: the first m rows hold each class as
     often as a balanced budget of `count=m` would. The same seed gives the same coreset. Network features are
     trained on `device`. `out` saves the result there as well. `cache` is a folder in which training dynamics and
-    trained networks are kept, so that another selection from the same data finds them.
+    trained networks are kept, so that another selection from the same data finds them. `weights` say how much each
+    row counts (`SampleWeights`, or numbers in the order of `data.train`), to the methods that have a weighted form.
 
-    Raises `ConfigError` unless exactly one budget is given, `BudgetError` for more rows than there are or none,
+    Raises `ConfigError` for weights with a method that cannot honour them and unless exactly one budget is given, `BudgetError` for more rows than there are or none,
     `UnknownNameError`, `DataError` and `MismatchError` for features that cannot be used, `MemoryEstimateError`,
     `OutputError`.
     """
     began = time.monotonic()
+    data = data.with_weights(weights)
     budget = Budget(ipc=ipc, fraction=fraction, count=count, nbytes=nbytes)
     chosen, device = selector(method), usable_device(device)
     name, kind = method_name(chosen), feature_kind(data, features)
+    if data.train.weights is not None:
+        require_weighing(chosen, name)
     if out is not None and not is_finished(Path(out)):
         require_place(Path(out))
     by_class = [torch.from_numpy(rows) for rows in data.train.class_rows(data.spec.classes)]
@@ -73,6 +80,7 @@ def select(
     rows, weights, scores = (
         torch.cat([getattr(part, field) for part in picked])[order] for field in ("rows", "weights", "scores")
     )
+    said = [chosen.reason(score, kind) for score in scores.tolist()]
     result = Coreset(
         spec=data.spec,
         raw=data.train.raw(rows),
@@ -92,7 +100,9 @@ def select(
             "seconds": round(time.monotonic() - began, 3),
             "versions": library_versions(),
             **({"record": sources.record} if sources.record else {}),
+            **({"weights": weights_key(data.train)} if data.train.weights is not None else {}),
         },
+        reasons=np.array(said, dtype=np.str_),
     )
     if out is not None:
         result.save(Path(out))

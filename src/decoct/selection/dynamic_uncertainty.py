@@ -41,6 +41,8 @@ class DynamicUncertainty(ByScore):
     are, not augmented.
     """
 
+    because = "among the largest values of {score}, at {value:.4g}"
+
     score: str = "dyn-unc"
     window: int | None = None
     """Passes of a window, J, from 2 to all of them; none takes 10, or half of the passes."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from decoct.compact.save import SELECTION_FILE
 from decoct.compact.stored import readable
 from decoct.data.dataset import Dataset
 from decoct.errors import DataError, MismatchError, SourceError, UnknownNameError
+from decoct.selection.explanation import Explanation, Kept
 from decoct.selection.features import Table
 from decoct.selection.features import features as features_of
 from decoct.selection.selector import distances
@@ -26,80 +26,6 @@ BLOCK = 1024
 """Rows compared together."""
 NAMES = 10_000
 """Ids among which a near one is looked for."""
-
-
-@dataclass(frozen=True, eq=False)
-class Kept:
-    """The kept rows in the order picked, and the method that picked them where it is known."""
-
-    rows: Int64[Tensor, " k"]
-    ids: tuple[str, ...]
-    scores: Float[Tensor, " k"]
-    weights: Float[Tensor, " k"]
-    method: str | None = None
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Why one row was kept or dropped; `sentence` says it in words."""
-
-    row: int
-    """Its number in the training split."""
-    id: str
-    """Its name in the source."""
-    label: str
-    """The name of its class."""
-    kept: bool
-    """Whether it is in the coreset."""
-    method: str | None
-    """What picked the coreset, where that is known."""
-    rank: int | None
-    """Its place in the order picked, from 1; None where dropped."""
-    rank_in_class: int | None
-    """The same among the kept rows of its class."""
-    kept_rows: int
-    """How many rows were kept in all."""
-    kept_in_class: int
-    """How many of its class were kept."""
-    score: float | None
-    """What the method thought of it; of a dropped row only known where scores of all rows are given."""
-    percentile: float | None
-    """Percent of the rows of its class with a lower score, half of the equal ones: among all where scores of all rows
-    are given, else among the kept ones. None where no score is known."""
-    weight: float | None
-    """How much it counts; None where dropped."""
-    neighbour: str | None
-    """Id of the other kept row that is nearest by the features; None where there is no other."""
-    neighbour_row: int | None
-    """Its number in the training split."""
-    neighbour_label: str | None
-    """The name of its class."""
-    distance: float | None
-    """Euclidean distance to it, in units of the features."""
-    covered: float | None
-    """Percent of the rows of its class that are farther from their nearest kept row."""
-
-    @property
-    def sentence(self) -> str:
-        """The explanation for a person."""
-        by = f" by {self.method}" if self.method else ""
-        if self.kept:
-            said = f"{self.id} ({self.label}) was kept{by} as number {self.rank} of {self.kept_rows}, "
-            said += f"number {self.rank_in_class} of {self.kept_in_class} in its class, with weight {self.weight:.3g}"
-        else:
-            said = f"{self.id} ({self.label}) was dropped{by}: "
-            said += f"{self.kept_rows} rows were kept, {self.kept_in_class} of its class"
-        if self.score is not None:
-            said += f". Its score is {self.score:.4g}"
-            if self.percentile is not None:
-                said += f", at percentile {self.percentile:.0f} of its class"
-        if self.distance is None or self.covered is None:
-            return said + "."
-        other = "nearest other kept row" if self.kept else "nearest kept row"
-        said += f". The {other} is {self.neighbour} ({self.neighbour_label}) at distance {self.distance:.4g}"
-        if not self.kept:
-            said += f"; {self.covered:.0f} % of its class lie farther from what was kept"
-        return said + "."
 
 
 def explain(
@@ -152,6 +78,7 @@ def explain(
         score=score,
         percentile=None if score is None else _percentile(score, rivals),
         weight=None if place is None else float(kept.weights[place]),
+        reason=None if place is None or not kept.reasons else kept.reasons[place] or None,
         neighbour=None if other is None else str(data.train.ids[other]),
         neighbour_row=other,
         neighbour_label=None if other is None else names[int(labels[other])],
@@ -198,15 +125,18 @@ def _nearest(
 
 def _from_coreset(core: Coreset) -> Kept:
     ids = tuple(str(name) for name in core.ids)
-    return Kept(core.indices, ids, core.scores, core.weights, core.provenance.get("method"))
+    assert core.reasons is not None
+    said = tuple(str(text) for text in core.reasons)
+    return Kept(core.indices, ids, core.scores, core.weights, said, core.provenance.get("method"))
 
 
 def _from_file(path: Path) -> Kept:
     file = path / SELECTION_FILE if path.is_dir() else path
     columns = ["index", "id", "score", "weight"]
     try:
-        table = pq.read_table(file, columns=[*columns, "rank"]).sort_by("rank")
+        table = pq.read_table(file).sort_by("rank")
         index, ids, score, weight = (table[name].to_pylist() for name in columns)
+        reasons = tuple(table["reason"].to_pylist()) if "reason" in table.column_names else ()
     except (OSError, KeyError, pa.ArrowException) as error:
         raise SourceError(
             f"explaining the selection in {path}",
@@ -216,7 +146,7 @@ def _from_file(path: Path) -> Kept:
         ) from error
     return Kept(
         torch.tensor(index, dtype=torch.int64), tuple(ids), torch.tensor(score, dtype=torch.float32),
-        torch.tensor(weight, dtype=torch.float32),
+        torch.tensor(weight, dtype=torch.float32), reasons,
     )  # fmt: skip
 
 

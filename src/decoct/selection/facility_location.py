@@ -12,7 +12,8 @@ from torch import Tensor
 from decoct.cards import MethodCard
 from decoct.selection.greedy import SetFunction
 from decoct.selection.selector import unit_mean
-from decoct.selection.similarity import Similarity, similarity
+from decoct.selection.similarity import similarity
+from decoct.selection.similarity_forms import Similarity
 from decoct.selection.submodular import Pairwise
 
 CARD = MethodCard(
@@ -75,6 +76,8 @@ class FacilityLocation(Pairwise[Coverage]):
     Differs from DeepCore, whose sum in pieces takes in the first piece of the rows only. Negative similarities ("dot")
     count as 0.
     """
+
+    because = "adds {value:.4g} to how well the picks cover all rows"
 
     kind: Literal["cosine", "rbf", "dot"] = "cosine"
     """Which similarity: `similarity` says their formulas."""

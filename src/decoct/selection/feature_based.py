@@ -65,6 +65,8 @@ class FeatureBased(Submodular[Richness]):
     ones: outliers are picked early. Features where that is wrong should be scaled to one length first.
     """
 
+    because = "adds {value:.4g} to how richly the picks show the features"
+
     concave: Literal["sqrt", "log"] = "sqrt"
     """g: the square root, or log(1 + amount), under which a feature that is present is soon worth nothing more."""
 

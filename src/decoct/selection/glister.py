@@ -103,6 +103,8 @@ class Glister(GradientSelector):
     pick; and from code whose stochastic form draws more rows than are left.
     """
 
+    because = "its gradient helps the validation loss most, by {value:.4g} for each unit of step"
+
     eta: float = 10.0
     """Step of a picked row, above 0: by how many of its residuals it moves the logits of a row with like features."""
     refresh: int = 1

@@ -12,7 +12,8 @@ from torch import Tensor
 from decoct.cards import MethodCard
 from decoct.errors import ConfigError, DataError
 from decoct.selection.greedy import SetFunction
-from decoct.selection.similarity import Similarity, similarity
+from decoct.selection.similarity import similarity
+from decoct.selection.similarity_forms import Similarity
 from decoct.selection.submodular import Pairwise
 
 CARD = MethodCard(
@@ -73,6 +74,8 @@ class GraphCut(Pairwise[Cut]):
     Differs from DeepCore, which takes b = 1 (not monotone) by default. Where the picks are few beside the rows, the
     first term outweighs the second: picks are typical rather than spread out. A smaller b spreads them.
     """
+
+    because = "adds {value:.4g}: like many rows, unlike the picks before it"
 
     kind: Literal["cosine", "rbf", "dot"] = "cosine"
     """Which similarity: `similarity` says their formulas."""

@@ -12,7 +12,8 @@ from decoct.cards import MethodCard
 from decoct.errors import ConfigError
 from decoct.machine import require_memory
 from decoct.selection.selector import Picks, Selector, checked
-from decoct.selection.similarity import ENTRIES, nearest
+from decoct.selection.similarity import nearest
+from decoct.selection.similarity_forms import ENTRIES
 
 CARD = MethodCard(
     name="graph-density",
@@ -48,6 +49,8 @@ class GraphDensity(Selector):
     policy: here distances are Euclidean, and density alone decides. The paper has k = 10; with fewer neighbours than
     a group has rows, picks come back to it before all groups are met, and with 15 later.
     """
+
+    because = "densest of the rows not yet stood for, at {value:.4g}"
 
     neighbours: int = 15
     """Nearest rows of each row, k, 1 or more."""

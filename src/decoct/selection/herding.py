@@ -62,9 +62,22 @@ class Herding(Selector):
     row twice. Some libraries take the argmax of this distance, which walks away from the mean; this is the argmin.
     """
 
+    because = "brings the mean of the picks nearest to the mean of all, {value:.4g} away from it"
+
     def pick(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Picks:
         features = checked(features, count)
-        centred = features - features.double().mean(0).to(features.dtype)
+        return self._towards(features.double().mean(0), features, count)
+
+    def pick_weighted(
+        self, features: Float[Tensor, "n d"], weights: Float[Tensor, " n"], count: int, generator: torch.Generator
+    ) -> Picks:
+        """The same with `mu = sum w_i phi_i / sum w_i`."""
+        features = checked(features, count)
+        shares = (weights.double() / weights.double().sum()).to(features.device)
+        return self._towards(shares @ features.double(), features, count)
+
+    def _towards(self, mean: Float[Tensor, " d"], features: Float[Tensor, "n d"], count: int) -> Picks:
+        centred = features - mean.to(features.dtype)
         # With centred features the target is the origin: ||-(total + c)||^2 = c.c + 2 c.total + constant in c.
         distance = centred.square().sum(1)
         total = torch.zeros_like(centred[0])

@@ -66,6 +66,8 @@ class KCenter(Selector):
     takes other features for this method than for the rest, so that methods are not compared on equal terms.
     """
 
+    because = "farthest from the picks before it; with it no row lies farther than {value:.4g} from a pick"
+
     first: Literal["mean", "random"] = "mean"
     """The first pick: the row closest to the mean (no chance at all), or one drawn at random."""
 

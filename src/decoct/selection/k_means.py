@@ -58,15 +58,29 @@ class KMeans(Selector):
     row that is still free. The order of a k-means coreset does not nest: that of k = 3 is no prefix of that of k = 6.
     """
 
+    because = "nearest to the centre of its cluster, {value:.4g} away from it"
+
     restarts: int = 3
     """How many times k-means is started; the one with the least squared distance is kept."""
     batch_above: int = 50_000
     """From how many rows on mini-batches are used."""
 
     def pick(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Picks:
+        return self._nearest(features, None, count, generator)
+
+    def pick_weighted(
+        self, features: Float[Tensor, "n d"], weights: Float[Tensor, " n"], count: int, generator: torch.Generator
+    ) -> Picks:
+        """The same with squared distances times `w_i`; the size of a cluster is the weight in it."""
+        return self._nearest(features, weights.double().cpu(), count, generator)
+
+    def _nearest(
+        self, features: Float[Tensor, "n d"], weights: Float[Tensor, " n"] | None, count: int,
+        generator: torch.Generator,
+    ) -> Picks:  # fmt: skip
         features = checked(features, count).cpu()
-        centres, cluster = self._cluster(features.numpy(), count, generator)
-        sizes = torch.bincount(cluster, minlength=count)
+        centres, cluster = self._cluster(features.numpy(), weights, count, generator)
+        sizes = torch.bincount(cluster, weights, minlength=count)
         free = torch.ones(len(features), dtype=torch.bool)
         rows, scores = [], []
         order = torch.sort(sizes, descending=True, stable=True).indices
@@ -77,9 +91,12 @@ class KMeans(Selector):
             free[row] = False
             rows.append(row)
             scores.append(float(gaps.min()))
-        return Picks(torch.tensor(rows), unit_mean(sizes[order].clamp(min=1)), torch.tensor(scores))
+        return Picks(torch.tensor(rows), unit_mean(sizes[order].clamp(min=1 if weights is None else float(weights.min()))), torch.tensor(scores))
 
-    def _cluster(self, features: NDArray[np.float32], count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _cluster(
+        self, features: NDArray[np.float32], weights: Float[Tensor, " n"] | None, count: int,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """Centres `[k, d]` and the cluster `[n]` of every row."""
         from sklearn import cluster
         from sklearn.exceptions import ConvergenceWarning
@@ -90,5 +107,5 @@ class KMeans(Selector):
         with warnings.catch_warnings():
             # Fewer distinct rows than clusters: handled above, nothing that a user could mend.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            labels = model.fit_predict(features)
+            labels = model.fit_predict(features, sample_weight=None if weights is None else weights.numpy())
         return torch.from_numpy(model.cluster_centers_), torch.from_numpy(labels.astype(np.int64))

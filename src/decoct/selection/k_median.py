@@ -60,6 +60,8 @@ class KMedian(Selector):
     candidates is made at once. The end is the same: a local optimum under single swaps.
     """
 
+    because = "medoid of its cluster, whose rows lie {value:.4g} from it on average"
+
     exact_up_to: int = 8192
     """Up to how many rows all rows are candidates (8192 rows take 268 MB)."""
     samples: int = 5

@@ -13,7 +13,8 @@ from decoct.cards import MethodCard
 from decoct.errors import ConfigError
 from decoct.machine import require_memory
 from decoct.selection.greedy import SetFunction
-from decoct.selection.similarity import Similarity, similarity
+from decoct.selection.similarity import similarity
+from decoct.selection.similarity_forms import Similarity
 from decoct.selection.submodular import Submodular
 
 CARD = MethodCard(
@@ -84,6 +85,8 @@ class LogDet(Submodular[LogDeterminant]):
     Differs from DeepCore, whose gain is the part that the picks do explain: it gathers copies of one row. Differs from
     Chen et al. by the ridge, so that more picks than the rank of K, or equal rows, have an order too.
     """
+
+    because = "adds {value:.4g} nats to the diversity of the picks"
 
     kind: Literal["rbf", "cosine", "dot"] = "rbf"
     """Which similarity; "cosine" has rank d + 1 at most and "dot" d, and only the ridge counts beyond."""

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from decoct.errors import BudgetError, DataError
+from decoct.errors import BudgetError, ConfigError, DataError
 
 if TYPE_CHECKING:
     from decoct.selection.sources import Sources
@@ -40,6 +40,12 @@ class Selector(ABC):
 
     needs_features: ClassVar[bool] = True
     """False where features of the rows are not asked for: then none are computed."""
+    because: ClassVar[str] = "score {value:.4g}"
+    """Why a row is picked, in words; `value` stands for its score, and options of the selector for themselves."""
+
+    def reason(self, score: float, features: str) -> str:
+        """Why a row with this score was picked, one clause; `features` is the kind that rows were compared by."""
+        return self.because.format(value=score, **vars(self))
 
     def bind(self, sources: Sources) -> Pick:
         """Make ready to pick from these data: what is returned picks from the rows of one group at a time.
@@ -51,6 +57,9 @@ class Selector(ABC):
         table = sources.table if asked else sources.none()
 
         def from_rows(rows: Int64[Tensor, " m"], count: int, generator: torch.Generator) -> Picks:
+            weights = sources.data.train.weight(rows)
+            if weights is not None:
+                return self.pick_weighted(table[rows], weights.float(), count, generator)
             return self.pick(table[rows], count, generator)
 
         return from_rows
@@ -62,6 +71,30 @@ class Selector(ABC):
         `generator` lives on the CPU and is the only source of chance. The answer lies on the CPU.
         Raises `BudgetError` unless 1 <= count <= n, and `DataError` for NaN or infinite features.
         """
+
+    def pick_weighted(
+        self, features: Float[Tensor, "n d"], weights: Float[Tensor, " n"], count: int, generator: torch.Generator
+    ) -> Picks:
+        """`pick` where row i counts as `weights[i]` rows (above 0); the method says how.
+
+        Raises `ConfigError` where it has no such form, which is the case unless this is replaced.
+        """
+        raise unweighted(type(self).__name__)
+
+
+def require_weighing(method: Selector, name: str) -> None:
+    """Raise `ConfigError` where a selector cannot honour the weights of rows."""
+    if type(method).pick_weighted is Selector.pick_weighted:
+        raise unweighted(name)
+
+
+def unweighted(name: str) -> ConfigError:
+    return ConfigError(
+        f"selecting by {name}",
+        received="training rows with weights",
+        expected="rows that all count the same: this method has no weighted form",
+        remedy="leave the weights out, or choose random, herding or k-means, which honour them",
+    )
 
 
 def checked(features: Float[Tensor, "n d"], count: int) -> Float[Tensor, "n d"]:

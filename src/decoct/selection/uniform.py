@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from decoct.cards import MethodCard
+from decoct.data.sample_weights import random_order
 from decoct.selection.selector import Picks, Selector, checked
 
 CARD = MethodCard(
@@ -47,9 +48,18 @@ class Uniform(Selector):
     again: every seed is a new draw here, and the draw for k is a prefix of the draw for any larger count.
     """
 
+    because = "drawn at random"
+
     needs_features: ClassVar[bool] = False
 
     def pick(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Picks:
         features = checked(features, count)
-        rows = torch.randperm(len(features), generator=generator)[:count].clone()
+        rows = random_order(len(features), None, generator)[:count].clone()
+        return Picks(rows, torch.ones(count), torch.zeros(count))
+
+    def pick_weighted(
+        self, features: Float[Tensor, "n d"], weights: Float[Tensor, " n"], count: int, generator: torch.Generator
+    ) -> Picks:
+        """Each next row in proportion to its weight among those left (`sample_weights.random_order`)."""
+        rows = random_order(len(checked(features, count)), weights, generator)[:count].clone()
         return Picks(rows, torch.ones(count), torch.zeros(count))

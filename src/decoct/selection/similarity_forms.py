@@ -1,0 +1,139 @@
+"""The forms in which similarities are kept: as a table, computed when asked, or between neighbours only.
+
+Whoever selects asks four things of a `Similarity` (whole rows, some entries, sums, what lies above a level), and so
+does not care which of the three forms it is.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+ENTRIES = 1 << 20
+"""Similarities computed at a time: 4 MB, which fit a cache."""
+
+
+class Similarity(ABC):
+    """Similarities `s` of n rows, symmetric."""
+
+    n: int
+    diagonal: Float[Tensor, " n"]
+    """Of every row with itself."""
+
+    @abstractmethod
+    def rows(self, rows: Int64[Tensor, " b"]) -> Float[Tensor, "b n"]:
+        """Of these rows with all; a fresh tensor that the caller may write to."""
+
+    @abstractmethod
+    def some(self, rows: Int64[Tensor, " b"], others: Int64[Tensor, "b m"]) -> Float[Tensor, "b m"]:
+        """Of each of these rows with others of its own."""
+
+    def sums(self) -> Float[Tensor, " n"]:
+        """Of every row with all, summed, in double precision."""
+        parts = self.blocks(torch.arange(self.n, device=self.diagonal.device))
+        return torch.cat([self.rows(part).sum(1, dtype=torch.float64) for part in parts])
+
+    def above(self, rows: Int64[Tensor, " b"], level: Float[Tensor, " n"]) -> Float[Tensor, " b"]:
+        """Sum over all i of `max(0, s_ri - level_i)`; no level may lie below zero."""
+        parts = [self.rows(part).sub_(level).clamp_(min=0).sum(1) for part in self.blocks(rows)]
+        return torch.cat(parts) if parts else level[:0]
+
+    def blocks(self, rows: Int64[Tensor, " b"]) -> tuple[Int64[Tensor, " p"], ...]:
+        """The rows in pieces whose similarities with all rows fit a cache."""
+        return rows.split(max(1, ENTRIES // self.n))
+
+
+@dataclass(eq=False)
+class Blocks(Similarity):
+    """Computed when asked and not kept: O(n d) memory, O(n d) time a row."""
+
+    points: Float[Tensor, "n d"]
+    """Prepared rows, such that s is their inner product, or its exponential less both `half`."""
+    half: Float[Tensor, " n"] | None
+    """Half the squared lengths where s is "rbf"."""
+
+    def __post_init__(self) -> None:
+        self.n = len(self.points)
+        # The length of a difference is exactly zero, that of two products only nearly.
+        self.diagonal = self.points.square().sum(1) if self.half is None else torch.ones_like(self.half)
+
+    def rows(self, rows: Int64[Tensor, " b"]) -> Float[Tensor, "b n"]:
+        products = self.points[rows] @ self.points.T
+        if self.half is None:
+            return products
+        return products.sub_(self.half[rows, None]).sub_(self.half).clamp_(max=0).exp_()
+
+    def some(self, rows: Int64[Tensor, " b"], others: Int64[Tensor, "b m"]) -> Float[Tensor, "b m"]:
+        products = torch.bmm(self.points[others], self.points[rows, :, None])[:, :, 0]
+        if self.half is None:
+            return products
+        return products.sub_(self.half[rows, None]).sub_(self.half[others]).clamp_(max=0).exp_()
+
+    def sums(self) -> Float[Tensor, " n"]:
+        if self.half is not None:
+            return super().sums()
+        # Inner products sum like their vectors: O(n d) instead of O(n^2 d).
+        return self.points.double() @ self.points.double().sum(0)
+
+
+@dataclass(eq=False)
+class Dense(Similarity):
+    """The whole table: O(n^2) memory, nothing left to compute."""
+
+    table: Float[Tensor, "n n"]
+
+    def __post_init__(self) -> None:
+        self.n = len(self.table)
+        self.diagonal = self.table.diagonal().clone()
+
+    def rows(self, rows: Int64[Tensor, " b"]) -> Float[Tensor, "b n"]:
+        return self.table[rows]
+
+    def some(self, rows: Int64[Tensor, " b"], others: Int64[Tensor, "b m"]) -> Float[Tensor, "b m"]:
+        return self.table[rows[:, None], others]
+
+
+@dataclass(eq=False)
+class Sparse(Similarity):
+    """Between rows of which one is among the nearest of the other; 0 elsewhere. O(n k) memory, O(k) time a row.
+
+    Entries of row i are `values[starts[i]:starts[i + 1]]`, with the rows `columns`.
+    """
+
+    starts: Int64[Tensor, " m"]
+    columns: Int64[Tensor, " e"]
+    values: Float[Tensor, " e"]
+    diagonal: Float[Tensor, " n"]
+
+    def __post_init__(self) -> None:
+        self.n = len(self.diagonal)
+
+    def rows(self, rows: Int64[Tensor, " b"]) -> Float[Tensor, "b n"]:
+        place, entries = self._entries(rows)
+        found = self.values.new_zeros(len(rows), self.n)
+        found[place, self.columns[entries]] = self.values[entries]
+        return found
+
+    def some(self, rows: Int64[Tensor, " b"], others: Int64[Tensor, "b m"]) -> Float[Tensor, "b m"]:
+        return self.rows(rows).gather(1, others)
+
+    def sums(self) -> Float[Tensor, " n"]:
+        place, _ = self._entries(torch.arange(self.n, device=self.values.device))
+        return self.values.new_zeros(self.n, dtype=torch.float64).index_add_(0, place, self.values.double())
+
+    def above(self, rows: Int64[Tensor, " b"], level: Float[Tensor, " n"]) -> Float[Tensor, " b"]:
+        place, entries = self._entries(rows)
+        over = (self.values[entries] - level[self.columns[entries]]).clamp_(min=0)
+        return self.values.new_zeros(len(rows)).index_add_(0, place, over)
+
+    def _entries(self, rows: Int64[Tensor, " b"]) -> tuple[Int64[Tensor, " m"], Int64[Tensor, " m"]]:
+        """All entries of these rows: the place of the row in `rows`, and the number of the entry."""
+        sizes = self.starts[rows + 1] - self.starts[rows]
+        place = torch.repeat_interleave(sizes)
+        before = sizes.cumsum(0) - sizes
+        entries = torch.arange(len(place), device=place.device) - before[place] + self.starts[rows][place]
+        return place, entries
