@@ -145,7 +145,8 @@ def made_line(recipe: str, made: dict[str, Any]) -> str:
 
 def machine(result: dict[str, Any]) -> str:
     hardware = result["hardware"]
-    return f"{hardware['processor']}, {hardware['cores']} core{'s' if hardware['cores'] > 1 else ''}, commit `{result['commit']}`."
+    cores = "1 core" if hardware["cores"] == 1 else f"{hardware['cores']} cores"
+    return f"{hardware['processor']}, {cores}, commit `{result['commit']}`."
 
 
 def judging(result: dict[str, Any]) -> list[str]:
