@@ -1,0 +1,77 @@
+"""A selector that cuts its rows into shards and picks from each on its own: linear time for quadratic methods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from decoct.errors import ConfigError
+from decoct.selection.selector import Picks, Selector, checked
+from decoct.selection.sharded.shards import split
+from decoct.selection.sharded.turns import joined, turns
+from decoct.streams import Streams, derive_seed
+
+ROWS = 4096
+"""Rows of a shard at most: their similarities with each other take 67 MB."""
+
+
+@dataclass(frozen=True)
+class Sharded(Selector):
+    """Picks of `inner` from shards of near rows, which take turns in proportion to their rows.
+
+    Shards come from mini-batch k-means, cut again where they are too large (`shards.split`). With n rows, k picks and
+    shards of m rows, what costs O(n^2) or O(n k) on the whole set costs O(n m) or O(n k m / n) here.
+
+    What is lost: a shard knows nothing of its neighbours. k-center may pick on both sides of a border, and its score
+    is the radius inside the shard; facility location and graph cut count similarities inside the shard only; near
+    duplicates on both sides of a border are not found. A shard with fewer rows than one pick stands for may have none.
+    Weights have mean 1 in every shard. A prefix is the pick of fewer wherever it is so for `inner`.
+    """
+
+    inner: Selector
+    """What picks inside a shard: a selector that goes by features."""
+    rows: int = ROWS
+    """Rows of a shard at most, 1 or more; with as many rows or fewer there is one shard."""
+
+    def __post_init__(self) -> None:
+        if not by_features(self.inner) or isinstance(self.inner, Sharded):
+            raise ConfigError(
+                "picking shard by shard",
+                received=f"{type(self.inner).__name__}, which does not go by features alone",
+                expected="a selector by features, such as KCenter or FacilityLocation",
+                remedy="use it without shards; scores and random picks need none",
+            )
+        if self.rows < 1:
+            raise ConfigError(
+                "picking shard by shard",
+                received=f"rows={self.rows}",
+                expected="1 row in a shard or more",
+                remedy=f"keep the default, {ROWS}",
+            )
+
+    def pick(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Picks:
+        if len(features) <= self.rows:
+            return self.inner.pick(features, count, generator)
+        features = checked(features, count)
+        seed = int(torch.randint(2**62, (1,), generator=generator))
+        # The shards lie on the processor, where they are cut; each is picked from where the features are.
+        shards = split(features.cpu(), self.rows, derive_seed(seed, "shards"))
+        takers, streams = turns([len(rows) for rows in shards], count), Streams(seed)
+        quota = torch.bincount(torch.from_numpy(takers), minlength=len(shards)).tolist()
+        parts = []
+        for number, (rows, wanted) in enumerate(zip(shards, quota, strict=True)):
+            if wanted:
+                part = self.inner.pick(features[rows.to(features.device)], wanted, streams(f"shard/{number}"))
+                parts.append(Picks(rows[part.rows], part.weights, part.scores))
+        return joined(parts, takers)
+
+    def reason(self, score: float, features: str) -> str:
+        return self.inner.reason(score, features)
+
+
+def by_features(method: Selector) -> bool:
+    """Whether a selector asks for features of the rows and nothing else."""
+    return method.needs_features and type(method).bind is Selector.bind

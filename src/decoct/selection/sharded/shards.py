@@ -1,0 +1,115 @@
+"""Cutting rows into shards of near rows by mini-batch k-means, so that no shard has more rows than a limit.
+
+Nothing here depends on the order of the rows: the sample that the middles are learned from is drawn by what the rows
+hold, not by where they stand, so permuting the rows permutes the shards.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, Shaped, UInt64
+from numpy.typing import NDArray
+from torch import Tensor
+
+from decoct.streams import derive_seed
+
+FEW = 64
+"""Parts that rows in memory are cut into at once, at most; larger parts are cut again."""
+A_PART = 256
+"""Rows of the sample for each part."""
+STUCK = 0.95
+"""A part with more than this share of the rows shows that k-means finds nothing to cut."""
+BLOCK = 8192
+"""Rows compared with all middles at a time."""
+
+
+def marks(rows: Shaped[np.ndarray, "n d"]) -> UInt64[np.ndarray, " n"]:
+    """A 64-bit number for every row that follows from its bytes alone, evenly spread; equal rows have equal ones."""
+    width = rows.shape[1] * rows.itemsize
+    padded = np.zeros((len(rows), -(-width // 8) * 8), np.uint8)
+    padded[:, :width] = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), width)
+    words = padded.view(np.uint64)
+    # Odd factors, so that a change of one word always changes the sum.
+    factors = np.random.default_rng(0).integers(0, 2**63, words.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    return _stirred(((words ^ (words >> np.uint64(29))) * factors).sum(1, dtype=np.uint64))
+
+
+def _stirred(values: UInt64[np.ndarray, " n"]) -> UInt64[np.ndarray, " n"]:
+    """The finishing steps of SplitMix64 (Steele, Lea, Flood, 2014): every bit changes with every other."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def drawn(numbers: UInt64[np.ndarray, " n"], wanted: int, out_of: int) -> NDArray[np.bool_]:
+    """Which rows with these marks belong to a sample of about `wanted` in `out_of`."""
+    if wanted >= out_of:
+        return np.ones(len(numbers), np.bool_)
+    return numbers < np.uint64(int(wanted / out_of * 2**64))
+
+
+def middles(sample: Float[Tensor, "m d"], count: int, seed: int) -> Float[Tensor, "k d"]:
+    """Middles of `count` clusters of the sample, whose rows all differ; fewer where it has fewer rows.
+
+    Mini-batch k-means: Sculley, "Web-Scale K-Means Clustering" (2010), https://doi.org/10.1145/1772690.1772862.
+    """
+    count = min(count, len(sample))
+    if count == 1:
+        return sample.mean(0, keepdim=True)
+    from sklearn.cluster import MiniBatchKMeans
+
+    means = MiniBatchKMeans(count, init_size=max(3 * count, 3072), random_state=seed % 2**32)
+    return torch.from_numpy(means.fit(sample.numpy()).cluster_centers_).float()
+
+
+def nearest_middle(rows: Float[Tensor, "n d"], points: Float[Tensor, "k d"]) -> Int64[Tensor, " n"]:
+    """The nearest of these middles for every row."""
+    # Around the mean of the middles, because products of far vectors drown the differences.
+    origin = points.mean(0)
+    points = points - origin
+    half = points.square().sum(1) / 2
+    return torch.cat([(part - origin).matmul(points.T).sub_(half).argmax(1) for part in rows.split(BLOCK)])
+
+
+def split(features: Float[Tensor, "n d"], limit: int, seed: int) -> list[Int64[Tensor, " m"]]:
+    """Rows of every shard, ascending, none with more than `limit` rows.
+
+    Parts that are too large are cut again, each into at most 64: O(n d log n) time and O(n d) memory. Rows among
+    which k-means finds no clusters (equal rows, a cloud with one outlier) are cut into even pieces.
+    """
+    waiting, found, cuts = [torch.arange(len(features))], [], 0
+    while waiting:
+        rows = waiting.pop()
+        if len(rows) <= limit:
+            found.append(rows)
+            continue
+        whole = len(rows) == len(features)
+        parts = _cut(features if whole else features[rows], limit, derive_seed(seed, "cut", cuts))
+        waiting += [rows[part] for part in reversed(parts)]
+        cuts += 1
+    return found
+
+
+def _cut(features: Float[Tensor, "n d"], limit: int, seed: int) -> list[Int64[Tensor, " m"]]:
+    count = min(math.ceil(len(features) / limit), FEW)
+    numbers = marks(features.numpy())
+    chosen = np.flatnonzero(drawn(numbers, A_PART * count, len(features)))
+    # In the order of their marks, each once: the same sample whatever the order of the rows.
+    _, first = np.unique(numbers[chosen], return_index=True)
+    sample = features[torch.from_numpy(chosen[first])]
+    parts = _groups(nearest_middle(features, middles(sample, count, seed))) if len(sample) else []
+    largest = max(map(len, parts), default=len(features))
+    if largest <= STUCK * len(features):
+        return parts
+    order = torch.from_numpy(np.argsort(numbers, kind="stable"))
+    return [piece.sort().values for piece in order.split(limit)]
+
+
+def _groups(labels: Int64[Tensor, " n"]) -> list[Int64[Tensor, " m"]]:
+    """Rows of each label that has any, ascending, in the order of the labels."""
+    order = labels.sort(stable=True).indices
+    sizes = torch.bincount(labels)
+    return list(order.split(sizes[sizes > 0].tolist()))
