@@ -6,15 +6,16 @@ import hashlib
 from typing import Any
 
 from decoct.data.dataset import Dataset
+from decoct.data.sample_weights import weights_key
 from decoct.errors import DataError
 
 
 def data_key(data: Dataset) -> str:
-    """A hash of the data and of the rows in use: `Dataset.with_train` keeps the fingerprint of the source."""
+    """A hash of the data, the rows in use and their weights: `Dataset.with_train` keeps the source's fingerprint."""
     digest = hashlib.sha256(data.spec.fingerprint.encode())
     for split in (data.train, data.val, data.test):
         digest.update(f"{len(split)}/".encode())
-        digest.update("\n".join(split.ids.tolist()).encode())
+        digest.update(("\n".join(split.ids.tolist()) + weights_key(split)).encode())
     for name, tensor in sorted(data.spec.transform.tensors().items()):
         digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from decoct.data.dataset import Dataset
+from decoct.data.sample_weights import random_order
 from decoct.selection.features import features
 from decoct.selection.herding import Herding
 from decoct.streams import Streams, derive_seed
@@ -33,10 +34,12 @@ def even_quota(available: Sequence[int], count: int, generator: torch.Generator)
 
 
 def draw_rows(data: Dataset, count: int, seed: int) -> Int64[Tensor, " k"]:
-    """`count` training rows at random, as evenly over the classes as there are rows, class by class."""
+    """`count` training rows at random, by weight if they have any, as evenly over the classes as there are rows."""
     streams = Streams(derive_seed(seed, "judge", "random"))
     members = [torch.from_numpy(rows) for rows in data.train.class_rows(data.spec.classes)]
-    shuffled = [rows[torch.randperm(len(rows), generator=streams(f"class {c}"))] for c, rows in enumerate(members)]
+    shuffled = [
+        rows[random_order(len(rows), data.train.weight(rows), streams(f"class {c}"))] for c, rows in enumerate(members)
+    ]
     quota = even_quota([len(rows) for rows in members], count, streams("order"))
     return torch.cat([rows[:k] for rows, k in zip(shuffled, quota, strict=True)])
 
@@ -48,11 +51,19 @@ def herd_rows(data: Dataset, count: int) -> Int64[Tensor, " k"]:
     members = [torch.from_numpy(rows) for rows in data.train.class_rows(data.spec.classes)]
     quota = even_quota([len(rows) for rows in members], count, streams("order"))
     picked = [
-        rows[Herding().pick(table[rows], k, streams("pick")).rows]
+        rows[_herded(table[rows], data.train.weight(rows), k, streams("pick"))]
         for rows, k in zip(members, quota, strict=True)
         if k
     ]  # fmt: skip
     return torch.cat(picked)
+
+
+def _herded(
+    table: Float[Tensor, "n d"], weights: Float[Tensor, " n"] | None, count: int, generator: torch.Generator
+) -> Int64[Tensor, " k"]:
+    if weights is None:
+        return Herding().pick(table, count, generator).rows
+    return Herding().pick_weighted(table, weights.float(), count, generator).rows
 
 
 def equal_classes(labels: Int64[Tensor, " k"]) -> Float[Tensor, " k"]:

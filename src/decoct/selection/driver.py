@@ -53,9 +53,9 @@ def select(
     trained networks are kept, so that another selection from the same data finds them. `weights` say how much each
     row counts (`SampleWeights`, or numbers in the order of `data.train`), to the methods that have a weighted form.
 
-    Raises `ConfigError` for weights with a method that cannot honour them and unless exactly one budget is given, `BudgetError` for more rows than there are or none,
-    `UnknownNameError`, `DataError` and `MismatchError` for features that cannot be used, `MemoryEstimateError`,
-    `OutputError`.
+    Raises `ConfigError` for weights with a method that cannot honour them and unless exactly one budget is given,
+    `BudgetError` for more rows than there are or none, `UnknownNameError`, `DataError` and `MismatchError` for weights
+    and features that cannot be used, `MemoryEstimateError`, `OutputError`.
     """
     began = time.monotonic()
     data = data.with_weights(weights)

@@ -91,7 +91,8 @@ class KMeans(Selector):
             free[row] = False
             rows.append(row)
             scores.append(float(gaps.min()))
-        return Picks(torch.tensor(rows), unit_mean(sizes[order].clamp(min=1 if weights is None else float(weights.min()))), torch.tensor(scores))
+        least = 1 if weights is None else float(weights.min())
+        return Picks(torch.tensor(rows), unit_mean(sizes[order].clamp(min=least)), torch.tensor(scores))
 
     def _cluster(
         self, features: NDArray[np.float32], weights: Float[Tensor, " n"] | None, count: int,
