@@ -13,8 +13,8 @@ import pytest
 import torch
 from toys import blob_features, blob_images
 
+import decoct.evaluation.bench as bench_module
 import decoct.evaluation.contender as contender_module
-import decoct.evaluation.judge as judge_module
 from decoct.compact.compact_set import CompactSet
 from decoct.compact.decoders import quantise
 from decoct.compact.distilled import DistilledSet
@@ -151,7 +151,7 @@ def test_judging_twice_gives_the_same_scorecard_and_leaves_the_global_generator(
 
 def test_test_data_are_read_only_after_training(monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[str] = []
-    real_accuracy, real_fit = judge_module.accuracy, contender_module.fit
+    real_accuracy, real_fit = bench_module.accuracy, contender_module.fit
 
     def accuracy_spy(module: Any, data: Dataset, split: Any, **options: Any) -> float:
         events.append("test" if split is data.test else "val")
@@ -163,7 +163,7 @@ def test_test_data_are_read_only_after_training(monkeypatch: pytest.MonkeyPatch)
         events.append("end")
         return found
 
-    monkeypatch.setattr(judge_module, "accuracy", accuracy_spy)
+    monkeypatch.setattr(bench_module, "accuracy", accuracy_spy)
     monkeypatch.setattr(contender_module, "fit", fit_spy)
     judged(small_set(), seeds=[0], baselines=("random", "random+teacher"))
     runs = " ".join(events).split("begin ")[1:]
@@ -186,13 +186,13 @@ def test_the_maker_of_a_number_never_sees_poisoned_test_labels() -> None:
 
 def test_validation_rows_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    real = judge_module.accuracy
+    real = bench_module.accuracy
 
     def spy(module: Any, data: Dataset, split: Any, **options: Any) -> float:
         seen.append(len(split))
         return real(module, data, split, **options)
 
-    monkeypatch.setattr(judge_module, "accuracy", spy)
+    monkeypatch.setattr(bench_module, "accuracy", spy)
     evaluate(small_set(), DATA, replace(FAST, val_rows=4), [NETWORK], 1, baselines=(), device="cpu")
     assert set(seen) == {4, len(DATA.test)}
 

@@ -38,6 +38,40 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Records:
+    """Finished pieces of work in one folder, or of one call where there is none: plain JSON objects by their keys.
+
+    A record is found by everything that its result depends on, and by the version of this format.
+    """
+
+    folder: Path | None
+    notes: list[str] = field(default_factory=list)
+    """What was wrong with files on disk; that work is done again."""
+    _known: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def find(self, key: dict[str, Any]) -> dict[str, Any] | None:
+        """The record of this key, or None; a file that is not whole or not of this key counts as none, with a note."""
+        name = cell_name(key)
+        if name not in self._known and self.folder is not None:
+            path = self.folder / f"{name}.json"
+            if path.exists():
+                value = _read(path, key)
+                if value is None:
+                    self.notes.append(f"the finished run {path.name} was damaged and has been done again")
+                else:
+                    self._known[name] = value
+        return self._known.get(name)
+
+    def keep(self, key: dict[str, Any], value: dict[str, Any]) -> None:
+        """Remember a finished piece of work; raises `OutputError` where it cannot be written."""
+        name = cell_name(key)
+        self._known[name] = value
+        if self.folder is not None:
+            body = {"schema_version": SCHEMA_VERSION, "key": key, "cell": value}
+            write_json(self.folder / f"{name}.json", {**body, "sha256": _digest(body)})
+
+
+@dataclass(frozen=True)
 class Cells:
     """The cells of one out folder, or of one call where there is none.
 
@@ -46,30 +80,29 @@ class Cells:
     """
 
     folder: Path | None
-    notes: list[str] = field(default_factory=list)
-    """What was wrong with files on disk; they are judged again."""
-    _known: dict[str, Cell] = field(default_factory=dict)
+    records: Records = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "records", Records(self.folder))
+
+    @property
+    def notes(self) -> list[str]:
+        """What was wrong with files on disk; they are judged again."""
+        return self.records.notes
 
     def find(self, key: dict[str, Any]) -> Cell | None:
         """The cell of this key, or None; a file that is not whole or not of this key counts as none, with a note."""
-        name = cell_name(key)
-        if name not in self._known and self.folder is not None:
-            path = self.folder / f"{name}.json"
-            if path.exists():
-                cell = _read(path, key)
-                if cell is None:
-                    self.notes.append(f"the finished run {path.name} was damaged and has been done again")
-                else:
-                    self._known[name] = cell
-        return self._known.get(name)
+        value = self.records.find(key)
+        if value is None:
+            return None
+        if set(value) != {item.name for item in fields(Cell)}:
+            self.notes.append(f"the finished run {cell_name(key)}.json was damaged and has been done again")
+            return None
+        return Cell(**value)
 
     def keep(self, key: dict[str, Any], cell: Cell) -> None:
         """Remember a finished run; raises `OutputError` where it cannot be written."""
-        name = cell_name(key)
-        self._known[name] = cell
-        if self.folder is not None:
-            body = {"schema_version": SCHEMA_VERSION, "key": key, "cell": asdict(cell)}
-            write_json(self.folder / f"{name}.json", {**body, "sha256": _digest(body)})
+        self.records.keep(key, asdict(cell))
 
 
 def cell_name(key: dict[str, Any]) -> str:
@@ -82,12 +115,11 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _read(path: Path, key: dict[str, Any]) -> Cell | None:
+def _read(path: Path, key: dict[str, Any]) -> dict[str, Any] | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         digest = found.pop("sha256")
         whole = digest == _digest(found) and found["key"] == key and found["schema_version"] == SCHEMA_VERSION
-        names = {item.name for item in fields(Cell)}
-        return Cell(**found["cell"]) if whole and set(found["cell"]) == names else None
+        return found["cell"] if whole and isinstance(found["cell"], dict) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from decoct.compact.compact_set import CompactSet
+from decoct.compact.stored import hard_label_bytes
 from decoct.data.dataset import Dataset
 from decoct.evaluation.protocol import Protocol
 from decoct.evaluation.scorecard import Kind
@@ -17,6 +18,9 @@ from decoct.progress import Ticker
 from decoct.training.config import LabelKind
 from decoct.training.fit import Fitted, fit, fit_dataset
 from decoct.training.sources import Replay
+
+HARD_LABELS = "hard-labels"
+"""The baseline that is the judged set's own rows with hard labels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,3 +135,29 @@ class Judged(Contender):
         inputs, targets, weights = self.compact_set.materialize()
         material = Material(inputs, targets, weights, self.compact_set.label_kind, Replay.of(self.compact_set))
         return training.on(material, seed, tick)
+
+    def with_hard_labels(self) -> Relabelled:
+        """The same rows taught by the class that each stands for, one byte a row."""
+        labels = hard_label_bytes(len(self.compact_set), self.compact_set.spec.classes)
+        weight = replace(self.weight, labels=labels, label_kind="hard")
+        label = f"{self.label}, hard labels"
+        return Relabelled(self.compact_set, f"{self.name}/{HARD_LABELS}", label, weight)
+
+
+@dataclass(frozen=True, eq=False)
+class Relabelled(Contender):
+    """The rows of a compact set with the class of each as its label; views give way to the rows as they are."""
+
+    compact_set: CompactSet
+    name: str
+    label: str
+    weight: Weight
+    kind: Kind = "baseline"
+    notes: tuple[str, ...] = ()
+
+    def key(self, seed: int) -> str:
+        return f"set/{self.compact_set.content_hash}/hard labels"
+
+    def train(self, seed: int, training: Training, tick: Ticker) -> Fitted:
+        inputs, _, weights = self.compact_set.materialize()
+        return training.on(Material(inputs, self.compact_set.classes, weights, "hard"), seed, tick)

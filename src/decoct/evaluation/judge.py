@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
-from statistics import fmean
-from typing import Any
-
-import torch
-from torch import nn
 
 from decoct.compact.compact_set import CompactSet
 from decoct.compact.distilled import DistilledSet
-from decoct.data.dataset import Dataset, Split
-from decoct.errors import ConfigError
-from decoct.evaluation.baselines import BASELINES, baseline
-from decoct.evaluation.cells import Cell, Cells
-from decoct.evaluation.contender import Contender, Judged, Training
-from decoct.evaluation.data_facts import data_facts, data_key, require_rows
+from decoct.data.dataset import Dataset
+from decoct.data.sample_weights import Weights
+from decoct.evaluation.baselines import BASELINES
+from decoct.evaluation.bench import Bench
 from decoct.evaluation.match import require_match
 from decoct.evaluation.protocol import Protocol, own_protocol, protocol_from
-from decoct.evaluation.scorecard import Entry, Scorecard
-from decoct.evaluation.teacher import Teacher
-from decoct.files import make_folder
-from decoct.machine import hardware, library_versions, usable_device
-from decoct.networks.build import default_network, network
-from decoct.progress import Ticker, progress
-from decoct.registry import unknown_name
-from decoct.streams import derive_seed
-from decoct.training.accuracy import accuracy
-from decoct.training.fit import Fitted
+from decoct.evaluation.scorecard import Scorecard
+from decoct.evaluation.search import Search
+
+__all__ = ["Bench", "evaluate", "set_protocol"]
 
 
 def evaluate(
@@ -43,197 +27,41 @@ def evaluate(
     seeds: int | Sequence[int] = 5,
     *,
     baselines: Sequence[str] = BASELINES,
+    search: Search | None = None,
     out: str | Path | None = None,
     device: str | None = None,
+    weights: Weights | None = None,
 ) -> Scorecard:
     """Judge `compact_set` on `data`: its accuracy under one protocol, beside baselines at no more than its bytes.
 
     `networks` are names (by default the field's ConvNet for the size of the images, or "mlp" for features). `seeds` is
     a number (0, 1, ...) or the seeds themselves; each trains one network of each name. Every choice uses `data.val`;
     `data.test` is read once a run, at its end. With `out`, each finished run is kept in `out/cells` and never done
-    again, so that the same call resumes.
+    again, so that the same call resumes, and `out/test_reads.jsonl` has a line for each time test data were read.
+
+    `weights` say how much real rows count (`SampleWeights`, or numbers in the order of `data.train`): baselines are
+    drawn by them, full data and the teacher are trained with them, and validation rows that have some count by them.
+    The test split is never weighted.
 
     The protocol "own" trains with the step size that was learned with the set, beside which the baselines stand too.
+    With `search`, the set and every baseline get the same number of trials of training settings on validation data.
+    The baseline "hard-labels" is the set's own rows with the class of each in place of its soft label.
 
     Raises `MismatchError` where set and data do not belong together, `UnknownNameError` for a protocol, a network or
-    a baseline that does not exist, `ConfigError` for no networks or seeds, and `OutputError`.
+    a baseline that does not exist, `ConfigError` for no networks or seeds and for a network that cannot take inputs of
+    this size, and `OutputError`.
     """
     require_match(compact_set.spec, data.spec)
-    if protocol == "own":
-        protocol = own_protocol(compact_set.learned if isinstance(compact_set, DistilledSet) else {})
-    bench = Bench.of(data, protocol, networks, seeds, baselines=baselines, out=out, device=device)
+    data = data.with_weights(weights)
+    bench = Bench.of(
+        data, set_protocol(protocol, compact_set), networks, seeds,
+        baselines=baselines, search=search, out=out, device=device,
+    )  # fmt: skip
     return bench.judge(compact_set)
 
 
-@dataclass(frozen=True, eq=False)
-class Bench:
-    """One way of judging on one data set; several sets judged on one bench share their baselines."""
-
-    data: Dataset
-    protocol: Protocol
-    networks: tuple[str, ...]
-    seeds: tuple[int, ...]
-    baselines: tuple[str, ...]
-    cells: Cells
-    teacher: Teacher
-    device: str
-    data_key: str
-
-    @classmethod
-    def of(
-        cls, data: Dataset, protocol: str | Protocol, networks: Sequence[str] | None, seeds: int | Sequence[int], *,
-        baselines: Sequence[str], out: str | Path | None, device: str | None,
-    ) -> Bench:  # fmt: skip
-        """Check everything that can be checked before the first run; raises what `evaluate` raises."""
-        protocol = protocol_from(protocol)
-        names = tuple(dict.fromkeys((default_network(data.spec.shape),) if networks is None else networks))
-        chosen = tuple(dict.fromkeys(range(seeds) if isinstance(seeds, int) else seeds))
-        _require(bool(names), "networks", repr(networks), "at least one network")
-        _require(bool(chosen), "seeds", repr(seeds), "at least one seed")
-        for name in baselines:
-            if name not in BASELINES:
-                raise unknown_name("baseline", name, list(BASELINES))
-        for name in names:
-            network(name, data.spec.shape, data.spec.classes, 0)
-        require_rows(data)
-        device = usable_device(device)
-        folder = None if out is None else make_folder(Path(out))
-        passes = protocol.full_passes(len(data.train))
-        key = data_key(data)
-        teacher = Teacher(data, names[0], passes, device, None if folder is None else folder / "teacher" / key[:16])
-        cells = Cells(None if folder is None else make_folder(folder / "cells"))
-        return cls(data, protocol, names, chosen, tuple(dict.fromkeys(baselines)), cells, teacher, device, key)
-
-    def judge(
-        self, compact_set: CompactSet, name: str | None = None, *, baselines: Sequence[str] | None = None
-    ) -> Scorecard:
-        """The scorecard of a set, named `name` or as its provenance says. Raises `MismatchError`."""
-        require_match(compact_set.spec, self.data.spec)
-        judged = Judged.of(compact_set, name)
-        chosen = self.baselines if baselines is None else baselines
-        others, notes = self.contenders(chosen, compact_set.nbytes.total)
-        entries = self.entries([judged, *others])
-        provenance = {"content_hash": compact_set.content_hash, "made": compact_set.provenance, **self.provenance}
-        return self.scorecard(entries, provenance, notes)
-
-    def judge_baseline(self, name: str, nbytes: int, *, baselines: Sequence[str] | None = None) -> Scorecard:
-        """The scorecard of a baseline as the thing that is asked about: its rows drawn afresh for each seed."""
-        chosen = self.baselines if baselines is None else baselines
-        asked, missing = self.contenders([name], nbytes)
-        others, notes = self.contenders([other for other in chosen if other != name], nbytes)
-        entries = [_as_judged(entry) if entry.name == name else entry for entry in self.entries([*asked, *others])]
-        return self.scorecard(entries, self.provenance, [*missing, *notes])
-
-    def contenders(self, names: Sequence[str], nbytes: int) -> tuple[list[Contender], list[str]]:
-        """The baselines of these names at these bytes, and a note for each that cannot be that small."""
-        found = {name: baseline(name, self.data, nbytes, self.teacher) for name in names}
-        notes = [
-            f"{name}: {nbytes} bytes are less than one row with its label" for name, c in found.items() if c is None
-        ]
-        return [contender for contender in found.values() if contender is not None], notes
-
-    def scorecard(self, entries: Sequence[Entry], provenance: dict[str, Any], notes: Sequence[str]) -> Scorecard:
-        return Scorecard(
-            tuple(entries), self.protocol.facts(), data_facts(self.data), provenance, (*notes, *self.cells.notes)
-        )
-
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """What the runs ran on."""
-        return {
-            "hardware": hardware(), "versions": library_versions(), "device": self.device,
-            "teacher": self.teacher.key, "networks": list(self.networks), "seeds": list(self.seeds),
-        }  # fmt: skip
-
-    def entries(self, contenders: Sequence[Contender]) -> list[Entry]:
-        """Every contender on every network, running what has not been run."""
-        runs = [(c, name, seed) for c in contenders for name in self.networks for seed in self.seeds]
-        missing = [run for run in runs if self.cells.find(self._key(*run)) is None]
-        with progress(f"judging {contenders[0].label}", float(len(missing)) or 1.0) as tick:
-            for done, (contender, name, seed) in enumerate(missing):
-                self._run(contender, name, seed, _after(tick, done, f"{contender.label} on {name}, seed {seed}"))
-        return [self._entry(contender, name) for contender in contenders for name in self.networks]
-
-    def _key(self, contender: Contender, name: str, seed: int) -> dict[str, Any]:
-        return {
-            "rows": contender.key(seed), "data": self.data_key, "protocol": self.protocol.hash,
-            "network": name, "seed": seed,
-        }  # fmt: skip
-
-    def _run(self, contender: Contender, name: str, seed: int, tick: Ticker) -> None:
-        """Train one network, read test data at its end, and keep the cell."""
-        shape, classes = self.data.spec.shape, self.data.spec.classes
-        training = Training(
-            lambda start: network(name, shape, classes, start), self.data, self.protocol, self.device, self._check
-        )
-        fitted = contender.train(seed, training, tick)
-        self.cells.keep(self._key(contender, name, seed), self._measured(fitted))
-
-    def _check(self, module: nn.Module, epoch: int) -> float:
-        return accuracy(module, self.data, self._val, device=self.device)
-
-    def _measured(self, fitted: Fitted) -> Cell:
-        last = accuracy(fitted.module, self.data, self.data.test, device=self.device)
-        selected = last
-        if fitted.best_state is not None:
-            best = copy.deepcopy(fitted.module)
-            best.load_state_dict(fitted.best_state)
-            selected = accuracy(best, self.data, self.data.test, device=self.device)
-        return Cell(
-            last, selected, fitted.best or 0.0, fitted.best_epoch, fitted.seconds, fitted.samples_seen,
-            fitted.distinct_samples, fitted.peak_memory, fitted.how,
-        )  # fmt: skip
-
-    def _entry(self, contender: Contender, name: str) -> Entry:
-        found = [self.cells.find(self._key(contender, name, seed)) for seed in self.seeds]
-        cells = [cell for cell in found if cell is not None]
-        weight = contender.weight
-        return Entry(
-            name=contender.name,
-            label=contender.label,
-            kind=contender.kind,
-            network=name,
-            image_bytes=weight.images,
-            label_bytes=weight.labels,
-            decoder_bytes=weight.decoder,
-            rows=weight.rows,
-            distinct=round(fmean(cell.distinct for cell in cells)),
-            samples_seen=round(fmean(cell.samples_seen for cell in cells)),
-            label_kind=weight.label_kind,
-            seeds=self.seeds,
-            last=tuple(cell.last for cell in cells),
-            selected=tuple(cell.selected for cell in cells),
-            val=tuple(cell.val for cell in cells),
-            seconds=fmean(cell.seconds for cell in cells),
-            peak_memory=max(cell.peak_memory for cell in cells),
-            notes=contender.notes,
-        )
-
-    @cached_property
-    def _val(self) -> Split:
-        """At most `Protocol.val_rows` validation rows, the same for everything on this bench."""
-        count, split = self.protocol.val_rows, self.data.val
-        if len(split) <= count:
-            return split
-        generator = torch.Generator().manual_seed(derive_seed(0, "judge", "val"))
-        return split.take(torch.randperm(len(split), generator=generator)[:count].sort().values)
-
-
-def _after(tick: Ticker, before: int, title: str) -> Ticker:
-    """A ticker for one run, after `before` others."""
-
-    def inner(done: float, note: str = "") -> None:
-        tick(before + done, f"{title} {note}".rstrip())
-
-    return inner
-
-
-def _as_judged(entry: Entry) -> Entry:
-    return replace(entry, kind="judged")
-
-
-def _require(good: bool, name: str, received: str, expected: str) -> None:
-    if not good:
-        raise ConfigError(
-            "judging a compact set", received=f"{name}={received}", expected=expected, remedy=f"give {name}"
-        )
+def set_protocol(protocol: str | Protocol, compact_set: CompactSet) -> Protocol:
+    """The protocol of that name; "own" reads the step size that was learned with the set. Raises as `evaluate`."""
+    if protocol == "own":
+        return own_protocol(compact_set.learned if isinstance(compact_set, DistilledSet) else {})
+    return protocol_from(protocol)

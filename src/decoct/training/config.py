@@ -46,7 +46,8 @@ class FitConfig:
     temperature: float = 1.0
     """Temperature T of kl: `T^2 * KL(p || softmax(logits / T))`, without the constant entropy of p."""
     augment: str = ""
-    """Siamese strategy, families joined by underscores, such as color_crop_cutout_flip_scale_rotate; none if empty."""
+    """Siamese strategy, families joined by underscores, such as color_crop_cutout_flip_scale_rotate, or randaugment;
+    none if empty."""
     augment_mode: Literal["one_family", "per_sample", "siamese"] = "one_family"
     """one_family: each row its own parameters in one family drawn for the batch, as the field trains networks;
     per_sample: each row its own family too; siamese: one family and one set of parameters for the batch."""

@@ -13,6 +13,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from decoct.augment.mixing import cutmix, mixup
+from decoct.augment.randaugment import RANDAUGMENT, RandAugment
 from decoct.augment.siamese import Siamese
 from decoct.data.dataset import Dataset
 from decoct.data.sample_weights import Weights, draw
@@ -285,6 +286,8 @@ class Training:
 
     def _augment(self, inputs: Tensor) -> Tensor:
         mode = self._config.augment_mode
+        if self._config.augment == RANDAUGMENT:
+            return RandAugment()(inputs, self._streams("augment"))
         siamese = Siamese(self._config.augment, per_sample=mode != "siamese", one_family=mode == "one_family")
         return siamese(inputs, self._streams("augment"))
 
