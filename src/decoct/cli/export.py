@@ -8,19 +8,24 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from decoct.cli.opening import Folder, Output
+from decoct.cli.opening import Folder, Output, left_out
+from decoct.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Write a set as an image folder, parquet or npz."""
+    """Write a set in a form that other programs read."""
 
     folder: Folder
     """Folder of the set."""
     path: Annotated[Positional[Path], arg(metavar="PATH")]
     """The folder or file to write."""
-    to: Literal["imagefolder", "parquet", "npz"]
-    """The form to write."""
+    to: Literal["imagefolder", "parquet", "npz", "hub", "datacomp"]
+    """The form to write: hub is a folder for `datasets.load_dataset`, datacomp the uids of a coreset's rows."""
+    push: Annotated[str | None, left_out("USER/NAME")] = None
+    """With --to hub: upload the folder as this data set."""
+    public: bool = False
+    """With --push: let everybody see it; without this only you can."""
     output: Output = field(default_factory=Output)
 
 
@@ -29,11 +34,22 @@ def run(options: Options) -> dict[str, Any]:
     from decoct.compact.export import export
     from decoct.compact.load import load
 
+    if options.push is not None and options.to != "hub":
+        raise ConfigError(
+            "exporting a set", received=f"--push with --to {options.to}", expected="--push with --to hub",
+            remedy="write --to hub, or leave --push out",
+        )  # fmt: skip
     small = load(options.folder)
     export(small, options.to, options.path)
-    return {"from": str(options.folder), "to": options.to, "path": str(options.path), "rows": len(small)}
+    result = {"from": str(options.folder), "to": options.to, "path": str(options.path), "rows": len(small)}
+    if options.push is None:
+        return result
+    from decoct.compact.hub import push_to_hub
+
+    return {**result, "address": push_to_hub(options.path, options.push, private=not options.public)}
 
 
 def show(result: dict[str, Any]) -> str:
     """What was written where."""
-    return f"{result['path']}: {result['rows']} rows as {result['to']}"
+    where = f"\npushed to {result['address']}" if "address" in result else ""
+    return f"{result['path']}: {result['rows']} rows as {result['to']}{where}"

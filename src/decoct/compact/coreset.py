@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int64, Integer, Shaped, UInt8
 from torch import Tensor
+from torch.utils.data import Dataset, Subset, WeightedRandomSampler
 
 from decoct.compact.compact_set import Bytes, CompactSet, LabelKind
 from decoct.compact.stored import hard_label_bytes, require
+from decoct.compact.subset import Item, sampler_of, subset_of
 from decoct.data.dataset import DataSpec
 
 
@@ -98,6 +100,20 @@ class Coreset(CompactSet):
             self.spec, self.raw[rows], self.classes[rows], self.indices[rows], self.ids[rows.numpy()],
             self.weights[rows], self.scores[rows], self.provenance, self.reasons[rows.numpy()],
         )  # fmt: skip
+
+    def to_subset(self, dataset: Dataset[Item]) -> Subset[Item]:
+        """These rows of `dataset`, the torch data set (or a torchvision image folder) that was opened, as `Subset`.
+
+        Raises `MismatchError` where the data set is another one.
+        """
+        return subset_of(self, dataset)
+
+    def sampler(self, seed: int = 0, num_samples: int | None = None) -> WeightedRandomSampler:
+        """Draws rows of `to_subset` and `to_torch` by their weights, for a `DataLoader`; the same seed, the same draw.
+
+        A loss weighted by `weights` says the same without chance; use one of the two.
+        """
+        return sampler_of(self, seed, num_samples)
 
     def _pictures(self) -> UInt8[Tensor, "k h w c"]:
         return self.raw.permute(0, 2, 3, 1).contiguous()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,29 +12,34 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from decoct.compact.compact_set import CompactSet
+from decoct.compact.datacomp import write_datacomp
 from decoct.compact.folder import content_writer
 from decoct.compact.folder_names import folder_names
+from decoct.compact.hub import write_hub
+from decoct.compact.new_folder import write_new_folder
 from decoct.compact.preview import png_bytes
 from decoct.compact.stored import readable
 from decoct.compact.table import arrow_table
-from decoct.errors import ConfigError, OutputError
-from decoct.files import make_folder, write_atomically, writing
+from decoct.errors import ConfigError
+from decoct.files import write_atomically
 from decoct.registry import unknown_name
 
 
 def export(compact_set: CompactSet, to: str, path: Path | str) -> Path:
-    """Write `compact_set` as `to`: "imagefolder", "parquet" or "npz"; `path`, returned, appears whole or not at all.
+    """Write `compact_set` as `to`, one of `FORMATS`; `path`, returned, appears whole or not at all.
 
     - `imagefolder`: a folder of PNG for each class, `class_names.json`, and `metadata.jsonl` with label, weight and
       soft label of every file. The folder must be new or empty.
     - `parquet`: one file that `datasets.load_dataset("parquet", ...)` reads with images and class names.
     - `npz`: network inputs in float32, targets, weights, classes, class names and the normalisation; no pickle. Beside
       them `x` and `y`, rows on the raw scale and their classes, so that `decoct.open("npz:...")` reads the file.
+    - `hub`: a folder that `datasets.load_dataset(folder)` reads, with a card, ready for the hub; see `push_to_hub`.
+    - `datacomp`: of a coreset, the sorted 128-bit uids of its rows, `.npy`, as DataComp's resharder reads them.
 
     PNG has 8 bits a value on the raw scale: it rounds and clips made pixels, so a network trained on an exported
     folder or parquet file sees slightly other images than one trained on `materialize()`; npz is exact.
-    Raises `UnknownNameError` for another format, `ConfigError` for features as an image folder, `OutputError` where
-    the path cannot be written.
+    Raises `UnknownNameError` for another format, `ConfigError` for features as an image folder and made rows as
+    uids, `OutputError` where the path cannot be written.
     """
     path = Path(path)
     if to not in FORMATS:
@@ -53,25 +56,7 @@ def _imagefolder(small: CompactSet, path: Path) -> None:
             expected="images of shape (c, h, w)",
             remedy="export features to parquet or npz",
         )
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise OutputError(
-            f"exporting a set to {path}",
-            received="something that stands there already",
-            expected="a new or an empty folder",
-            remedy="choose another path, or remove what is there",
-        )
-    make_folder(path.parent)
-    with writing(path):
-        staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
-        try:
-            whole = staging / "whole"
-            whole.mkdir()
-            _fill(small, whole)
-            if path.exists():
-                path.rmdir()
-            whole.replace(path)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+    write_new_folder(path, lambda folder: _fill(small, folder))
 
 
 def _fill(small: CompactSet, folder: Path) -> None:
@@ -141,5 +126,7 @@ FORMATS: dict[str, Callable[[CompactSet, Path], None]] = {
     "imagefolder": _imagefolder,
     "parquet": _parquet,
     "npz": _npz,
+    "hub": write_hub,
+    "datacomp": write_datacomp,
 }
 """What `export` can write."""

@@ -1,0 +1,79 @@
+"""A coreset over the user's own torch data set: `Subset`, and a sampler that draws rows by their weights."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sized
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import numpy as np
+from torch.utils.data import Dataset, Subset, WeightedRandomSampler
+
+from decoct.errors import MismatchError
+from decoct.streams import Streams
+
+if TYPE_CHECKING:
+    from decoct.compact.coreset import Coreset
+
+Item = TypeVar("Item")
+_NUMBERED = re.compile(r"(?:all|train)/(\d+)")
+
+
+def subset_of(core: Coreset, dataset: Dataset[Item]) -> Subset[Item]:
+    """The rows of `core` in `dataset`, the data set that was opened, in the order picked.
+
+    Rows are found by their ids: numbers ("all/12", "train/12") are places in the data set; file names are looked for
+    in its `samples`, as torchvision's image folders have them. Where the data set tells its `targets`, the classes
+    are compared. Raises `MismatchError` where a row is not found or has another class.
+    """
+    places = _by_number(core, len(cast(Sized, dataset)))
+    if places is None:
+        places = _by_file(core, getattr(dataset, "samples", ()))
+    targets = getattr(dataset, "targets", None)
+    if targets is not None:
+        found = np.asarray(targets)[places]
+        if not np.array_equal(found, core.classes.numpy()):
+            wrong = int(np.flatnonzero(found != core.classes.numpy())[0])
+            raise _mismatch(f"row {places[wrong]} of class {found[wrong]}, which was of class {core.classes[wrong]}")
+    return Subset(dataset, places)
+
+
+def sampler_of(core: Coreset, seed: int = 0, num_samples: int | None = None) -> WeightedRandomSampler:
+    """Draws places of `subset_of` with replacement, each as often as its weight says; one pass is `num_samples`.
+
+    Without `num_samples` a pass is as long as the coreset. The same seed draws the same places.
+    """
+    weights = core.weights.double().tolist()
+    return WeightedRandomSampler(weights, num_samples or len(weights), True, Streams(seed)("sampler"))
+
+
+def _by_number(core: Coreset, length: int) -> list[int] | None:
+    matches = [_NUMBERED.fullmatch(str(name)) for name in core.ids]
+    places = [int(match[1]) for match in matches if match]
+    if len(places) < len(matches):
+        return None
+    if max(places) >= length:
+        raise _mismatch(f"a data set of {length} rows, and the id {core.ids[int(np.argmax(places))]!r}")
+    return places
+
+
+def _by_file(core: Coreset, samples: Iterable[Any]) -> list[int]:
+    """Places of the files that end in the ids; ids are paths below the folder that was opened."""
+    known: dict[str, int] = {}
+    for place, sample in enumerate(samples):
+        parts = str(sample[0]).replace("\\", "/").split("/")
+        known |= {"/".join(parts[start:]): place for start in range(max(0, len(parts) - 4), len(parts) - 1)}
+    missing = [str(name) for name in core.ids if str(name) not in known]
+    if missing:
+        raise _mismatch(f"{len(missing)} of {len(core)} ids that it does not name, such as {missing[0]!r}")
+    return [known[str(name)] for name in core.ids]
+
+
+def _mismatch(received: str) -> MismatchError:
+    return MismatchError(
+        "taking a coreset's rows out of a torch data set",
+        received=received,
+        expected="the data set that was opened and selected from, in the same order",
+        remedy="give that data set, or look the ids up yourself: coreset.ids and coreset.weights; coreset.to_torch() "
+        "needs no data set",
+    )

@@ -1,0 +1,86 @@
+"""The rows of a coreset in the user's own torch data set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, TensorDataset
+
+import decoct
+from decoct.errors import MismatchError
+
+
+def toy_dataset(rows: int = 60) -> TensorDataset:
+    labels = torch.arange(rows) % 3
+    generator = torch.Generator().manual_seed(0)
+    return TensorDataset(torch.randn(rows, 4, generator=generator) + labels[:, None], labels)
+
+
+def test_a_subset_holds_the_very_rows_in_the_order_picked():
+    own = toy_dataset()
+    core = decoct.select(decoct.open(own), "k-means", ipc=4)
+    subset = core.to_subset(own)
+    assert len(subset) == 12
+    for row, (x, y) in enumerate(subset):
+        assert torch.equal(x, core.raw[row])
+        assert int(y) == int(core.classes[row])
+
+
+def test_the_sampler_draws_rows_as_often_as_they_weigh():
+    own = toy_dataset()
+    core = decoct.select(decoct.open(own), "random", ipc=2)
+    core = replace(core, weights=torch.tensor([0.0, 1, 1, 2, 2, 0]))
+    draws = torch.tensor(list(core.sampler(seed=3, num_samples=6000)))
+    share = torch.bincount(draws, minlength=6) / 6000
+    torch.testing.assert_close(share, core.weights / 6, atol=0.03, rtol=0)
+    assert list(core.sampler(seed=3)) == list(core.sampler(seed=3))
+    assert len(core.sampler()) == 6
+    loader = DataLoader(core.to_subset(own), batch_size=3, sampler=core.sampler(seed=3))
+    assert sum(len(y) for _, y in loader) == 6
+
+
+def test_another_data_set_is_refused():
+    core = decoct.select(decoct.open(toy_dataset()), "random", ipc=4)
+    with pytest.raises(MismatchError, match="a data set of 5 rows"):
+        core.to_subset(toy_dataset(5))
+    other = toy_dataset()
+    other.targets = (torch.arange(60) + 1) % 3  # type: ignore[attr-defined]
+    with pytest.raises(MismatchError, match="which was of class"):
+        core.to_subset(other)
+
+
+class Folder(torch.utils.data.Dataset):
+    """As torchvision's image folders are: `samples` of (file, class)."""
+
+    def __init__(self, samples) -> None:
+        self.samples = samples
+        self.targets = [label for _, label in samples]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, place: int):
+        return np.asarray(Image.open(self.samples[place][0])), self.samples[place][1]
+
+
+def test_files_are_found_by_their_names(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        for number in range(12):
+            (tmp_path / name).mkdir(exist_ok=True)
+            pixels = rng.integers(0, 255, (4, 4), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
+    files = sorted(tmp_path.rglob("*.png"), reverse=True)
+    folder = Folder([(str(path), int(path.parent.name == "dog")) for path in files])
+    data = decoct.open(tmp_path, cache=tmp_path.parent / "cache")
+    core = decoct.select(data, "random", ipc=3)
+    subset = core.to_subset(folder)
+    for row, (pixels, label) in enumerate(subset):
+        assert np.array_equal(pixels, core.raw[row, 0].numpy())
+        assert label == int(core.classes[row])
+    with pytest.raises(MismatchError, match="6 of 6 ids that it does not name"):
+        core.to_subset(Folder([("elsewhere/x.png", 0)]))
