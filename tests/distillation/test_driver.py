@@ -75,6 +75,13 @@ def test_the_best_set_on_validation_is_returned(monkeypatch):
     assert not np.array_equal(small.decode(), shorter.decode())
 
 
+def test_one_look_is_at_the_end_and_keeps_the_last_step(monkeypatch):
+    monkeypatch.setattr("decoct.distillation.run.validate", lambda *_: 0.5)
+    small = distill(steps=16, looks=1)
+    assert small.provenance["validation"] == [[16.0, 0.5]]
+    assert small.provenance["best_step"] == 16
+
+
 @pytest.mark.parametrize("stop_at", [1, 5, 11])
 def test_an_interrupt_saves_and_the_same_call_resumes_to_the_same_bits(tmp_path, monkeypatch, stop_at):
     whole = distill()
@@ -161,6 +168,7 @@ def test_time_budget_ends_the_run():
     [
         ({"budget": "1min", "steps": 3}, ConfigError, "one of the two"),
         ({"steps": 0}, ConfigError, "1 or more"),
+        ({"looks": 0}, ConfigError, "looks=1"),
         ({"budget": "soon"}, ConfigError, "such as '90s', '20min'"),
         ({"ipc": 21}, BudgetError, "21"),
         ({"ipc": 0}, BudgetError, "(?i)image"),

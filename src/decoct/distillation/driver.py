@@ -36,10 +36,11 @@ ASSUMED_RATE = 1e11
 
 @dataclass(frozen=True)
 class Limit:
-    """Where a run ends: after `steps`, or after `seconds` of work."""
+    """Where a run ends: after `steps`, or after `seconds` of work; and how often it looks at the validation split."""
 
     steps: int | None
     seconds: float | None
+    looks: int = VALIDATIONS
 
     def share(self, step: int, elapsed: float) -> float:
         """How much of the run is done, in [0, 1]."""
@@ -65,13 +66,15 @@ def distill(
     track: str | None = None,
     preset: Preset = "cpu",
     weights: Weights | None = None,
+    looks: int = VALIDATIONS,
 ) -> DistilledSet:
     """Synthesise `ipc` stored images for every class of `data`.
 
     `recipe` is a name (`decoct methods` lists them) or a `Recipe`; `storage` and `labels` replace an axis of it, by
     name or object; `preset` is the scale of a named one, minutes on two cores or as published on a GPU. The run ends
     after `steps`, or after `budget` ("20min", or seconds), or after the recipe's own steps. Of the sets looked at on
-    the validation split the best is returned.
+    the validation split the best is returned; there are `looks` of them, evenly over the run, and with one look it is
+    that of the last step.
 
     `weights` say how much each real row counts (`SampleWeights`, or numbers in the order of `data.train`): wherever
     real rows are drawn, for matching, for networks trained on them or as a start, they are drawn in proportion. Equal
@@ -84,12 +87,12 @@ def distill(
     another run, or `weights` are not those of the data), `DataError` (weights that cannot be used),
     `MemoryEstimateError`, `DivergenceError` (NaN loss), `OutputError`, `InterruptedRunError` (Ctrl-C).
     """
-    given, data = data, data.with_weights(weights)
+    data = data.with_weights(weights)
     task = _task(data, recipe, ipc, budget, preset, usable_device(device), None if out is None else Path(out))
     if recipe == "auto" and budget is None and steps is None:
         budget = task.seconds
     point = resolve(recipe, task, Changes(storage=storage, labels=labels))
-    limit = _limit(point, budget, steps)
+    limit = replace(_limit(point, budget, steps), looks=_at_least_one(looks))
     problem = _problem(data, point, limit, ipc, network, device)
     if out is not None:
         problem = replace(problem, cache=Path(out) / "experts")
@@ -101,7 +104,9 @@ def distill(
     }  # fmt: skip
     if recipe == "auto":
         identity["rate"] = task.rate
-    if data is not given or data.weighted:
+    if looks != VALIDATIONS:
+        identity["looks"] = looks
+    if data.weighted:
         identity["weights"] = data.rows_key
     with Workplace(None if out is None else Path(out), identity, track) as place:
         finished = place.finished()
@@ -146,6 +151,15 @@ def _limit(recipe: Recipe, budget: str | float | None, steps: int | None) -> Lim
     if budget is not None:
         return Limit(None, parse_duration(str(budget)))
     return Limit(steps or recipe.steps, None)
+
+
+def _at_least_one(looks: int) -> int:
+    if looks < 1:
+        raise ConfigError(
+            "starting a distillation", received=f"looks={looks}", expected="1 or more",
+            remedy="give looks=1 to look at the validation split only at the end",
+        )  # fmt: skip
+    return looks
 
 
 def _problem(data: Dataset, recipe: Recipe, limit: Limit, ipc: int, network: str | None, device: str | None) -> Problem:
@@ -203,7 +217,7 @@ def _loop(run: Distillation, limit: Limit, place: Workplace) -> None:
                     place.save(run)
                     raise _interrupted(run, place)
             if not run.best:
-                run.look(VALIDATIONS)
+                run.look(limit.looks)
         except KeyboardInterrupt:
             raise _cut_off(run, place) from None
 
@@ -218,8 +232,8 @@ def _look_due(run: Distillation, limit: Limit, looked: float) -> int:
 
     Where a run is bounded by time, looks take no more than their share of it; that at the end is never left out.
     """
-    due = int(limit.share(run.step, run.elapsed) * VALIDATIONS)
-    dear = limit.seconds is not None and due < VALIDATIONS and looked > LOOK_SHARE * run.elapsed
+    due = int(limit.share(run.step, run.elapsed) * limit.looks)
+    dear = limit.seconds is not None and due < limit.looks and looked > LOOK_SHARE * run.elapsed
     return 0 if dear or due <= run.looks else due
 
 
