@@ -1,0 +1,102 @@
+"""Some classes of a data set as a data set of their own, and sets made from it in the classes of the whole again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from numpy.typing import NDArray
+from torch import Tensor
+
+from decoct.compact.compact_set import CompactSet
+from decoct.data.dataset import Dataset, Split
+from decoct.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Rows to train on: `inputs` `[m, ...]`, `targets` `[m, C]` that sum to 1 a row, `weights` `[m]`."""
+
+    inputs: Float[Tensor, "m ..."]
+    targets: Float[Tensor, "m C"]
+    weights: Float[Tensor, " m"]
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+def only_classes(data: Dataset, classes: Sequence[int]) -> Dataset:
+    """The rows of `classes` in every split, as classes 0, 1, ... in the order given.
+
+    Shape, normalisation and ids stay; the fingerprint is one of its own, so that runs of different classes or rows are
+    never taken for one another. Raises `ConfigError` for no classes, one twice or one that is not there, and
+    `DataError` where a class has no training rows. Validation and test may miss a class.
+    """
+    chosen = tuple(int(c) for c in classes)
+    if not chosen or len(set(chosen)) < len(chosen) or not all(0 <= c < data.spec.classes for c in chosen):
+        raise ConfigError(
+            "taking some classes of a data set",
+            received=f"classes {list(chosen)}",
+            expected=f"different numbers from 0 to {data.spec.classes - 1}, at least one",
+            remedy="name each class once by its place in spec.class_names",
+        )
+    new = np.full(data.spec.classes, -1, dtype=np.int64)
+    new[list(chosen)] = np.arange(len(chosen))
+    splits = [_relabelled(split, new) for split in (data.train, data.val, data.test)]
+    present = np.bincount(splits[0].y, minlength=len(chosen))
+    if (present == 0).any():
+        missing = [data.spec.class_names[c] for c, count in zip(chosen, present, strict=True) if count == 0]
+        raise DataError(
+            "taking some classes of a data set",
+            received=f"no training rows of {missing[0]!r}" + (f" and {len(missing) - 1} more" if missing[1:] else ""),
+            expected="at least one training row of every class",
+            remedy="leave that class out, or give data that have it",
+        )
+    mark = hashlib.sha256(f"{data.spec.fingerprint}/{chosen}/{splits[0].rows_key}".encode()).hexdigest()
+    names = tuple(data.spec.class_names[c] for c in chosen)
+    return Dataset(replace(data.spec, class_names=names, fingerprint=mark), *splits)
+
+
+def _relabelled(split: Split, new: NDArray[np.int64]) -> Split:
+    part = split.take(np.flatnonzero(new[split.y] >= 0))
+    return replace(part, y=new[part.y])
+
+
+def real_rows(data: Dataset, rows: Int64[Tensor, " k"]) -> Material:
+    """Real training rows with their own classes."""
+    targets = F.one_hot(data.train.labels(rows), data.spec.classes).float()
+    return Material(data.inputs(data.train, rows), targets, torch.ones(len(rows)))
+
+
+def rows_of_set(compact_set: CompactSet, classes: Sequence[int], total: int) -> Material:
+    """What a set made from `only_classes(data, classes)` teaches, in all `total` classes.
+
+    Raises `ConfigError` for a set whose labels are scores: those are fitted by regression and cannot stand beside
+    rows with classes.
+    """
+    inputs, targets, weights = compact_set.materialize()
+    if compact_set.label_kind == "scores":
+        raise ConfigError(
+            "training on sets of different classes together",
+            received="a set whose labels are scores",
+            expected="classes or probabilities",
+            remedy="choose a recipe with hard or teacher labels, such as dm, dsa or idm",
+        )
+    own = F.one_hot(targets, len(classes)).float() if compact_set.label_kind == "hard" else targets.float()
+    wide = torch.zeros(len(inputs), total)
+    wide[:, list(classes)] = own
+    return Material(inputs, wide, weights)
+
+
+def together(parts: Sequence[Material]) -> Material:
+    """All rows of several parts. Raises `ConfigError` for none."""
+    if not parts:
+        raise ConfigError(
+            "training on several sets together", received="no set", expected="at least one", remedy="give a set"
+        )
+    return Material(*(torch.cat([getattr(part, name) for part in parts]) for name in ("inputs", "targets", "weights")))
