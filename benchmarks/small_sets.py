@@ -1,20 +1,20 @@
-"""Fashion-MNIST at 10 images per class and MNIST at 1: `ridge` and `dm` beside honest baselines, on all the data.
+"""Small sets of all of Fashion-MNIST, MNIST and CIFAR-10 beside honest baselines.
 
 Distillation is bounded by the clock (minutes on this machine, validation looks included); then five students of
 ConvNet-3 width 128 are trained on each set under one protocol, last epoch, test data read once. Every distillation
 resumes, every student is a cell that is never trained twice: stop the script at any time and start it again.
 
-    python benchmarks/small_sets.py --cell fashion-10       # or mnist-1
+    python benchmarks/small_sets.py --cell fashion-10       # or mnist-1, fashion-1-long, mnist-1-long, cifar-1-long
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import tyro
+from real_sets import real_set
 from record import save
 
 import decoct
@@ -22,7 +22,6 @@ from decoct.evaluation.judge import Bench
 from decoct.evaluation.protocol import PROTOCOLS
 from decoct.evaluation.scorecard import entry_to_json
 
-DATA = Path(os.environ.get("DECOCT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SOFT = PROTOCOLS["soft-1000"]
 PROTOCOL = replace(SOFT, name="soft-1000-bf16", fit=replace(SOFT.fit, precision="bfloat16"), full_samples=300_000)
 """soft-1000 in bfloat16, with the teacher and the full-data line trained for 5 passes: what two cores finish."""
@@ -41,8 +40,11 @@ class Cell:
 
 
 CELLS = {
-    "fashion-10": Cell("fashion-mnist.npz", 10, {"ridge": 15.0, "dm": 20.0}),
-    "mnist-1": Cell("mnist.npz", 1, {"ridge": 5.0}, "convnet3-w32"),
+    "fashion-10": Cell("fashion-mnist", 10, {"ridge": 15.0, "dm": 20.0}),
+    "mnist-1": Cell("mnist", 1, {"ridge": 5.0}, "convnet3-w32"),
+    "fashion-1-long": Cell("fashion-mnist", 1, {"ncfm": 30.0}),
+    "mnist-1-long": Cell("mnist", 1, {"ncfm": 30.0}),
+    "cifar-1-long": Cell("cifar10", 1, {"ncfm": 60.0}),
 }
 
 
@@ -50,7 +52,7 @@ CELLS = {
 class Options:
     """Which cell, and where its work is kept."""
 
-    cell: Literal["fashion-10", "mnist-1"]
+    cell: Literal["fashion-10", "mnist-1", "fashion-1-long", "mnist-1-long", "cifar-1-long"]
     """Data and images per class."""
     work: Path = Path("runs/benchmarks")
     """Folder of sets and finished students."""
@@ -69,7 +71,7 @@ class Options:
 def main(options: Options) -> None:
     """Distil, judge, and write results/<cell>.json."""
     cell, work = CELLS[options.cell], options.work / options.cell
-    data = decoct.open(f"npz:{DATA / cell.source}")
+    data = real_set(cell.source, options.work)
     bench = Bench.of(data, PROTOCOL, ["convnet3"], options.seeds, baselines=(), out=work, device="cpu")
     entries, made = [], {}
     for recipe, minutes in cell.minutes.items():
