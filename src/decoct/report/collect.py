@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,9 @@ import numpy as np
 from decoct.compact.compact_set import CompactSet
 from decoct.data.dataset import Dataset
 from decoct.durations import show_bytes
+from decoct.evaluation.fair_scores import fair_scores_of
 from decoct.evaluation.match import require_judged_on, require_match
+from decoct.evaluation.matrix import Matrix
 from decoct.evaluation.scorecard import Entry, Scorecard
 from decoct.report.contents import Column, Contents, Estimate, Gallery, Heat, Pixels, Row
 
@@ -32,6 +34,10 @@ class Judged:
     """Rows per class that were asked for; without it, counted."""
     seconds: float | None = None
     """Seconds it took to make the set."""
+    matrix: Matrix | None = field(default=None, kw_only=True)
+    """How it was judged under several augmentations, where it was."""
+    label_card: Scorecard | None = field(default=None, kw_only=True)
+    """How its rows were judged with labels kept in many ways, where they were."""
 
     @property
     def size(self) -> float:
@@ -68,11 +74,22 @@ def contents_of(judged: Sequence[Judged], data: Dataset | None = None, commands:
         rows=rows_of(judged),
         galleries=galleries_of(judged, data),
         heats=tuple(heat_of(one.name, one.compact_set, one.size) for one in judged if _is_soft(one.compact_set)),
+        matrices=tuple((_title(one), matrix) for one in judged if (matrix := _matrix(one)) is not None),
+        scores=tuple(s for one in judged if (m := _matrix(one)) is not None for s in fair_scores_of(m)),
+        label_cards=tuple((_title(one), one.label_card) for one in judged if one.label_card is not None),
         facts=tuple(_facts(cards, sets)),
         commands=tuple(commands),
         warnings=_mixed(cards),
         notes=_notes(cards, spec.notices if spec else tuple(map(str, facts.get("notices", ())))),
     )
+
+
+def _matrix(one: Judged) -> Matrix | None:
+    return one.matrix or (Matrix({"protocol": one.scorecard}) if one.scorecard else None)
+
+
+def _title(one: Judged) -> str:
+    return f"{one.name}, {one.size:.4g} per class"
 
 
 def rows_of(judged: Sequence[Judged]) -> tuple[Row, ...]:

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoct.evaluation import statistics
-from decoct.evaluation.scorecard import Entry
+from decoct.evaluation.fair_scores import FairScore
+from decoct.evaluation.matrix import Matrix
+from decoct.evaluation.scorecard import Entry, Scorecard
 
 Pixels = NDArray[np.uint8]
 """Images as a person sees them: uint8 `[k, h, w, c]` with one channel or three."""
@@ -101,6 +103,12 @@ class Contents:
     rows: tuple[Row, ...]
     galleries: tuple[Gallery, ...] = ()
     heats: tuple[Heat, ...] = ()
+    matrices: tuple[tuple[str, Matrix], ...] = ()
+    """Accuracies by network and augmentation, each with the name of its set."""
+    scores: tuple[FairScore, ...] = ()
+    """Fair scores of what was judged."""
+    label_cards: tuple[tuple[str, Scorecard], ...] = ()
+    """Labels kept in many ways, each with the name of its set."""
     facts: tuple[tuple[str, str], ...] = ()
     """Provenance: name and value."""
     commands: tuple[str, ...] = ()

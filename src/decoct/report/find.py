@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from decoct.compact.load import load
 from decoct.errors import SourceError
+from decoct.evaluation import label_bytes, matrix
 from decoct.evaluation.scorecard import Scorecard, expect, read_json
 from decoct.report.collect import Judged
 
@@ -26,9 +28,9 @@ def results_in(folder: Path) -> list[Judged]:
     if (folder / "comparison.json").is_file():
         return _comparison(folder)
     if (folder / "manifest.json").is_file():
-        return [_one_set(folder)]
+        return [_with_more(_one_set(folder), folder)]
     if (folder / "scorecard.json").is_file():
-        return [_named(Scorecard.load(folder / "scorecard.json"), folder)]
+        return [_with_more(_named(Scorecard.load(folder / "scorecard.json"), folder), folder)]
     raise SourceError(
         "looking for results",
         received=f"{folder}, with neither comparison.json, manifest.json nor scorecard.json",
@@ -66,6 +68,17 @@ def _one_set(folder: Path) -> Judged:
         if path.is_file():
             return Judged(name, compact_set, Scorecard.load(path), seconds=seconds)
     return Judged(name, compact_set, seconds=seconds)
+
+
+def _with_more(one: Judged, folder: Path) -> Judged:
+    """With the matrix and the label bytes of the evaluation, where there are any."""
+    inner = folder / "evaluation" if (folder / "evaluation").is_dir() else folder
+    fields, labels = inner / matrix.FILE_NAME, inner / label_bytes.FILE_NAME
+    return replace(
+        one,
+        matrix=matrix.Matrix.load(fields) if fields.is_file() else None,
+        label_card=Scorecard.load(labels) if labels.is_file() else None,
+    )
 
 
 def _named(card: Scorecard, folder: Path) -> Judged:

@@ -9,6 +9,8 @@ from decoct.report.charts import charts
 from decoct.report.contents import Contents
 from decoct.report.gallery import gallery_html, gallery_pngs, heat_html
 from decoct.report.headline import headline
+from decoct.report.label_section import label_section
+from decoct.report.matrix_section import fair_section, matrix_section
 from decoct.report.tables import accuracies, costs
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -18,6 +20,7 @@ def page(contents: Contents) -> str:
     """The whole HTML text of a report; everything that comes from data is escaped."""
     sections = (
         headline(contents), charts(contents), accuracies(contents), costs(contents),
+        fair_section(contents.scores), matrix_section(contents.matrices), label_section(contents.label_cards),
         _galleries(contents), _heats(contents), _provenance(contents),
     )  # fmt: skip
     style = files("decoct.report").joinpath("page.css").read_text(encoding="utf-8")
