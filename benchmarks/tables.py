@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from record import RESULTS
+from selection_tables import selection_sections
 
 from decoct.durations import show_bytes, show_duration
 from decoct.evaluation import statistics
@@ -61,7 +62,7 @@ def main() -> None:
     for name in TITLES:
         if name in found:
             lines += accuracy_section(name, found[name])
-    lines += recipe_sections()
+    lines += [*recipe_sections(), *selection_sections(ROOT / "docs")]
     for name, section in (("judging_speed", judging), ("dm_step", dm_step), ("memory", memory), ("kill_resume", kills)):
         if name in found:
             lines += section(found[name])

@@ -1,0 +1,93 @@
+"""Tables and the figure of the selection cells, for `tables.py`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from record import RESULTS
+
+from decoct.evaluation import statistics
+
+Cells = dict[tuple[str, float], dict[str, Any]]
+
+
+def selection_sections(docs: Path) -> list[str]:
+    """One table for each pool there are cells of, and a figure of it beside the page."""
+    cells = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((RESULTS / "selection").glob("*.json"))]
+    lines: list[str] = []
+    for source, noise in sorted({(cell["source"], cell["noise"]) for cell in cells}):
+        own: Cells = {
+            (cell["method"], cell["fraction"]): cell
+            for cell in cells if (cell["source"], cell["noise"]) == (source, noise)
+        }  # fmt: skip
+        lines += section(source, noise, own)
+        if len({fraction for _, fraction in own}) > 1:
+            name = f"selection-{source}" + (f"-noise{noise:g}" if noise else "")
+            figure(own, docs / f"{name}.png")
+            lines += [f"![accuracy against the share of the pool]({name}.png)", ""]
+    return lines
+
+
+def section(source: str, noise: float, cells: Cells) -> list[str]:
+    """Selectors by their mean gain over `random`, one column for each fraction."""
+    fractions = sorted({fraction for _, fraction in cells})
+    methods = sorted({method for method, _ in cells}, key=lambda method: -gain(method, cells))
+    first = next(iter(cells.values()))
+    commits = ", ".join(sorted({f"`{cell['commit']}`" for cell in cells.values()}))
+    planted = f" {100 * noise:.0f} % of the labels are wrong." if noise else ""
+    lines = [
+        f"## Real images chosen: {source}, a pool of {first['pool']:,}{', labels in part wrong' if noise else ''}", "",
+        f"Students {first['students']}, {first['protocol']['fit']['epochs'] * first['rows']:,} images shown to each, "
+        f"{len(first['entries'][0]['last'])} students a set, last epoch, 95 % intervals.{planted} "
+        f"`random` is drawn anew for each student. {first['hardware']['processor']}, commits {commits}.", "",
+        "| method | " + " | ".join(f"{100 * fraction:g} %" for fraction in fractions) + " |",
+        "|---" * (len(fractions) + 1) + "|",
+    ]  # fmt: skip
+    for method in methods:
+        shown = [show(cells.get((method, fraction))) for fraction in fractions]
+        lines.append(f"| `{method}` | " + " | ".join(shown) + " |")
+    return [*lines, ""]
+
+
+def show(cell: dict[str, Any] | None) -> str:
+    """Accuracy in per cent, and the wrong labels kept where some were planted."""
+    if cell is None:
+        return ""
+    text = statistics.show_percent(tuple(cell["entries"][0]["last"]))
+    if cell.get("mislabelled_in_pool"):
+        text += f", {100 * cell['mislabelled_kept'] / cell['rows']:.0f} % wrong"
+    return text
+
+
+def gain(method: str, cells: Cells) -> float:
+    """Mean accuracy over `random` at the fractions both have."""
+    both = [cell for (name, fraction), cell in cells.items() if name == method and ("random", fraction) in cells]
+    gains = [accuracy(cell) - accuracy(cells["random", cell["fraction"]]) for cell in both]
+    return sum(gains) / len(gains) if gains else -1.0
+
+
+def accuracy(cell: dict[str, Any]) -> float:
+    return statistics.mean(tuple(cell["entries"][0]["last"]))
+
+
+def figure(cells: Cells, path: Path) -> None:
+    """Gain over `random` in points against the share of the pool; the five best and the worst are named."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    methods = sorted({method for method, _ in cells} - {"random"}, key=lambda method: -gain(method, cells))
+    named = {*methods[:5], *methods[-1:]}
+    drawing = Figure(figsize=(7.2, 4.2), dpi=120, layout="constrained")
+    FigureCanvasAgg(drawing)
+    axes = drawing.add_subplot()
+    for method in reversed(methods):
+        own = sorted(fraction for name, fraction in cells if name == method and ("random", fraction) in cells)
+        gains = [100 * (accuracy(cells[method, part]) - accuracy(cells["random", part])) for part in own]
+        style = {"label": method, "linewidth": 1.8} if method in named else {"color": "0.8", "linewidth": 0.9}
+        axes.plot([100 * part for part in own], gains, marker="o", markersize=3, **style)
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set(xscale="log", xlabel="share of the pool, %", ylabel="points above random")
+    axes.legend(frameon=False, fontsize=8)
+    drawing.savefig(path)
