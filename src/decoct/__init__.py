@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from decoct.analysis.analyze import analyze as analyze
     from decoct.compact.coreset import Coreset as Coreset
     from decoct.compact.distilled import DistilledSet as DistilledSet
     from decoct.compact.load import load as load
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Coreset": "decoct.compact.coreset",
     "DistilledSet": "decoct.compact.distilled",
+    "analyze": "decoct.analysis.analyze",
     "compare": "decoct.evaluation.compare",
     "distill": "decoct.distillation.driver",
     "evaluate": "decoct.evaluation.judge",
@@ -27,7 +29,7 @@ _PUBLIC = {
     "score": "decoct.selection.scored",
     "select": "decoct.selection.driver",
 }
-__all__ = ["Coreset", "DistilledSet", "compare", "distill", "evaluate", "load", "open", "score", "select"]
+__all__ = ["Coreset", "DistilledSet", "analyze", "compare", "distill", "evaluate", "load", "open", "score", "select"]
 
 
 def __getattr__(name: str) -> Any:

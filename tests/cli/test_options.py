@@ -47,6 +47,7 @@ def parse(line: str) -> Any:
             {"methods": ("random", "dm"), "ipc": (1, 10), "budget": "20min"},
         ),
         ("demo", {"out": Path("decoct-demo")}),
+        ("analyze mixing DIR digits --seeds 3", {"what": "mixing", "folder": Path("DIR"), "source": "digits"}),
         ("report A B C", {"folders": (Path("A"), Path("B"), Path("C"))}),
         ("export DIR --to imagefolder PATH", {"folder": Path("DIR"), "path": Path("PATH"), "to": "imagefolder"}),
         ("export DIR --to parquet PATH", {"to": "parquet"}),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from decoct.analysis.finding import Finding
 from decoct.compact.compact_set import CompactSet
 from decoct.data.dataset import Dataset
 from decoct.durations import show_bytes
@@ -38,6 +39,8 @@ class Judged:
     """How it was judged under several augmentations, where it was."""
     label_card: Scorecard | None = field(default=None, kw_only=True)
     """How its rows were judged with labels kept in many ways, where they were."""
+    findings: tuple[Finding, ...] = ()
+    """What analyses of the set found."""
 
     @property
     def size(self) -> float:
@@ -77,6 +80,7 @@ def contents_of(judged: Sequence[Judged], data: Dataset | None = None, commands:
         matrices=tuple((_title(one), matrix) for one in judged if (matrix := _matrix(one)) is not None),
         scores=tuple(s for one in judged if (m := _matrix(one)) is not None for s in fair_scores_of(m)),
         label_cards=tuple((_title(one), one.label_card) for one in judged if one.label_card is not None),
+        findings=tuple((f"{one.name}, {one.size:.4g} per class", found) for one in judged for found in one.findings),
         facts=tuple(_facts(cards, sets)),
         commands=tuple(commands),
         warnings=_mixed(cards),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from decoct.analysis.finding import Finding
 from decoct.evaluation import statistics
 from decoct.evaluation.fair_scores import FairScore
 from decoct.evaluation.matrix import Matrix
@@ -109,6 +110,8 @@ class Contents:
     """Fair scores of what was judged."""
     label_cards: tuple[tuple[str, Scorecard], ...] = ()
     """Labels kept in many ways, each with the name of its set."""
+    findings: tuple[tuple[str, Finding], ...] = ()
+    """What analyses found, each with the name of its set."""
     facts: tuple[tuple[str, str], ...] = ()
     """Provenance: name and value."""
     commands: tuple[str, ...] = ()

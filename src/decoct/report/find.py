@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from decoct.analysis.finding import Finding
+from decoct.analysis.table import ANALYSES
 from decoct.compact.load import load
 from decoct.errors import SourceError
 from decoct.evaluation import label_bytes, matrix
@@ -56,7 +58,8 @@ def _contest(folder: Path, contest: Any) -> Judged:
     inside = isinstance(path, str) and (root / path).resolve().is_relative_to(root) and (root / path).is_dir()
     compact_set = load(folder / str(path)) if inside else None
     card = Scorecard.from_json(contest["scorecard"])
-    return Judged(contest["method"], compact_set, card, float(contest["ipc"]), float(contest["seconds"]))
+    found = findings_in(root / str(path)) if inside else ()
+    return Judged(contest["method"], compact_set, card, float(contest["ipc"]), float(contest["seconds"]), found)
 
 
 def _one_set(folder: Path) -> Judged:
@@ -66,8 +69,14 @@ def _one_set(folder: Path) -> Judged:
     name = str(known.get("name") or known.get("recipe") or known.get("method") or folder.name)
     for path in (folder / "evaluation" / "scorecard.json", folder / "scorecard.json"):
         if path.is_file():
-            return Judged(name, compact_set, Scorecard.load(path), seconds=seconds)
-    return Judged(name, compact_set, seconds=seconds)
+            return Judged(name, compact_set, Scorecard.load(path), seconds=seconds, findings=findings_in(folder))
+    return Judged(name, compact_set, seconds=seconds, findings=findings_in(folder))
+
+
+def findings_in(folder: Path) -> tuple[Finding, ...]:
+    """What `decoct analyze` found about the set in `folder`, in the order of the names; raises `IntegrityError`."""
+    paths = [folder / "analysis" / f"{name}.json" for name in sorted(ANALYSES)]
+    return tuple(Finding.from_json(read_json(path), str(path)) for path in paths if path.is_file())
 
 
 def _with_more(one: Judged, folder: Path) -> Judged:

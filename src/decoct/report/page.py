@@ -7,6 +7,7 @@ from importlib.resources import files
 
 from decoct.report.charts import charts
 from decoct.report.contents import Contents
+from decoct.report.findings import findings
 from decoct.report.gallery import gallery_html, gallery_pngs, heat_html
 from decoct.report.headline import headline
 from decoct.report.label_section import label_section
@@ -21,7 +22,7 @@ def page(contents: Contents) -> str:
     sections = (
         headline(contents), charts(contents), accuracies(contents), costs(contents),
         fair_section(contents.scores), matrix_section(contents.matrices), label_section(contents.label_cards),
-        _galleries(contents), _heats(contents), _provenance(contents),
+        _galleries(contents), _heats(contents), findings(contents), _provenance(contents),
     )  # fmt: skip
     style = files("decoct.report").joinpath("page.css").read_text(encoding="utf-8")
     return (

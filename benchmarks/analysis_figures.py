@@ -1,0 +1,70 @@
+"""Draws the charts of docs/analysis.md from results/analysis/*.json: one picture an analysis, a panel for each set.
+
+python benchmarks/analysis_figures.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from record import RESULTS
+
+from decoct.analysis.finding import Finding
+from decoct.files import write_atomically
+
+OUT = Path(__file__).parents[1] / "docs" / "analysis"
+COLOURS = ("#0a5fb4", "#c4480c", "#00795a", "#a3377f", "#8a6500")
+
+
+def draw(axes: Axes, found: Finding, title: str) -> None:
+    """One chart with its intervals."""
+    chart = found.chart
+    factor = 100 if chart.percent else 1
+    for place, series in enumerate(chart.series):
+        colour = "0.45" if series.quiet else COLOURS[place % len(COLOURS)]
+        x = [0.5 if chart.log_x and value == 0 else value for value in series.x]
+        y = [factor * value for value in series.y]
+        low = [factor * (v - (v if end is None else end)) for v, end in zip(series.y, series.low, strict=True)]
+        high = [factor * ((v if end is None else end) - v) for v, end in zip(series.y, series.high, strict=True)]
+        style = {"fmt": "o-" if series.line else "o", "ms": 4 if len(x) < 40 else 2, "lw": 1.2, "elinewidth": 0.8}
+        axes.errorbar(x, y, [low, high], color=colour, label=series.name, alpha=0.9, **style)
+    if chart.log_x:
+        axes.set_xscale("log")
+        places = sorted({value for series in chart.series for value in series.x})
+        axes.set_xticks([value or 0.5 for value in places], [f"{value:g}" for value in places], fontsize=8)
+        axes.minorticks_off()
+    if chart.names:
+        axes.set_xticks(range(len(chart.names)), list(chart.names), rotation=40, ha="right", fontsize=8)
+    axes.set(xlabel=chart.x_label, ylabel=chart.y_label, title=title)
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize=7, frameon=False)
+
+
+def main() -> None:
+    """Every analysis that has results."""
+    found: dict[str, list[tuple[str, Finding]]] = {}
+    for path in sorted((RESULTS / "analysis").glob("*.json")):
+        value = json.loads(path.read_text(encoding="utf-8"))
+        own = {name: value[name] for name in ("kind", "schema_version", "name", "sentence", "chart", "rows", "percent",
+                                              "notes", "facts")} | {"pictures": []}  # fmt: skip
+        finding = Finding.from_json(own, path.name)
+        found.setdefault(finding.name, []).append((path.stem.rpartition("-")[2], finding))
+    OUT.mkdir(parents=True, exist_ok=True)
+    for name, panels in found.items():
+        figure, axes = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 3.6), squeeze=False, sharey=True)
+        for place, (recipe, finding) in zip(axes[0], panels, strict=True):
+            draw(place, finding, f"{name}: {recipe}, 10 images per class" if name != "scaling" else "scaling")
+        figure.tight_layout()
+        write_atomically(OUT / f"{name}.png", lambda part, figure=figure: figure.savefig(part, dpi=90, format="png"))
+        plt.close(figure)
+        print(OUT / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,10 @@
+"""How do images and label entries trade against each other, and how many real digits is a small set worth?"""
+
+import decoct
+from decoct.analysis.routine import Routine
+from decoct.analysis.scaling import Scaling
+
+data = decoct.open("digits")
+small = decoct.select(data, "herding", ipc=3)
+asked = Scaling(ipc=(1, 4, 16), entries=(1, 3, 10), epochs=(2, 10), routine=Routine(steps=60))
+print(decoct.analyze(asked, small, data, network="mlp-w32", seeds=2).table())

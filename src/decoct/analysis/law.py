@@ -1,0 +1,145 @@
+"""The data-knowledge scaling law: its fit with intervals, what it says of trades, and the Pareto front."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+
+from decoct.errors import DataError
+
+LEAST_POINTS = 6
+_START_FLOORS = (0.0, 0.3, 0.6, 0.9)
+_CONFIDENCE = 0.95
+_FARTHEST = 25.0
+"""Logarithms beyond this are no numbers of images."""
+
+
+@dataclass(frozen=True)
+class Law:
+    """`error(n, k) = floor + scale n^-alpha k^-beta`, each of the four with its 95 % interval.
+
+    n is the number of images of each class, k the number of label entries kept of each, error a fraction. Where the
+    floor comes out as 0 it is held there, and has no interval.
+    """
+
+    alpha: float
+    """Power of the images."""
+    beta: float
+    """Power of the label entries."""
+    scale: float
+    """Error at n = k = 1, above the floor."""
+    floor: float
+    """Error that is left with any number of images and entries."""
+    intervals: dict[str, tuple[float, float] | None]
+    """Ends of the 95 % intervals by name."""
+    residual: float
+    """Root mean square of the residuals of the logarithm of the error."""
+
+    def error(self, n: float, k: float) -> float:
+        """The error that the law expects."""
+        return self.floor + self.scale * n**-self.alpha * k**-self.beta
+
+    def images_for(self, error: float, k: float) -> float | None:
+        """Images of each class with which k entries reach `error` (an iso-accuracy curve); None where none do."""
+        if error <= self.floor or self.alpha <= 0:
+            return None
+        power = math.log(self.scale * k**-self.beta / (error - self.floor)) / self.alpha
+        return math.exp(power) if abs(power) < _FARTHEST else None
+
+    @property
+    def doubling(self) -> float | None:
+        """How many times fewer images do as well when the entries are doubled: `2^(beta / alpha)`."""
+        return 2 ** (self.beta / self.alpha) if self.alpha > abs(self.beta) / _FARTHEST else None
+
+
+def fit_law(n: Sequence[float], k: Sequence[float], error: Sequence[float]) -> Law:
+    """Least squares of `log error` over runs `(n, k, error)`, one entry a seed and cell.
+
+    Intervals are those of linearised least squares, `+- t s sqrt(diag((J^T J)^-1))` with t of Student's distribution
+    for as many degrees as there are runs more than parameters; those of scale and floor are taken in logarithms. They
+    cover chance and whatever of the misfit is spread like chance. Errors of 0 are read as 1e-4.
+
+    Raises `DataError` for fewer than six runs, or n or k that do not vary.
+    """
+    from scipy.optimize import least_squares
+
+    counts = (len(error), len(set(n)), len(set(k)))
+    if counts[0] < LEAST_POINTS or min(counts[1:]) < 2:
+        raise DataError(
+            "fitting the scaling law",
+            received=f"{counts[0]} runs with {counts[1]} numbers of images and {counts[2]} of label entries",
+            expected=f"at least {LEAST_POINTS} runs, two numbers of images and two of label entries",
+            remedy="give more images per class, more entries or more seeds",
+        )
+    logs = np.log(np.asarray(n, float)), np.log(np.asarray(k, float))
+    seen = np.log(np.maximum(np.asarray(error, float), 1e-4))
+
+    def misfit(p: NDArray[np.float64]) -> NDArray[np.float64]:
+        power = np.exp(p[0] - p[1] * logs[0] - p[2] * logs[1])
+        return np.log(power + (np.exp(p[3]) if len(p) > 3 else 0.0)) - seen
+
+    lowest = seen.min()
+    starts = [np.array([seen.max(), 0.5, 0.2])]
+    starts += [np.array([seen.max(), 0.5, 0.2, lowest + math.log(share)]) for share in _START_FLOORS if share]
+    fits = [least_squares(misfit, start, max_nfev=2000) for start in starts]
+    best = min(fits, key=lambda fit: _criterion(fit.cost, len(seen), len(fit.x)))
+    return _law(best.x, best.jac, best.fun)
+
+
+def _criterion(cost: float, runs: int, parameters: int) -> float:
+    """Akaike's criterion with its correction for few runs: a floor must earn its place."""
+    spare = max(1, runs - parameters - 2)
+    return runs * math.log(max(2 * cost / runs, 1e-24)) + 2 * (parameters + 1) * (1 + (parameters + 2) / spare)
+
+
+def _law(p: NDArray[np.float64], jacobian: NDArray[np.float64], residuals: NDArray[np.float64]) -> Law:
+    from scipy.stats import t
+
+    freedom = max(1, len(residuals) - len(p))
+    variance = float(residuals @ residuals) / freedom
+    half = t.ppf(0.5 + _CONFIDENCE / 2, freedom) * np.sqrt(np.diag(np.linalg.pinv(jacobian.T @ jacobian)) * variance)
+    ends = [(float(value - h), float(value + h)) for value, h in zip(p, half, strict=True)]
+    floored = len(p) > 3
+    grown = {
+        name: (math.exp(ends[at][0]), math.exp(min(ends[at][1], 50)))
+        for name, at in (("scale", 0), ("floor", 3)) if at < len(p)
+    }  # fmt: skip
+    return Law(
+        alpha=float(p[1]), beta=float(p[2]), scale=math.exp(min(p[0], 50)), floor=math.exp(p[3]) if floored else 0.0,
+        intervals={"alpha": ends[1], "beta": ends[2], "scale": grown["scale"], "floor": grown.get("floor")},
+        residual=math.sqrt(float(np.mean(residuals**2))),
+    )  # fmt: skip
+
+
+def pareto_front(
+    costs: Float[np.ndarray, "points kinds"], gains: Float[np.ndarray, " points"]
+) -> Bool[np.ndarray, " points"]:
+    """Which points no other beats: no other costs at most as much of every kind and gains at least as much, with one
+    of them strictly better. Cost O(points^2 kinds)."""
+    better = (costs[None] <= costs[:, None]).all(2) & (gains[None] >= gains[:, None])
+    strictly = (costs[None] < costs[:, None]).any(2) | (gains[None] > gains[:, None])
+    return np.logical_not((better & strictly).any(axis=1))
+
+
+def equivalent(n: Sequence[float], accuracy: Sequence[float], target: float) -> float | None:
+    """How many images reach `target` on a measured curve of accuracy over numbers of images.
+
+    Between two measured numbers along straight lines over log n, after making the curve rise (running maximum); None
+    beyond its ends: what was not measured is not claimed.
+    """
+    order = np.argsort(np.asarray(n, float))
+    places = np.log(np.asarray(n, float)[order])
+    risen = np.maximum.accumulate(np.asarray(accuracy, float)[order])
+    if target < risen[0] or target > risen[-1]:
+        return None
+    above = int(np.argmax(risen >= target))
+    if above == 0:
+        return float(np.exp(places[0]))
+    low, high = risen[above - 1], risen[above]
+    share = (target - low) / (high - low)
+    return float(np.exp(places[above - 1] + share * (places[above] - places[above - 1])))

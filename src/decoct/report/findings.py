@@ -1,0 +1,92 @@
+"""The section of a report that tells what analyses found: a sentence, a chart and a table each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+
+from decoct.analysis.finding import Finding
+from decoct.report.contents import Contents
+from decoct.report.lines import legend, line_chart
+
+TITLES = {
+    "agreement": "Like early training, or like fewer images?",
+    "curvature": "What the set can still teach",
+    "influence": "What single images teach",
+    "mixing": "Mixed with real images",
+    "removed": "A class learned from labels alone",
+    "scaling": "Images against labels",
+    "substitutability": "Set and real images judged by each other's networks",
+}
+
+
+def findings(contents: Contents) -> str:
+    """One part for every finding; nothing where there is none."""
+    if not contents.findings:
+        return ""
+    parts = "".join(_finding(of, found) for of, found in contents.findings)
+    return (
+        '<section><h2 id="analysis">What is in the sets</h2><p>Analyses by <code>decoct analyze</code>. Bars are 95 % '
+        f"intervals over seeds.</p>{parts}</section>"
+    )
+
+
+def _finding(of: str, found: Finding) -> str:
+    title = f"{TITLES.get(found.name, found.name)}: {of}"
+    large = line_chart(found.chart, 920.0, 400.0, title)
+    small = line_chart(found.chart, 400.0, 340.0, title)
+    chart = f'<div class="large">{large}</div><div class="small">{small}</div>{legend(found.chart)}' if large else ""
+    return (
+        f'<h3>{escape(title)}</h3><figure class="chart">{chart}<figcaption>{escape(found.sentence)}</figcaption>'
+        f"</figure>{_pictures(found)}{_table(found, title)}{_notes(found)}"
+    )
+
+
+def _table(found: Finding, title: str) -> str:
+    if not found.rows:
+        return ""
+    heads = list(found.rows[0])
+    head = "".join(f'<th scope="col">{escape(h)}{", %" if h in found.percent else ""}</th>' for h in heads)
+    body = []
+    for row in found.rows:
+        first, *rest = ((name, row.get(name)) for name in heads)
+        cells = "".join(f"<td>{_cell(found, name, value)}</td>" for name, value in rest)
+        body.append(f'<tr><th scope="row">{_cell(found, *first)}</th>{cells}</tr>')
+    return (
+        f'<details><summary>Numbers</summary><div class="scroll" role="region" tabindex="0" '
+        f'aria-label="{escape(title)}"><table><caption class="hidden">{escape(title)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div></details>"
+    )
+
+
+def _cell(found: Finding, name: str, value: object) -> str:
+    text = found.cell(name, value)  # pyright: ignore[reportArgumentType]
+    mean, mark, rest = text.partition(" ± ")
+    if not mark or not isinstance(value, Mapping):
+        return escape(text)
+    return f'{escape(mean)} <span class="pm">± {escape(rest)}</span>'
+
+
+def _pictures(found: Finding) -> str:
+    if not found.pictures:
+        return ""
+    rows = "".join(
+        f"<dt>{escape(caption)}</dt><dd>"
+        + "".join(f'<img class="tile" src="data:image/png;base64,{tile}" alt="{escape(caption)}">' for tile in tiles)
+        + "</dd>"
+        for caption, tiles in found.pictures
+    )
+    return f'<dl class="facts tilelist">{rows}</dl>'
+
+
+def _notes(found: Finding) -> str:
+    facts = found.facts
+    data = facts.get("data", {})
+    told = [*found.notes]
+    if facts:
+        told.append(
+            f"{len(facts.get('seeds', ()))} seeds of {facts.get('network')}, {data.get('train')} training and "
+            f"{data.get('test')} test rows of {data.get('source')}"
+        )
+    notes = "".join(f"<li>{escape(note)}</li>" for note in told)
+    return f'<ul class="notes">{notes}</ul>' if notes else ""

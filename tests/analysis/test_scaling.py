@@ -1,0 +1,128 @@
+"""Scaling and removed classes: the grid, choices on validation data, bytes, and what labels alone teach."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from analysis_toys import DATA, ROUTINE, relabelled, soft_set, toy_set, toy_study
+from toys import blob_images
+
+import decoct.analysis.scaling as scaling_module
+from decoct.analysis.removed import Removed
+from decoct.analysis.scaling import Scaling
+from decoct.compact.coreset import Coreset
+from decoct.errors import ConfigError
+
+SETTINGS = Scaling(ipc=(1, 2, 5), epochs=(1, 3), routine=ROUTINE)
+
+
+def test_the_whole_grid_is_told(tmp_path) -> None:
+    study = toy_study(out=tmp_path)
+    found = SETTINGS.run(study)
+    cells = [(row["images per class"], row["entries"]) for row in found.rows]
+    assert cells == [(n, k) for n in (1, 2, 5) for k in ("hard", 1, 2, 3)]
+    assert all(row["pass of the expert"] in (1, 3, "–") for row in found.rows)
+    assert [series.name for series in found.chart.series] == [
+        "3 label entries", "2 label entries", "1 label entry", "hard labels",
+    ]  # fmt: skip
+    assert "Errors fall as n^" in found.sentence
+    assert "law: alpha" in found.notes[0]
+    assert "iso-accuracy" in found.notes[2]
+    # 3 sizes x (1 + 3 entries x 2 passes) and the set, for each of 2 seeds
+    assert len(list((tmp_path / "cells").iterdir())) == 2 * (3 * 7 + 1)
+    assert len(list((tmp_path / "experts").iterdir())) == 2
+
+
+def test_test_data_choose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    turned = relabelled(DATA, "test", (DATA.test.y + 1) % 3)
+    first, second = (SETTINGS.run(toy_study(data=data)) for data in (DATA, turned))
+    for a, b in zip(first.rows, second.rows, strict=True):
+        for name in ("pass of the expert", "unbeaten at its bytes"):
+            assert a[name] == b[name]
+    assert first.rows[0]["test accuracy"] != second.rows[0]["test accuracy"]
+
+
+def test_bytes_count_images_and_labels() -> None:
+    study = toy_study()
+    assert SETTINGS.nbytes(study, 2, 0) == 6 * 64 + 6
+    assert SETTINGS.nbytes(study, 2, 1) == 6 * 64 + 6 * 3
+    assert SETTINGS.nbytes(study, 2, 3) == 6 * 64 + 6 * 3 * 2
+
+
+def test_labels_are_cut_and_sum_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(
+        scaling_module, "_measured", lambda study, material, *rest: seen.append(material) or {"val": 0.5, "test": 0.5}
+    )
+    study = toy_study()
+    SETTINGS._train(study, 4, 2, 3, 0)
+    SETTINGS._train(study, 4, 0, 0, 0)
+    soft, hard = seen
+    assert (soft.targets > 0).sum(1).max() <= 2
+    torch.testing.assert_close(soft.targets.sum(1), torch.ones(12))
+    assert torch.equal(hard.inputs, soft.inputs)
+    assert torch.equal(hard.targets, torch.arange(3).repeat_interleave(4))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("ipc", (1,)), ("ipc", (3, 1)), ("epochs", ()), ("epochs", (0, 1)), ("entries", (2, 1))]
+)
+def test_grids_that_cannot_be(name: str, value: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigError, match=f"setting {name} of the analysis 'scaling'"):
+        Scaling(**{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("entries", [(1, 4), (2,)])
+def test_entries_fit_the_classes(entries: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigError, match="(?s)setting entries.*at most 3, the number of classes"):
+        replace(SETTINGS, entries=entries).run(toy_study())
+
+
+def overlapping():
+    """Class 2 looks like the mean of classes 0 and 1, so that a teacher's doubt names it."""
+    data = blob_images(classes=3, per_class=40, seed=3)
+
+    def mixed(split):
+        x = split.x.copy().astype(float)
+        means = [x[split.y == c].mean(0) for c in (0, 1)]
+        rows = split.y == 2
+        noise = np.random.default_rng(0).normal(0, 25, x[rows].shape)
+        x[rows] = 0.5 * means[0] + 0.5 * means[1] + noise
+        return replace(split, x=x.clip(0, 255).astype(np.uint8))
+
+    return replace(data, train=mixed(data.train), val=mixed(data.val), test=mixed(data.test))
+
+
+def test_a_removed_class_is_learned_from_labels_only() -> None:
+    data = overlapping()
+    found = Removed(classes=3, epochs=3, temperature=4.0, routine=ROUTINE).run(toy_study(toy_set(6, data), data))
+    assert [row["removed class"] for row in found.rows] == ["class 0", "class 1", "class 2"]
+    between = found.rows[2]
+    assert between["accuracy, hard labels"]["mean"] == 0.0  # type: ignore[index]
+    assert between["rank, soft labels"]["mean"] > between["rank, hard labels"]["mean"]  # type: ignore[index, operator]
+    assert "Without any image of a class" in found.sentence
+
+
+def test_own_labels_must_be_probabilities() -> None:
+    own = Removed(labels="own", classes=1, routine=ROUTINE)
+    assert len(own.run(toy_study(soft_set(), seeds=1)).rows) == 1
+    for small in (toy_set(), soft_set("scores")):
+        with pytest.raises(ConfigError, match="(?s)setting labels.*own labels are probabilities"):
+            own.run(toy_study(small))
+
+
+def test_something_must_be_left() -> None:
+    one = toy_set(2)
+    assert isinstance(one, Coreset)
+    alone = one.take(torch.nonzero(one.classes == 0).flatten())
+    with pytest.raises(ConfigError, match="at least two classes"):
+        Removed(routine=ROUTINE).run(toy_study(alone))
+
+
+@pytest.mark.parametrize(("name", "value"), [("classes", 0), ("epochs", 0), ("temperature", 0.0), ("labels", "x")])
+def test_settings_that_cannot_be(name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"setting {name} of the analysis 'removed'"):
+        Removed(**{name: value})  # type: ignore[arg-type]
