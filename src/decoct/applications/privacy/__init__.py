@@ -1,0 +1,1 @@
+"""Privacy: who was in the training data, which images are copies, and what noise buys."""

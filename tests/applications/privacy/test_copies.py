@@ -1,0 +1,76 @@
+"""Copies: planted ones are flagged, fresh real rows are not more often than the level says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from toys import blob_features, blob_images
+
+import decoct
+from decoct.applications.privacy.copies import copies, nearest_rows
+from decoct.data.dataset import Split
+from decoct.errors import ConfigError, DataError, MismatchError
+
+
+def toy():
+    return blob_images(classes=3, per_class=400)
+
+
+def fresh(data, split: Split):
+    """A coreset that holds rows which were never trained on."""
+    core = decoct.select(data, "random", count=len(split))
+    return replace(core, raw=split.raw(), classes=split.labels())
+
+
+def test_every_row_of_a_coreset_is_a_copy_of_itself():
+    data = toy()
+    core = decoct.select(data, "random", ipc=5)
+    found = copies(core, data)
+    assert bool(found.flagged.all())
+    assert float(found.distance.max()) < 1e-6
+    assert found.ids == tuple(core.ids)
+    body = found.to_json()
+    assert body["flagged"] == 15
+    first = {"image": 0, "train_id": core.ids[0], "distance": pytest.approx(0.0, abs=1e-6)}
+    assert body["pairs"][0] == first
+
+
+def test_a_copy_with_little_noise_is_flagged_and_fresh_rows_are_as_often_as_the_level_says():
+    data = toy()
+    core = decoct.select(data, "random", ipc=5)
+    noise = np.random.default_rng(0).integers(-3, 4, core.raw.shape)
+    near = replace(core, raw=(core.raw.int() + torch.from_numpy(noise)).clamp(0, 255).to(torch.uint8))
+    assert int(copies(near, data).flagged.sum()) == 15
+    honest = copies(fresh(data, data.test), data, level=0.05)
+    assert honest.expected == pytest.approx(15)
+    assert int(honest.flagged.sum()) < 30
+    assert float(honest.p_value.mean()) == pytest.approx(0.5, abs=0.1), "p-values of fresh rows are even"
+
+
+def test_distances_are_exact_also_where_rows_are_equal():
+    rows, others = torch.rand(7, 12), torch.rand(40, 12)
+    rows[3] = others[11]
+    distance, nearest = nearest_rows(rows, others)
+    every = (rows[:, None] - others).square().sum(2).sqrt()
+    assert torch.allclose(distance, every.min(1).values)
+    assert nearest.tolist() == every.argmin(1).tolist()
+    assert float(distance[3]) == 0
+
+
+def test_features_have_copies_too():
+    data = blob_features(classes=3, per_class=100)
+    assert bool(copies(decoct.select(data, "random", ipc=2), data, level=0.05).flagged.all())
+
+
+def test_sets_of_other_data_and_too_few_held_out_rows_are_refused():
+    data = toy()
+    core = decoct.select(data, "random", ipc=1)
+    with pytest.raises(MismatchError, match="looking for copies"):
+        copies(core, blob_images(classes=3, per_class=400, seed=1))
+    with pytest.raises(ConfigError, match=r"300 held-out rows and a level of 0.001(.|\n)*larger level"):
+        copies(core, data, level=0.001)
+    with pytest.raises(DataError, match="0 held-out rows"):
+        copies(core, data, held_out=data.val.take(np.arange(0)))
