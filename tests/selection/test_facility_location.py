@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
-from decoct.selection import similarity as similarity_module
+from decoct.selection import similarity_forms as forms
 from decoct.selection.facility_location import FacilityLocation
 from decoct.selection.similarity import Form
 
@@ -43,7 +43,7 @@ def test_it_is_worth_its_share_of_the_best(seed: int) -> None:
 @pytest.mark.parametrize("form", ["dense", "blocks", "sparse"])
 def test_every_form_and_engine_picks_as_the_formula_does(monkeypatch: pytest.MonkeyPatch, form: Form) -> None:
     # Sums in pieces are sums over all rows: 3 rows at a time of 60.
-    monkeypatch.setattr(similarity_module, "ENTRIES", 180)
+    monkeypatch.setattr(forms, "ENTRIES", 180)
     phi = _phi(60)
     table, expected = _table(phi), []
     for _ in range(12):

@@ -83,7 +83,7 @@ class FacilityLocation(Pairwise[Coverage]):
     """Which similarity: `similarity` says their formulas."""
 
     def function(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Coverage:
-        return Coverage(similarity(features, self.kind, generator, self.form, self.neighbours))
+        return Coverage(similarity(features, self.kind, generator, self.form, self.neighbours, self.search))
 
     def weights(self, function: Coverage, rows: Int64[Tensor, " k"]) -> Float[Tensor, " k"]:
         owner = function.owner.cpu()

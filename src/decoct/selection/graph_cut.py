@@ -92,4 +92,4 @@ class GraphCut(Pairwise[Cut]):
             )
 
     def function(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Cut:
-        return Cut(similarity(features, self.kind, generator, self.form, self.neighbours), self.balance)
+        return Cut(similarity(features, self.kind, generator, self.form, self.neighbours, self.search), self.balance)

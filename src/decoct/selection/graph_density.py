@@ -11,6 +11,7 @@ from torch import Tensor
 from decoct.cards import MethodCard
 from decoct.errors import ConfigError
 from decoct.machine import require_memory
+from decoct.selection.neighbours import Search, exactly, others_through_faiss
 from decoct.selection.selector import Picks, Selector, checked
 from decoct.selection.similarity import nearest
 from decoct.selection.similarity_forms import ENTRIES
@@ -54,6 +55,8 @@ class GraphDensity(Selector):
 
     neighbours: int = 15
     """Nearest rows of each row, k, 1 or more."""
+    search: Search = "auto"
+    """How they are found: "exact", "faiss" (nearly all of them), or by "auto" faiss above 100,000 rows."""
 
     def __post_init__(self) -> None:
         if self.neighbours < 1:
@@ -66,7 +69,7 @@ class GraphDensity(Selector):
 
     def pick(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Picks:
         features = checked(features, count).cpu()
-        starts, columns, weights = _graph(features, min(self.neighbours, len(features) - 1))
+        starts, columns, weights = _graph(features, min(self.neighbours, len(features) - 1), self.search)
         sizes = (starts[1:] - starts[:-1]).clamp_min(1)
         place = torch.repeat_interleave(starts[1:] - starts[:-1])
         density = torch.zeros(len(features), dtype=torch.float64).index_add_(0, place, weights) / sizes
@@ -81,7 +84,7 @@ class GraphDensity(Selector):
 
 
 def _graph(
-    features: Float[Tensor, "n d"], k: int
+    features: Float[Tensor, "n d"], k: int, search: Search
 ) -> tuple[Int64[Tensor, " n+1"], Int64[Tensor, " e"], Float[Tensor, " e"]]:
     """The symmetric graph in rows: entries of row i are `starts[i]:starts[i + 1]` of the columns and the weights."""
     n = len(features)
@@ -98,7 +101,8 @@ def _graph(
         return table
 
     parts = torch.arange(n).split(max(1, ENTRIES // n))
-    columns = nearest(closeness, parts, k)[1].flatten()
+    found = nearest(closeness, parts, k)[1] if exactly(n, search) else others_through_faiss(points, k)
+    columns = found.flatten()
     rows = torch.arange(n).repeat_interleave(k)
     keys = torch.cat([rows * n + columns, columns * n + rows]).unique()
     i, j = keys // n, keys % n

@@ -16,12 +16,15 @@ from torch import Tensor
 
 from decoct.errors import ConfigError
 from decoct.machine import require_memory
+from decoct.selection.neighbours import Search, exactly, through_faiss
 from decoct.selection.similarity_forms import Blocks, Dense, Similarity, Sparse
 
 Kind: TypeAlias = Literal["cosine", "rbf", "dot"]
 Form: TypeAlias = Literal["auto", "dense", "blocks", "sparse"]
 DENSE_UP_TO = 4096
 """Rows up to which "auto" keeps the whole table (67 MB)."""
+FOUND = 1024
+"""Rows whose similarities to neighbours that were found are computed at a time."""
 SAMPLE = 1024
 """Rows whose distances give the width of "rbf"."""
 
@@ -32,12 +35,15 @@ def similarity(
     generator: torch.Generator,
     form: Form = "auto",
     neighbours: int = 64,
+    search: Search = "auto",
 ) -> Similarity:
     """Similarities of the rows of `features` (finite float32) of this kind, in this form.
 
     "auto" is "dense" up to 4096 rows, else "blocks". Chance is used by "rbf" above 1024 rows, whose width is then
-    measured on a sample. "sparse" keeps `neighbours` of every row, found exactly.
-    Raises `ConfigError` for fewer than one neighbour, and `MemoryEstimateError` where the form does not fit.
+    measured on a sample. "sparse" keeps `neighbours` of every row, found by `search`: exactly up to 100,000 rows,
+    through faiss above.
+    Raises `ConfigError` for fewer than one neighbour, `MemoryEstimateError` where the form does not fit, and
+    `MissingExtraError` where faiss is needed and missing.
     """
     n = len(features)
     blocks = Blocks(*_prepared(features, kind, generator))
@@ -48,19 +54,19 @@ def similarity(
             f"keeping the similarities of {n} rows with each other",
             needed=4 * n * n,
             remedy="use form='blocks', which computes them when asked, or form='sparse', which keeps those of "
-            "neighbours only; or select class by class (balanced=True)",
+            "neighbours only; or select class by class (balanced=True), or from shards (shard_rows=4096)",
         )
         table = blocks.points.new_empty(n, n)
         for part in blocks.blocks(torch.arange(n, device=table.device)):
             table[part] = blocks.rows(part)
         return Dense(table)
-    return blocks if form == "blocks" else sparse(blocks, neighbours)
+    return blocks if form == "blocks" else sparse(blocks, neighbours, search)
 
 
-def sparse(whole: Similarity, neighbours: int) -> Sparse:
+def sparse(whole: Similarity, neighbours: int, search: Search = "exact") -> Sparse:
     """Only the `neighbours` largest similarities of every row, its own among them, and their mirror images.
 
-    Raises `ConfigError` and `MemoryEstimateError`.
+    Raises `ConfigError`, `MemoryEstimateError` and `MissingExtraError`.
     """
     n, kept = whole.n, min(neighbours, whole.n)
     if kept < 1:
@@ -76,8 +82,13 @@ def sparse(whole: Similarity, neighbours: int) -> Sparse:
         needed=2 * n * kept * 64,
         remedy="keep fewer neighbours",
     )
-    values, columns = nearest(whole.rows, whole.blocks(torch.arange(n, device=whole.diagonal.device)), kept)
-    own = torch.arange(n, device=columns.device)
+    own = torch.arange(n, device=whole.diagonal.device)
+    if isinstance(whole, Blocks) and not exactly(n, search):
+        columns = through_faiss(whole.points, kept, "inner" if whole.half is None else "euclidean").to(own.device)
+        pieces = zip(own.split(FOUND), columns.split(FOUND), strict=True)
+        values = torch.cat([whole.some(rows, others) for rows, others in pieces])
+    else:
+        values, columns = nearest(whole.rows, whole.blocks(own), kept)
     i, j = own.repeat_interleave(kept), columns.flatten()
     keys, place = torch.unique(torch.cat([i * n + j, j * n + i, own * n + own]), return_inverse=True)
     entries = values.new_empty(len(keys))

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from decoct.selection.greedy import Engine, SetFunction, greedy
+from decoct.selection.neighbours import Search
 from decoct.selection.selector import Picks, Selector, checked
 from decoct.selection.similarity import Form
 
@@ -50,3 +51,5 @@ class Pairwise(Submodular[F]):
     memory) or "sparse" (between neighbours only)."""
     neighbours: int = 64
     """Neighbours of a row in the sparse form, 1 or more."""
+    search: Search = "auto"
+    """How these are found: "exact", "faiss" (nearly all of them), or by "auto" faiss above 100,000 rows."""
