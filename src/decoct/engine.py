@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
+from jaxtyping import Shaped
+
+Rows: TypeAlias = Shaped[np.ndarray, "_ ..."]
 
 
 class Engine(ABC):
@@ -20,6 +24,15 @@ class Engine(ABC):
     @abstractmethod
     def map(self, work: Callable[[Any], Any], units: Sequence[Any]) -> Iterator[tuple[int, Any]]:
         """(number of the unit, its result) as units are finished, in any order; raises what the function raises."""
+
+    @abstractmethod
+    def over(
+        self, make: Callable[..., Callable[[Rows], Rows]], arguments: Mapping[str, Any], rows: Rows, block: int
+    ) -> Rows:
+        """One row for each of `rows`, in order: what `make(**arguments)`, made once in each worker, gives for them.
+
+        It is given `block` rows at a time, always the same, wherever they are computed.
+        """
 
     @property
     @abstractmethod
@@ -35,6 +48,13 @@ class Local(Engine):
             with one_thread():
                 result = work(unit)
             yield number, result
+
+    def over(
+        self, make: Callable[..., Callable[[Rows], Rows]], arguments: Mapping[str, Any], rows: Rows, block: int
+    ) -> Rows:
+        with one_thread():
+            worker = make(**arguments)
+            return np.concatenate([worker(rows[start : start + block]) for start in range(0, len(rows), block)])
 
     @property
     def workers(self) -> int:

@@ -14,7 +14,7 @@ from test_sharded import clusters
 from decoct.compact.coreset import Coreset
 from decoct.compact.load import load
 from decoct.data.feature_table import FeatureTable, feature_table
-from decoct.engine import Engine, Local
+from decoct.engine import Local
 from decoct.errors import BudgetError, ConfigError, DataError, MismatchError, OutputError, SourceError
 from decoct.selection.coverage import Coverage
 from decoct.selection.k_center import KCenter
@@ -27,7 +27,7 @@ class StoppedError(Exception):
     """What a kill is in these tests."""
 
 
-class Halting(Engine):
+class Halting(Local):
     """Stops after so many units."""
 
     def __init__(self, units: int) -> None:
@@ -39,21 +39,13 @@ class Halting(Engine):
                 raise StoppedError
             yield number, work(unit)
 
-    @property
-    def workers(self) -> int:
-        return 1
 
-
-class Backwards(Engine):
+class Backwards(Local):
     """The last unit first."""
 
     def map(self, work: Callable[[Any], Any], units: Sequence[Any]) -> Iterator[tuple[int, Any]]:
         for number in reversed(range(len(units))):
             yield number, work(units[number])
-
-    @property
-    def workers(self) -> int:
-        return 3
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from decoct.cli.opening import Opening, Output, Source, left_out
+from decoct.cli.running import Running
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,7 @@ class Options:
     """Everything random follows from this number."""
     device: Annotated[str | None, left_out("NAME")] = None
     """cpu, cuda or cuda:1; without it, the fastest there is."""
+    running: Running = field(default_factory=Running)
     opening: Opening = field(default_factory=Opening)
     output: Output = field(default_factory=Output)
 
@@ -35,9 +37,11 @@ def run(options: Options) -> dict[str, Any]:
     from decoct.selection.scored import cartography_png, score
 
     data = options.opening.open(options.source)
-    table, dynamics = score(
-        data, network=options.network, epochs=options.epochs, seed=options.seed, out=options.out, device=options.device
-    )
+    with options.running.start() as engine:
+        table, dynamics = score(
+            data, network=options.network, epochs=options.epochs, seed=options.seed, out=options.out,
+            device=options.device, engine=engine,
+        )  # fmt: skip
     picture = cartography_png(dynamics)
     write_atomically(options.out / "cartography.png", lambda file: Path(file).write_bytes(picture))
     names, labels = data.spec.class_names, data.train.labels()

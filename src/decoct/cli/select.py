@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from decoct.cli import made
+from decoct.cli import made, select_table
 from decoct.cli.opening import Opening, Output, Source, left_out
+from decoct.cli.running import Running
 
 if TYPE_CHECKING:
     from decoct.data.dataset import Dataset
@@ -18,7 +19,8 @@ class Options:
     """Pick a small training set out of the real rows; give one of --ipc, --fraction and --count."""
 
     source: Source
-    """digits, npz:PATH, imagefolder:PATH, parquet:PATH, hub:NAME or a bare path."""
+    """digits, npz:PATH, imagefolder:PATH, parquet:PATH, hub:NAME or a bare path; or features:PATH.npy, a table of
+    features [n, d] of any size, which is picked from shard by shard without loading it."""
     out: Path
     """Folder of the result."""
     method: str = "herding"
@@ -30,17 +32,24 @@ class Options:
     count: Annotated[int | None, left_out("N")] = None
     """Rows in all."""
     features: str = "auto"
-    """What rows are compared by: auto, pixels, pca, network or network:NAME."""
+    """What rows are compared by: auto, pixels, pca, network, network:NAME or npy:PATH (a row for each training row)."""
     score: Annotated[str | None, left_out("NAME")] = None
     """For hardest, easiest, middle and ccs: the score that orders the rows, such as aum, el2n or forgetting."""
     scores: Annotated[Path | None, left_out("FILE")] = None
-    """Read that score from this parquet or csv file (of `decoct score`, or of another tool) instead of training."""
+    """Read that score from this parquet or csv file (of `decoct score`, or of another tool) instead of training;
+    for features:PATH.npy, a .npy file of one number a row."""
+    labels: Annotated[Path | None, left_out("FILE")] = None
+    """For features:PATH.npy: a .npy file of class numbers, so that classes are balanced."""
+    shard_rows: Annotated[int | None, left_out("N")] = None
+    """Pick from shards of near rows, at most this many in each, which makes quadratic methods linear; 4096 for
+    features:PATH.npy, otherwise none."""
     explain: Annotated[tuple[str, ...], left_out("ID...")] = ()
     """Say of these training rows why they were kept or dropped; ids are those of selection.parquet."""
     seed: int = 0
     """Everything random follows from this number."""
     device: str = "cpu"
     """Where the network for the features is trained."""
+    running: Running = field(default_factory=Running)
     opening: Opening = field(default_factory=Opening)
     output: Output = field(default_factory=Output)
 
@@ -54,18 +63,24 @@ def run(options: Options) -> dict[str, Any]:
     # Wrong names and budgets are told before the data are read, which can take minutes.
     method = chosen(options)
     Budget(ipc=options.ipc, fraction=options.fraction, count=options.count)
+    if options.source.startswith("features:"):
+        return select_table.run(options, method)
+    select_table.refuse_labels(options)
     data = options.opening.open(options.source)
-    picked = select(
-        data,
-        method,
-        ipc=options.ipc,
-        fraction=options.fraction,
-        count=options.count,
-        features=features(options, data),
-        seed=options.seed,
-        out=options.out,
-        device=options.device,
-    )
+    with options.running.start() as engine:
+        picked = select(
+            data,
+            method,
+            ipc=options.ipc,
+            fraction=options.fraction,
+            count=options.count,
+            features=features(options, data),
+            seed=options.seed,
+            out=options.out,
+            device=options.device,
+            shard_rows=options.shard_rows,
+            engine=engine,
+        )
     said = [
         explain(picked, data, name, features=options.features, seed=options.seed, device=options.device).sentence
         for name in options.explain
@@ -110,4 +125,6 @@ def features(options: Options, data: Dataset) -> Any:
 
 def show(result: dict[str, Any]) -> str:
     """What was picked, and why the rows that were asked about are in it or not."""
+    if "explanations" not in result:
+        return select_table.show(result)
     return "\n".join([made.sentence(result), *result["explanations"]])

@@ -101,7 +101,7 @@ class FeatureTable:
         return found.astype(np.float32)
 
     def _column(self, path: Path, what: str) -> NDArray[Any]:
-        found = _opened(path)
+        found = open_npy(path)
         if found.shape not in ((self.rows,), (self.rows, 1)):
             raise MismatchError(
                 f"reading {what} from {path}",
@@ -121,7 +121,7 @@ def feature_table(
     floats in C order with at least one row and one column.
     """
     place = Path(str(path).removeprefix(PREFIX)).expanduser()
-    found = _opened(place)
+    found = open_npy(place)
     fits = found.ndim == 2 and 0 not in found.shape and found.dtype.str in ("<f2", "<f4", "<f8")
     if not fits or not found.flags.c_contiguous:
         order = "" if found.flags.c_contiguous else ", columns first"
@@ -135,7 +135,8 @@ def feature_table(
     return FeatureTable(place, found.shape[0], found.shape[1], found.dtype.str, int(found.offset), labelled, scored)
 
 
-def _opened(path: Path) -> np.memmap:
+def open_npy(path: Path) -> np.memmap:
+    """The array in a .npy file, memory-mapped. Raises `SourceError` for anything else."""
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
         if not isinstance(found, np.memmap):

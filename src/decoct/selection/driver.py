@@ -17,11 +17,14 @@ from decoct.compact.folder import is_finished
 from decoct.compact.save import require_place
 from decoct.data.dataset import Dataset
 from decoct.data.sample_weights import Weights, weights_key
+from decoct.engine import Engine
 from decoct.machine import library_versions, usable_device
 from decoct.progress import progress
 from decoct.selection.features import Table, feature_kind
+from decoct.selection.groups import Groups, pick_groups
 from decoct.selection.methods import method_name, selector
 from decoct.selection.selector import Pick, Picks, Selector, require_weighing
+from decoct.selection.sharded.selector import by_features, sharded
 from decoct.selection.sources import Sources
 from decoct.streams import Streams
 
@@ -40,18 +43,24 @@ def select(
     out: str | Path | None = None,
     device: str = "cpu",
     cache: Path | None = None,
+    shard_rows: int | None = None,
+    engine: Engine | None = None,
     weights: Weights | None = None,
 ) -> Coreset:
     """Pick real training rows within one budget: `ipc` (rows a class), `fraction`, `count` or `nbytes`.
 
     `method` is a name (`decoct methods`) or a `Selector` with options of your own. `features` is what rows are
-    compared by: "auto", "pixels", "pca", "network", "network:NAME" or an array `[n, d]`, see `features.features`.
+    compared by: "auto", "pixels", "pca", "network", "network:NAME", "npy:PATH" or an array `[n, d]`, see
+    `features.features`.
     With `balanced` every class is picked from on its own; otherwise the whole set at once, classes as they come.
     `Coreset.indices` are rows of `data.train` in order picked, classes in turn: the first m rows hold each class as
     often as a balanced budget of `count=m` would. The same seed gives the same coreset. Network features are
     trained on `device`. `out` saves the result there as well. `cache` is a folder in which training dynamics and
     trained networks are kept, so that another selection from the same data finds them. `weights` say how much each
     row counts (`SampleWeights`, or numbers in the order of `data.train`), to the methods that have a weighted form.
+    `shard_rows` cuts what is picked from into shards of near rows, at most that many in each (`Sharded`), which makes
+    quadratic methods linear. `engine` embeds the rows and picks from the classes as work units, on one thread each;
+    None does it here, on all cores.
 
     Raises `ConfigError` for weights with a method that cannot honour them and unless exactly one budget is given,
     `BudgetError` for more rows than there are or none, `UnknownNameError`, `DataError` and `MismatchError` for weights
@@ -62,6 +71,8 @@ def select(
     budget = Budget(ipc=ipc, fraction=fraction, count=count, nbytes=nbytes)
     chosen, device = selector(method), usable_device(device)
     name, kind = method_name(chosen), feature_kind(data, features)
+    if shard_rows is not None:
+        chosen = sharded(chosen, shard_rows)
     if data.train.weights is not None:
         require_weighing(chosen, name)
     if out is not None and not is_finished(Path(out)):
@@ -73,9 +84,13 @@ def select(
     wanted = quota.tolist() if balanced else [int(quota.sum())]
     if not chosen.needs_features and kind != "array":
         kind = "none"
-    sources = Sources(data, features, seed, device, cache, tuple(groups), tuple(wanted))
-    pick = chosen.bind(sources)
-    picked = _pick_groups(name, pick, groups, wanted, seed)
+    sources = Sources(data, features, seed, device, cache, tuple(groups), tuple(wanted), engine)
+    if engine is not None and by_features(chosen) and data.train.weights is None:
+        units = Groups(chosen, sources.table, tuple(groups), tuple(wanted), seed)
+        with progress(f"selecting by {name}", total=float(len(units))) as tick:
+            picked = pick_groups(engine, units, tick)
+    else:
+        picked = _pick_groups(name, chosen.bind(sources), groups, wanted, seed)
     order = _in_turn([len(part.rows) for part in picked])
     rows, weights, scores = (
         torch.cat([getattr(part, field) for part in picked])[order] for field in ("rows", "weights", "scores")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from decoct.data.dataset import Dataset
+from decoct.data.feature_table import open_npy
+from decoct.data.transform import Transform
+from decoct.engine import Engine, Rows
 from decoct.errors import DataError, MismatchError
 from decoct.machine import require_memory
 from decoct.networks.build import network
@@ -20,7 +25,8 @@ from decoct.streams import derive_seed
 
 Table: TypeAlias = Tensor | NDArray[Any]
 
-KINDS = ("auto", "pixels", "pca", "network", "network:NAME")
+KINDS = ("auto", "pixels", "pca", "network", "network:NAME", "npy:PATH")
+OWN = "npy:"
 BLOCK = 1024
 COMPONENTS = 64
 EPOCHS = 5
@@ -33,7 +39,7 @@ def feature_kind(data: Dataset, kind: str | Table) -> str:
     64 components keep most of what pixels say about neighbourhood at a tenth of the cost. Published herding and
     k-center use features of a trained network; ask for those with "network". Raises `UnknownNameError`.
     """
-    if not isinstance(kind, str):
+    if not isinstance(kind, str) or kind.startswith(OWN):
         return "array"
     if kind == "auto":
         return "pca" if int(np.prod(data.spec.shape)) > COMPONENTS else "pixels"
@@ -48,18 +54,23 @@ def feature_kind(data: Dataset, kind: str | Table) -> str:
     raise unknown_name("kind of features", kind, list(KINDS))
 
 
-def features(data: Dataset, kind: str | Table = "auto", seed: int = 0, device: str = "cpu") -> Float[Tensor, "n d"]:
+def features(
+    data: Dataset, kind: str | Table = "auto", seed: int = 0, device: str = "cpu", engine: Engine | None = None
+) -> Float[Tensor, "n d"]:
     """Features of every training row, in the order of `data.train`: float32 on the CPU.
 
     - "pixels": network inputs (normalised, whitened where the data are), flattened: d = c h w.
     - "pca": their first 64 principal components at most, fitted on the training split. Not whitened.
     - "network", "network:NAME": input of the last layer of a network trained for this for 5 epochs on the training
       split, on `device`: convnet3-w32 for images, mlp for tables, or the network of that name.
-    - an array or tensor `[n, d]` of your own, one row for each training row.
+    - an array or tensor `[n, d]` of your own, or "npy:PATH" of one in a .npy file: a row for each training row.
 
+    An `engine` embeds with the trained network where that lies on the processor; the training stays here.
     Raises `UnknownNameError`, `MismatchError` for an array of another length, `DataError` for one that is not a table
     of finite numbers or has the same numbers in all rows, `MemoryEstimateError`.
     """
+    if isinstance(kind, str) and kind.startswith(OWN):
+        kind = np.array(open_npy(Path(kind.removeprefix(OWN)).expanduser()))
     if not isinstance(kind, str):
         return _own(kind, len(data.train))
     kind = feature_kind(data, kind)
@@ -67,7 +78,7 @@ def features(data: Dataset, kind: str | Table = "auto", seed: int = 0, device: s
         return _pixels(data)
     if kind == "pca":
         return _components(data, derive_seed(seed, "features", "pca") % 2**32)
-    return _embeddings(data, kind.removeprefix("network:"), derive_seed(seed, "features", "network"), device)
+    return _embeddings(data, kind.removeprefix("network:"), derive_seed(seed, "features", "network"), device, engine)
 
 
 def _own(table: Table, n: int) -> Float[Tensor, "n d"]:
@@ -135,12 +146,28 @@ def _components(data: Dataset, seed: int) -> Float[Tensor, "n d"]:
     return torch.from_numpy(pca.fit_transform(pixels.numpy()).astype(np.float32))
 
 
-def _embeddings(data: Dataset, name: str, seed: int, device: str) -> Float[Tensor, "n d"]:
+def _embeddings(data: Dataset, name: str, seed: int, device: str, engine: Engine | None) -> Float[Tensor, "n d"]:
     from decoct.training.expert import train_expert
     from decoct.training.fast import FastEmbed
 
     with progress(f"training {name} for its features", total=float(EPOCHS)) as tick:
         expert = train_expert(data, name, EPOCHS, seed, device, tick=tick)
-    embed = FastEmbed(expert.module.eval(), planned_rows=len(data.train))
+    module = expert.module.eval()
+    if engine is not None and device == "cpu":
+        arguments = {"module": module, "transform": data.spec.transform, "planned_rows": len(data.train)}
+        return torch.from_numpy(engine.over(embedder, arguments, data.train.x, BLOCK))
+    embed = FastEmbed(module, planned_rows=len(data.train))
     starts = range(0, len(data.train), BLOCK)
     return torch.cat([embed(data.inputs(data.train, slice(s, s + BLOCK), device)).float().cpu() for s in starts])
+
+
+def embedder(module: nn.Module, transform: Transform, planned_rows: int) -> Callable[[Rows], Rows]:
+    """What turns raw rows into the features of a network, in a worker of an engine."""
+    from decoct.training.fast import FastEmbed
+
+    embed = FastEmbed(module, planned_rows=planned_rows)
+
+    def over(raw: Rows) -> Rows:
+        return embed(transform(torch.from_numpy(np.array(raw)))).numpy()
+
+    return over

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from decoct.data.dataset import Dataset
+from decoct.engine import Engine
 from decoct.errors import DataError, MismatchError, SourceError
 from decoct.files import make_folder, write_atomically
 from decoct.machine import usable_device
@@ -76,17 +77,20 @@ def _arrays(columns: Mapping[str, Tensor]) -> dict[str, pa.Array]:
 
 def score(
     data: Dataset, *, network: str | None = None, epochs: int = 20, seed: int = 0, out: str | Path | None = None,
-    device: str | None = None,
+    device: str | None = None, engine: Engine | None = None,
 ) -> tuple[ScoreTable, Dynamics]:  # fmt: skip
     """Train `network` (a narrow ConvNet or an MLP by default) once and score every training row in every way.
 
-    With `out`, a folder: `scores.parquet`, and the recording of the training, which the same call reads again.
+    An `engine` looks at the rows after each pass, block by block. With `out`, a folder: `scores.parquet`, and the
+    recording of the training, which the same call reads again.
     Cost: one training and one forward pass over the training split after each of its `epochs`. Raises what
     `record_dynamics` raises, and `OutputError`.
     """
     cache = None if out is None else make_folder(Path(out))
     with progress("training and watching every row", float(epochs)) as tick:
-        dynamics = record_dynamics(data, network, epochs, seed, usable_device(device), cache=cache, tick=tick)
+        dynamics = record_dynamics(
+            data, network, epochs, seed, usable_device(device), cache=cache, tick=tick, engine=engine
+        )
     table = ScoreTable(tuple(data.train.ids.tolist()), {name: kind.of(dynamics) for name, kind in SCORES.items()})
     if cache is not None:
         names = data.spec.class_names

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from decoct.data.dataset import Dataset
+from decoct.engine import Engine
 from decoct.progress import progress
 from decoct.selection.features import Table, feature_kind
 from decoct.selection.features import features as features_of
@@ -42,6 +43,8 @@ class Sources:
     """Training rows of every group that will be picked from, in turn; empty where that is not known beforehand."""
     wanted: tuple[int, ...] = ()
     """How many rows of each group are asked for."""
+    engine: Engine | None = None
+    """What embeds the rows, or looks at them, with a trained network; None for this process, on all its cores."""
     record: list[dict[str, Any]] = field(default_factory=list)
     """What a selector wants to be remembered, plain JSON: it stands in the coreset's provenance."""
 
@@ -53,7 +56,7 @@ class Sources:
     @cached_property
     def table(self) -> Float[Tensor, "n d"]:
         """Features of every training row."""
-        return features_of(self.data, self.features, self.seed, self.device)
+        return features_of(self.data, self.features, self.seed, self.device, self.engine)
 
     @property
     def network(self) -> str:
@@ -69,7 +72,7 @@ class Sources:
         seed = derive_seed(self.seed, "dynamics")
         with progress(f"training {self.network} and watching every row", float(PASSES)) as tick:
             return record_dynamics(
-                self.data, self.network, PASSES, seed, self.device, cache=self.cache, tick=tick
+                self.data, self.network, PASSES, seed, self.device, cache=self.cache, tick=tick, engine=self.engine
             )  # fmt: skip
 
     @cached_property

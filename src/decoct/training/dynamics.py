@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from decoct.data.dataset import Dataset
+from decoct.engine import Engine
 from decoct.errors import ConfigError
 from decoct.files import write_atomically
 from decoct.networks.build import default_network, network
@@ -59,8 +60,15 @@ class Dynamics:
         return len(self.probability)
 
 
-def observe(module: nn.Module, data: Dataset, device: str = "cpu") -> dict[str, Tensor]:
-    """One column of `Dynamics`: every training row under `module` as it is now, in eval mode, without gradients."""
+def observe(module: nn.Module, data: Dataset, device: str = "cpu", engine: Engine | None = None) -> dict[str, Tensor]:
+    """One column of `Dynamics`: every training row under `module` as it is now, in eval mode, without gradients.
+
+    Blocks of rows are work units of the `engine` where there is one and `device` is the processor.
+    """
+    if engine is not None and device == "cpu":
+        from decoct.training.looks import observed
+
+        return observed(engine, module, data)
     found: dict[str, list[Tensor]] = {}
     labels = data.train.labels()
     with torch.no_grad():
@@ -116,12 +124,14 @@ def record_dynamics(
     config: FitConfig | None = None,
     cache: Path | None = None,
     tick: Ticker | None = None,
+    engine: Engine | None = None,
 ) -> Dynamics:
     """Train network `name` (convnet3-w32 or mlp by default) once on the training split and watch every row.
 
-    `config` replaces `dynamics_config`; with `cache`, a folder, a recording that was made
-    before on the same data with the same settings is read instead. Cost: one training and, after each pass, one
-    forward pass over the split. Raises `ConfigError` for fewer than 2 passes, and what training raises.
+    An `engine` looks at the rows; the training is one, and stays here. `config` replaces `dynamics_config`; with
+    `cache`, a folder, a recording made before on the same data with the same settings is read instead. Cost: one
+    training and, after each pass, one forward pass over the split. Raises `ConfigError` for fewer than 2 passes, and
+    what training raises.
     """
     if epochs < 2:
         raise ConfigError(
@@ -137,19 +147,19 @@ def record_dynamics(
     path = None if cache is None else cache / f"dynamics-{hashlib.sha256(told.encode()).hexdigest()[:16]}.safetensors"
     found = None if path is None else _read(path, told)
     if found is None:
-        found = _recorded(data, name, chosen, seed, device, tick)
+        found = _recorded(data, name, chosen, seed, device, tick, engine)
         if path is not None:
             _write(path, told, found)
     return found
 
 
 def _recorded(
-    data: Dataset, name: str, config: FitConfig, seed: int, device: str, tick: Ticker | None
+    data: Dataset, name: str, config: FitConfig, seed: int, device: str, tick: Ticker | None, engine: Engine | None
 ) -> Dynamics:  # fmt: skip
     columns: list[dict[str, Tensor]] = []
 
     def look(module: nn.Module, epoch: int) -> float:
-        columns.append({key: _narrow(values) for key, values in observe(module, data, device).items()})
+        columns.append({key: _narrow(values) for key, values in observe(module, data, device, engine).items()})
         return accuracy(module, data, data.val, device=device)
 
     def build(start: int) -> nn.Module:

@@ -32,10 +32,9 @@ from decoct.selection.by_score import ByScore
 from decoct.selection.methods import method_name, selector
 from decoct.selection.selector import Picks, Selector
 from decoct.selection.sharded.partition import Partition, Seen, partition, survey
-from decoct.selection.sharded.selector import ROWS, Sharded
+from decoct.selection.sharded.selector import ROWS, Sharded, at_once
 from decoct.selection.sharded.turns import joined, turns
 from decoct.selection.sharded.units import Unit, finished, pick_unit
-from decoct.selection.uniform import Uniform
 from decoct.streams import Streams, derive_seed
 
 FIELDS = ("rows", "weights", "scores")
@@ -82,7 +81,7 @@ def select_table(
     wanted = tuple(quota.tolist()) if balanced else (int(quota.sum()),)
     ask = _Ask(table, chosen, labels if balanced else None, wanted, seed, shard_rows)
     with _work(out) as work:
-        if isinstance(chosen, (ByScore, Uniform)):
+        if at_once(chosen):
             picks, seen = ask.at_once()
         else:
             picks, seen = ask.shard_by_shard(engine or Local(), work, work if cache is None else Path(cache))

@@ -9,9 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from decoct.errors import ConfigError
+from decoct.selection.by_score import ByScore
 from decoct.selection.selector import Picks, Selector, checked
 from decoct.selection.sharded.shards import split
 from decoct.selection.sharded.turns import joined, turns
+from decoct.selection.uniform import Uniform
 from decoct.streams import Streams, derive_seed
 
 ROWS = 4096
@@ -70,6 +72,19 @@ class Sharded(Selector):
 
     def reason(self, score: float, features: str) -> str:
         return self.inner.reason(score, features)
+
+
+def sharded(method: Selector, rows: int) -> Selector:
+    """The selector on shards of `rows` rows at most; itself where it needs none, as scores and random draws do.
+
+    Raises `ConfigError` for a selector that goes by something else than features, and for fewer than one row.
+    """
+    return method if at_once(method) else Sharded(method, rows)
+
+
+def at_once(method: Selector) -> bool:
+    """Whether a selector takes one number a row or nothing, so that any number of rows is looked at together."""
+    return isinstance(method, (ByScore, Uniform))
 
 
 def by_features(method: Selector) -> bool:

@@ -1,0 +1,82 @@
+"""`decoct select features:PATH.npy`: picking from a table of features that need not fit into memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from decoct.durations import show_bytes, show_duration
+
+if TYPE_CHECKING:
+    from decoct.cli.select import Options
+    from decoct.selection.selector import Selector
+
+NOT_FOR_TABLES = ("score", "features", "explain")
+"""Options of `decoct select` that say nothing about a table of features."""
+
+
+def run(options: Options, method: Selector) -> dict[str, Any]:
+    """Select, and say what was picked; raises `ConfigError` for options that are for other sources."""
+    from decoct.data.feature_table import feature_table
+    from decoct.machine import peak_memory
+    from decoct.selection.sharded.driver import select_table
+    from decoct.selection.sharded.selector import ROWS
+
+    _require_fitting(options)
+    table = feature_table(options.source, labels=options.labels, scores=options.scores)
+    with options.running.start() as engine:
+        picked = select_table(
+            table, method, ipc=options.ipc, fraction=options.fraction, count=options.count, seed=options.seed,
+            shard_rows=ROWS if options.shard_rows is None else options.shard_rows, out=options.out, engine=engine,
+        )  # fmt: skip
+    size = picked.nbytes
+    return {
+        "out": str(options.out),
+        "source": table.name,
+        "rows": len(picked),
+        "of": table.rows,
+        "classes": picked.spec.classes,
+        "bytes": {"images": size.images, "labels": size.labels, "decoder": size.decoder, "total": size.total},
+        "seconds": picked.provenance["seconds"],
+        "peak_memory": peak_memory(),
+        "content_hash": picked.content_hash,
+        "provenance": picked.provenance,
+    }
+
+
+def refuse_labels(options: Options) -> None:
+    """Raise `ConfigError` for labels beside a source that has its own."""
+    if options.labels is not None:
+        from decoct.errors import ConfigError
+
+        raise ConfigError(
+            f"selecting from {options.source}",
+            received=f"--labels {options.labels}",
+            expected="labels for features:PATH.npy only; other sources hold their own",
+            remedy="leave --labels out",
+        )
+
+
+def _require_fitting(options: Options) -> None:
+    given = [
+        name for name in NOT_FOR_TABLES if getattr(options, name) != type(options).__dataclass_fields__[name].default
+    ]
+    if given:
+        from decoct.errors import ConfigError
+
+        raise ConfigError(
+            f"selecting from {options.source}",
+            received=" and ".join(f"--{name}" for name in given),
+            expected="--labels and --scores (.npy files) beside a table of features",
+            remedy="leave these out: rows are compared by the table itself",
+        )
+
+
+def show(result: dict[str, Any]) -> str:
+    """Where the rows are, and what it took."""
+    return "\n".join(
+        [
+            f"{result['out']}: {result['rows']} of {result['of']} rows of {result['source']} "
+            f"in {show_duration(result['seconds'])}, {show_bytes(result['peak_memory'])} of memory at most.",
+            f"Row numbers in the order picked: {result['out']}/selection.parquet; the rows: set.safetensors.",
+        ]
+    )

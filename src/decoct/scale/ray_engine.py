@@ -1,0 +1,206 @@
+"""Work units on Ray: tasks for units, Ray Data for rows; on this machine or on a cluster.
+
+Units follow from themselves alone and compute on one thread each, so the results are those of one process whatever the
+number of workers, the order in which they end, or a worker that dies: Ray starts its task again elsewhere.
+
+Moritz et al., "Ray: A Distributed Framework for Emerging AI Applications" (2018), https://arxiv.org/abs/1712.05889.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from decoct import errors
+from decoct.engine import Engine, Rows, one_thread
+from decoct.errors import ConfigError, DecoctError, MissingExtraError
+
+RETRIES = 3
+"""How often a unit is started again whose worker died."""
+AHEAD = 2
+"""Units given out for each worker: one that runs, and one that waits."""
+
+
+@contextmanager
+def ray_engine(workers: int | None = None, address: str | None = None) -> Iterator[RayEngine]:
+    """Ray with `workers` processes on this machine (one a core by default), or the cluster at `address`.
+
+    A Ray that runs in this process already is used and left running. On a cluster, folders that units read and write
+    must be the same on every machine, and `workers` is how many units run at a time, all cores by default.
+    Raises `MissingExtraError`, `ConfigError` for an address that does not answer or fewer than one worker.
+    """
+    ray = import_ray()
+    if workers is not None and workers < 1:
+        raise ConfigError(
+            "starting Ray", received=f"workers={workers}", expected="1 or more",
+            remedy="leave it out to use every core",
+        )  # fmt: skip
+    started = not ray.is_initialized()
+    if started:
+        _start(ray, workers, address)
+    shown = ray.data.DataContext.get_current()
+    before = shown.enable_progress_bars
+    shown.enable_progress_bars = False
+    try:
+        yield RayEngine(workers or max(1, int(ray.cluster_resources().get("CPU", 1))))
+    finally:
+        shown.enable_progress_bars = before
+        if started:
+            ray.shutdown()
+
+
+def _start(ray: Any, workers: int | None, address: str | None) -> None:
+    # Nothing about the use of decoct leaves the machine unless the user says so.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    try:
+        if address is not None:
+            ray.init(address=address, **quiet)
+            return
+        with _path_of_this_process():
+            ray.init(num_cpus=workers, include_dashboard=False, **quiet)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise ConfigError(
+            "starting Ray",
+            received=f"address={address!r}: {str(error).partition(chr(10))[0][:300]}",
+            expected="a Ray cluster that answers, or no address to start one on this machine",
+            remedy="check the address with `ray status --address ...`, and that versions of Ray and Python agree",
+        ) from error
+
+
+@contextmanager
+def _path_of_this_process() -> Iterator[None]:
+    """Workers of a cluster that starts now find the modules that this process finds, such as the user's networks."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(part or os.getcwd() for part in sys.path)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+def import_ray() -> Any:
+    """Ray with Ray Data; raises `MissingExtraError`."""
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise MissingExtraError(
+            "running work units on Ray",
+            received=f"the package 'ray' cannot be imported ({error})",
+            expected="Ray with Ray Data, version 2.40 or later",
+            remedy="pip install 'decoct[ray]'",
+        ) from error
+    return ray
+
+
+@dataclass(frozen=True)
+class RayEngine(Engine):
+    """Units as Ray tasks, rows as Ray Data; made by `ray_engine`."""
+
+    asked: int
+
+    @property
+    def workers(self) -> int:
+        return self.asked
+
+    def map(self, work: Callable[[Any], Any], units: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        ray = import_ray()
+        task = ray.remote(num_cpus=1, max_retries=RETRIES)(_alone)
+        waiting: dict[Any, int] = {}
+        left = iter(range(len(units)))
+        try:
+            while True:
+                for number in left:
+                    waiting[task.remote(work, units[number])] = number
+                    if len(waiting) >= AHEAD * self.asked:
+                        break
+                if not waiting:
+                    return
+                [done], _ = ray.wait(list(waiting), num_returns=1)
+                number = waiting.pop(done)
+                yield number, _result(ray, done, number)
+        finally:
+            for reference in waiting:
+                ray.cancel(reference, force=True)
+
+    def over(
+        self, make: Callable[..., Callable[[Rows], Rows]], arguments: Mapping[str, Any], rows: Rows, block: int
+    ) -> Rows:
+        ray = import_ray()
+        # Blocks lie in Ray's object store, which moves to disk what memory does not hold, and go where they are asked.
+        starts = list(range(0, len(rows), block))
+        blocks = [ray.put(np.ascontiguousarray(rows[start : start + block])) for start in starts]
+        made = {"make": make, "arguments": dict(arguments), "blocks": blocks}
+        # Items that lie in the store already: reading tasks would wait for the cores that the workers hold.
+        items = ray.data.from_items([{"id": number} for number in range(len(starts))], override_num_blocks=len(starts))
+        found = items.map_batches(
+            _Worker, fn_constructor_kwargs=made, batch_size=1, concurrency=min(self.asked, len(starts)), num_cpus=1
+        )
+        out: Rows | None = None
+        for batch in found.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0):
+            values = np.stack(list(batch["value"])) if batch["value"].dtype == object else batch["value"]
+            out = np.empty((len(rows), *values.shape[1:]), values.dtype) if out is None else out
+            # Blocks come as they are finished; every row knows its place.
+            out[batch["block"] * block + batch["row"]] = values
+        assert out is not None
+        return out
+
+
+class _Worker:
+    """What every process of Ray Data holds: one function, made once."""
+
+    def __init__(self, make: Callable[..., Any], arguments: dict[str, Any], blocks: list[Any]) -> None:
+        self.blocks = blocks
+        with one_thread():
+            self.over = make(**arguments)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        number = int(batch["id"][0])
+        rows = import_ray().get(self.blocks[number])
+        with one_thread():
+            value = self.over(rows)
+        return {"block": np.full(len(value), number), "row": np.arange(len(value)), "value": value}
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """An error of ours, in parts: an exception with named arguments does not survive the way back."""
+
+    kind: str
+    called: str
+    parts: dict[str, str]
+
+
+def _alone(work: Callable[[Any], Any], unit: Any) -> Any:
+    """Run one unit in a worker."""
+    try:
+        with one_thread():
+            return work(unit)
+    except DecoctError as error:
+        said = {"received": error.received, "expected": error.expected, "remedy": error.remedy}
+        return _Refused(type(error).__name__, error.called, said)
+
+
+def _result(ray: Any, reference: Any, number: int) -> Any:
+    try:
+        found = ray.get(reference)
+    except ray.exceptions.WorkerCrashedError as error:
+        raise DecoctError(
+            f"running work unit {number} on Ray",
+            received=f"a worker that died {RETRIES + 1} times ({str(error).partition(chr(10))[0][:200]})",
+            expected="a worker that lives to the end of the unit",
+            remedy="look at the memory of the workers, and start the same command again: finished units stay",
+        ) from error
+    if isinstance(found, _Refused):
+        raise getattr(errors, found.kind, DecoctError)(found.called, **found.parts)
+    return found

@@ -1,0 +1,103 @@
+"""`decoct select features:PATH.npy`, and the options that say where units run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from decoct.cli.main import main
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    rows = 9 * rng.standard_normal((6, 5))[np.arange(600) % 6] + rng.standard_normal((600, 5))
+    np.save(tmp_path / "phi.npy", rows.astype(np.float16))
+    np.save(tmp_path / "y.npy", np.arange(600) % 3)
+    np.save(tmp_path / "hard.npy", np.arange(600.0))
+    return tmp_path / "phi.npy"
+
+
+def _run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    code = main(["select", *map(str, arguments)])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_a_table_is_picked_from_by_one_command(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = table.parent / "run"
+    code, said, _ = _run(
+        capsys, f"features:{table}", "--method", "k-center", "--fraction", 0.05, "--shard-rows", 100, "--out", out
+    )
+    assert code == 0
+    assert f"{out}: 30 of 600 rows of features:{table} in " in said
+    assert "of memory at most" in said
+    kept = pq.read_table(out / "selection.parquet").to_pydict()
+    assert [int(name) for name in kept["id"]] == kept["index"]
+    assert len(set(kept["id"])) == 30
+    assert kept["reason"][0]
+    assert not (out / "shards").exists()
+
+
+def test_labels_balance_and_scores_order(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, said, _ = _run(
+        capsys, f"features:{table}", "--method", "graph-cut", "--ipc", 4, "--labels", table.parent / "y.npy",
+        "--out", table.parent / "a", "--json",
+    )  # fmt: skip
+    assert (code, json.loads(said)["classes"]) == (0, 3)
+    assert (
+        sorted(pq.read_table(table.parent / "a" / "selection.parquet").to_pydict()["class"])
+        == [0] * 4 + [1] * 4 + [2] * 4
+    )
+    code, _, _ = _run(
+        capsys, f"features:{table}", "--method", "hardest", "--count", 3, "--scores", table.parent / "hard.npy",
+        "--out", table.parent / "b",
+    )  # fmt: skip
+    assert code == 0
+    assert pq.read_table(table.parent / "b" / "selection.parquet").to_pydict()["index"] == [599, 598, 597]
+
+
+def test_own_features_from_a_file_and_shards_of_a_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import decoct
+
+    rows = len(decoct.open("digits").train)
+    np.save(tmp_path / "own.npy", np.random.default_rng(0).standard_normal((rows, 3)))
+    code, said, _ = _run(
+        capsys, "digits", "--method", "k-center", "--ipc", 3, "--features", f"npy:{tmp_path / 'own.npy'}",
+        "--shard-rows", 40, "--out", tmp_path / "run", "--json",
+    )  # fmt: skip
+    provenance = json.loads(said)["provenance"]
+    assert (code, provenance["features"], provenance["config"]["rows"]) == (0, "array", 40)
+
+
+def test_labels_beside_a_data_set_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, said = _run(capsys, "digits", "--ipc", 1, "--labels", "y.npy", "--out", tmp_path / "run")
+    assert code == 2
+    assert "other sources hold their own" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--features", "pca"], "--features"),
+        (["--explain", "3"], "--explain"),
+        (["--workers", "2"], "--workers with --engine local"),
+        (["--engine", "spark"], "looking up the engine 'spark'"),
+        (["--method", "hardest"], "--scores FILE.npy"),
+        (["--shard-rows", "0"], "rows=0"),
+        (["--shard-rows", "-3"], "rows=-3"),
+    ],
+)
+def test_what_does_not_fit_a_table_is_told(
+    table: Path, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
+    code, _, said = _run(
+        capsys, f"features:{table}", "--count", 3, "--out", table.parent / "run", *(words or []),
+        *([] if "--method" in words else ["--method", "k-center"]),
+    )  # fmt: skip
+    assert code == 2
+    assert told in said
