@@ -1,0 +1,102 @@
+"""The result of picking images with boxes, and how it is written: a COCO json that any tool reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from decoct.compact.folder import content_writer, is_finished, require_free, write_run
+from decoct.data.detection.detection_set import DetectionSet
+from decoct.data.detection.subset import document_bytes
+from decoct.files import require_folder
+
+SUBSET_FILE = "subset.json"
+SELECTION_FILE = "selection.parquet"
+
+
+@dataclass(frozen=True, eq=False)
+class DetectionCoreset:
+    """Images of a detection set in the order picked; the first m are the coreset of m images."""
+
+    data: DetectionSet
+    """The whole set that was picked from."""
+    rows: Int64[Tensor, " k"]
+    """Images in the order picked."""
+    reasons: Int64[Tensor, " k"]
+    """The class for which each was picked, -1 for none."""
+    scores: Float[Tensor, " k"]
+    """The method's own figure for each pick."""
+    provenance: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def subset(self, count: int | None = None) -> DetectionSet:
+        """The images picked (the first `count` of them) with their boxes."""
+        return self.data.take(self.rows[:count])
+
+    def reason(self, pick: int) -> str:
+        """The name of the class for which the image was picked, "" for none."""
+        number = int(self.reasons[pick])
+        return self.data.class_names[number] if number >= 0 else ""
+
+    def box_counts(self) -> dict[str, int]:
+        """Boxes of each class in the images picked, in the order of the classes."""
+        small = self.subset()
+        return {name: int((small.labels == c).sum()) for c, name in enumerate(small.class_names)}
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `subset.json`, `selection.parquet` and, last, `manifest.json`; returns the path of the manifest.
+
+        `subset.json` is the source's json with these images alone, in the order picked: its file names start at the
+        same folder of pictures as the source's, and no picture is copied. `selection.parquet` has a row for each
+        image: rank, id, file_name, class, score. Raises `OutputError`; the folder then is as it was.
+        """
+        small = self.subset()
+        content = document_bytes(small.document)
+        files = {SUBSET_FILE: content, SELECTION_FILE: self._table(small)}
+        manifest = {
+            "kind": "detection-coreset",
+            "decoct": version("decoct"),
+            "content": hashlib.sha256(content).hexdigest(),
+            "images": len(self),
+            "of": len(self.data),
+            "boxes": self.box_counts(),
+            "source": self.data.source,
+            "source_sha256": hashlib.sha256(document_bytes(self.data.document)).hexdigest(),
+            "notices": list(self.data.notices),
+            # Notes of a user's own objects in the configuration are kept as texts.
+            "provenance": json.loads(json.dumps(self.provenance, default=str)),
+        }
+        return write_run(Path(folder), {name: content_writer(value) for name, value in files.items()}, manifest)
+
+    def _table(self, small: DetectionSet) -> bytes:
+        table = pa.table(
+            {
+                "rank": pa.array(range(len(self)), pa.int64()),
+                "id": pa.array([str(name) for name in small.ids], pa.string()),
+                "file_name": pa.array([entry["file_name"] for entry in small.document["images"]], pa.string()),
+                "class": pa.array([self.reason(pick) for pick in range(len(self))], pa.string()),
+                "score": pa.array(self.scores.tolist(), pa.float32()),
+            }
+        )
+        buffer = BytesIO()
+        pq.write_table(table, buffer)
+        return buffer.getvalue()
+
+
+def require_place(folder: Path) -> None:
+    """Raise `OutputError` where something stands in the way of a result; to be asked before long work."""
+    require_folder(folder)
+    if not is_finished(folder):
+        require_free(folder, (SUBSET_FILE, SELECTION_FILE))
