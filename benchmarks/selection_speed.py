@@ -1,10 +1,11 @@
 """Selectors beside what users have, in one run: k-center on 60,000 x 512 to 6,000, facility location on 20,000 x 64.
 
 k-center's textbooks take one pick after the other, and tell every row of it: by differences (`np.linalg.norm`), by
-`sklearn.metrics.pairwise_distances`, and by inner products with kept norms. Each of their steps costs the same, so
-`--steps` of them are timed and multiplied; ours is run whole. Two kinds of made-up rows: one normal cloud, and 500
-clusters, whose picks have less time to wait for each other. Facility location's textbook is the lazy greedy of the
-usual libraries: a table of cosines in memory, a heap, one gain at a time, in numpy.
+`sklearn.metrics.pairwise_distances`, and by inner products with norms computed each time (DeepCore) or kept. Each of
+their steps costs the same, so `--steps` of them are timed and multiplied; ours is run whole. Two kinds of made-up rows:
+one normal cloud, and 500 clusters, whose picks have less time to wait for each other. Facility location's textbook is
+the lazy greedy of the usual libraries: a table of cosines in memory, a heap, one gain at a time, in numpy; apricot and
+submodlib themselves stand beside it where they are installed, given the same table. Seconds of the processor.
 
     python benchmarks/selection_speed.py [--rows 60000 --count 6000 --facility-rows 20000 --facility-count 200]
 """
@@ -74,7 +75,15 @@ def by_products(x: Rows) -> Callable[[int], Rows]:
     return lambda row: np.sqrt(np.maximum(norms + norms[row] - 2 * (x @ x[row]), 0))
 
 
-TEXTBOOKS = {"differences": by_differences, "scikit-learn": by_scikit_learn, "products": by_products}
+def by_products_anew(x: Rows) -> Callable[[int], Rows]:
+    """Distances to one row from inner products, all norms computed each time, as DeepCore's k-center does."""
+    return lambda row: np.sqrt(np.maximum((x**2).sum(1) + (x[row] ** 2).sum() - 2 * (x @ x[row]), 0))
+
+
+TEXTBOOKS = {
+    "differences": by_differences, "scikit-learn": by_scikit_learn, "products, norms anew": by_products_anew,
+    "products, norms kept": by_products,
+}  # fmt: skip
 
 
 def textbook_k_center(x: Rows, first: int, steps: int, make: Callable[[Rows], Callable[[int], Rows]]) -> list[int]:
@@ -90,15 +99,15 @@ def textbook_k_center(x: Rows, first: int, steps: int, make: Callable[[Rows], Ca
 def measure_k_center(options: Options, clusters: int) -> dict[str, Any]:
     """Seconds of ours, and of each textbook as its steps foretell; how many of their picks are ours too."""
     x = made_up(options.rows, options.width, clusters)
-    start = time.perf_counter()
+    start = time.process_time()
     picks = KCenter().pick(torch.from_numpy(x), options.count, torch.Generator())
-    ours = time.perf_counter() - start
+    ours = time.process_time() - start
     rows, textbooks = picks.rows.tolist(), {}
     steps = min(options.steps, options.count - 1)
     for name, make in TEXTBOOKS.items():
-        start = time.perf_counter()
+        start = time.process_time()
         found = textbook_k_center(x, rows[0], steps, make)
-        seconds = (time.perf_counter() - start) / steps * options.count
+        seconds = (time.process_time() - start) / steps * options.count
         same = sum(a == b for a, b in zip(found, rows, strict=False))
         textbooks[name] = {
             "seconds": seconds,
@@ -111,10 +120,30 @@ def measure_k_center(options: Options, clusters: int) -> dict[str, Any]:
     return {"clusters": clusters, "seconds": ours, "textbooks": textbooks}
 
 
+def cosines(x: Rows) -> Rows:
+    """The table of shifted cosines."""
+    units = x / np.linalg.norm(x, axis=1, keepdims=True)
+    return (1 + units @ units.T) / 2
+
+
+def by_apricot(x: Rows, count: int) -> list[int]:
+    """apricot's lazy greedy."""
+    from apricot import FacilityLocationSelection  # pyright: ignore[reportMissingImports]
+
+    return FacilityLocationSelection(count, metric="precomputed", optimizer="lazy").fit(cosines(x)).ranking.tolist()
+
+
+def by_submodlib(x: Rows, count: int) -> list[int]:
+    """submodlib's lazy greedy."""
+    from submodlib import FacilityLocationFunction  # pyright: ignore[reportMissingImports]
+
+    function = FacilityLocationFunction(n=len(x), mode="dense", sijs=cosines(x), separate_rep=False)
+    return [row for row, _ in function.maximize(budget=count, optimizer="LazyGreedy", show_progress=False)]
+
+
 def textbook_facility_location(x: Rows, count: int) -> list[int]:
     """Lazy greedy with a heap on a table of shifted cosines."""
-    units = x / np.linalg.norm(x, axis=1, keepdims=True)
-    table = (1 + units @ units.T) / 2
+    table = cosines(x)
     level = np.zeros(len(x), np.float32)
     heap = [(-float(total), row) for row, total in enumerate(table.sum(1))]
     heapq.heapify(heap)
@@ -135,13 +164,21 @@ def measure_facility_location(options: Options) -> dict[str, Any]:
     x = made_up(options.facility_rows, options.facility_width, 100)
     seconds: dict[str, float] = {}
     same: dict[str, int] = {}
-    start = time.perf_counter()
+    start = time.process_time()
     textbook = textbook_facility_location(x, options.facility_count)
-    seconds["textbook"] = time.perf_counter() - start
+    seconds["textbook"] = time.process_time() - start
+    for name, library in (("apricot", by_apricot), ("submodlib", by_submodlib)):
+        start = time.process_time()
+        try:
+            found = library(x, options.facility_count)
+        except ImportError as error:
+            print(f"{name} is left out: {error}")
+            continue
+        seconds[name], same[name] = time.process_time() - start, len(set(found) & set(textbook))
     for form in ("blocks", "dense"):
-        start = time.perf_counter()
+        start = time.process_time()
         picks = FacilityLocation(form=form).pick(torch.from_numpy(x), options.facility_count, torch.Generator())
-        seconds[form] = time.perf_counter() - start
+        seconds[form] = time.process_time() - start
         same[form] = len(set(picks.rows.tolist()) & set(textbook))
     print("facility location:", {name: round(value, 2) for name, value in seconds.items()})
     return {"seconds": seconds, "same_picks": same, "of": options.facility_count}

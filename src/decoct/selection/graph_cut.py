@@ -92,4 +92,7 @@ class GraphCut(Pairwise[Cut]):
             )
 
     def function(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Cut:
-        return Cut(similarity(features, self.kind, generator, self.form, self.neighbours, self.search), self.balance)
+        # Sums of inner products need no table, and few picks need few of its rows.
+        few = self.form == "auto" and self.kind != "rbf" and 4 * count <= len(features)
+        form = "blocks" if few else self.form
+        return Cut(similarity(features, self.kind, generator, form, self.neighbours, self.search), self.balance)

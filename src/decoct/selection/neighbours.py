@@ -83,7 +83,7 @@ def import_faiss() -> Any:
             "finding nearest rows of many rows",
             received=f"the package 'faiss' cannot be imported ({error})",
             expected=f"faiss above {EXACT_UP_TO} rows",
-            remedy="pip install 'decoct[faiss]', or ask for search='exact', which takes O(n^2) time, or pick from shards "
-            "(shard_rows=4096)",
+            remedy="pip install 'decoct[faiss]', or ask for search='exact', which takes O(n^2) time, or pick from "
+            "shards (shard_rows=4096)",
         ) from error
     return faiss

@@ -1,0 +1,120 @@
+"""The sections of docs/results.md about selection at scale and its speed, with their figure."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from record import RESULTS
+
+from decoct.durations import show_bytes, show_duration
+from decoct.files import write_text
+
+FIGURE = "selection-scale.svg"
+ORDER = ("k-center", "facility-location", "graph-cut", "ccs", "semdedup")
+
+
+def scale_sections(docs: Path) -> list[str]:
+    """Seconds and memory by rows, what sharding loses, and the selectors beside textbooks; nothing without results."""
+    folder = RESULTS / "selection_scale"
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    cells, losses = [cell for cell in found if "ways" not in cell], [cell for cell in found if "ways" in cell]
+    for own in (cells, losses):
+        own.sort(key=lambda cell: (ORDER.index(cell["method"]), cell["rows"]))
+    lines = [*(_cells(docs, cells) if cells else []), *(_losses(losses) if losses else [])]
+    speed = RESULTS / "selection_speed.json"
+    return lines + (_speed(json.loads(speed.read_text(encoding="utf-8"))) if speed.exists() else [])
+
+
+def _cells(docs: Path, cells: list[dict[str, Any]]) -> list[str]:
+    write_text(docs / FIGURE, _figure(cells))
+    first = cells[0]
+    commits = ", ".join(sorted({f"`{cell['commit']}`" for cell in cells}))
+    return [
+        "## Selection of 1 % from millions of rows", "",
+        f"Made-up clusters, {first['width']} float16 features a row in a file, selected by `select_table` in one "
+        "process on one thread: looking at the rows, cutting them into shards on disk, picking, joining, saving. "
+        "Seconds of the processor (the machine had other work); peak resident memory of the process. "
+        f"{first['hardware']['processor']}, commits {commits}.", "",
+        "| method | rows | processor seconds | microseconds a row | peak memory |", "|---|---|---|---|---|",
+        *(
+            f"| `{cell['method']}` | {cell['rows']:,} | {cell['processor_seconds']:.0f} "
+            f"| {1e6 * cell['processor_seconds'] / cell['rows']:.0f} | {show_bytes(cell['peak_memory'])} |"
+            for cell in cells
+        ), "",
+        f"![Processor seconds against rows]({FIGURE})", "",
+    ]  # fmt: skip
+
+
+def _figure(cells: list[dict[str, Any]]) -> str:
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    FigureCanvasSVG(figure)
+    axes = figure.add_subplot(xscale="log", yscale="log", xlabel="rows", ylabel="processor seconds")
+    for method in ORDER:
+        own = [cell for cell in cells if cell["method"] == method]
+        if own:
+            axes.plot([c["rows"] for c in own], [c["processor_seconds"] for c in own], marker="o", label=method)
+    low = min(cells, key=lambda cell: cell["rows"])
+    ends = [min(cell["rows"] for cell in cells), max(cell["rows"] for cell in cells)]
+    axes.plot(ends, [low["processor_seconds"] * end / ends[0] for end in ends], "k:", label="linear")
+    axes.legend(fontsize=8)
+    axes.grid(True, which="both", alpha=0.2)
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def _losses(cells: list[dict[str, Any]]) -> list[str]:
+    rows = [
+        f"| `{cell['method']}` | {name} | {_short(cell, 'whole', name)} | {_short(cell, 'sharded', name)} "
+        f"| {_short(cell, 'random', name)} | {_kept(cell, name)} "
+        f"| {show_duration(cell['ways']['whole']['processor_seconds'])} "
+        f"| {show_duration(cell['ways']['sharded']['processor_seconds'])} |"
+        for cell in cells
+        for name in cell["ways"]["random"]
+    ]
+    return [
+        "### What sharding loses", "",
+        f"The same {cells[0]['rows']:,} rows picked from as a whole, from shards of at most 4096 rows, and at random; "
+        "what the picks are worth by the method's own measure. `kept` is the share of the whole answer's lead over "
+        "random picks that the sharded answer has too.", "",
+        "| method | measure | whole | sharded | random | kept | processor, whole | sharded |",
+        "|---|---|---|---|---|---|---|---|", *rows, "",
+    ]  # fmt: skip
+
+
+def _short(cell: dict[str, Any], way: str, name: str) -> str:
+    return f"{cell['ways'][way][name]:.6g}"
+
+
+def _kept(cell: dict[str, Any], name: str) -> str:
+    whole, sharded, chance = (cell["ways"][way][name] for way in ("whole", "sharded", "random"))
+    return f"{100 * (sharded - chance) / (whole - chance):.1f} %" if whole != chance else ""
+
+
+def _speed(result: dict[str, Any]) -> list[str]:
+    setting, facility = result["setting"], result["facility_location"]
+    rows = [
+        f"| k-center, {run['clusters'] or 'no'} clusters | {name} | {found['seconds']:.1f} | {run['seconds']:.1f} "
+        f"| {found['times_slower']:.1f} |"
+        for run in result["k_center"]
+        for name, found in run["textbooks"].items()
+    ]
+    ours = min(facility["seconds"][form] for form in ("dense", "blocks"))
+    rows += [
+        f"| facility location | {name} | {seconds:.1f} | {ours:.1f} | {seconds / ours:.1f} |"
+        for name, seconds in facility["seconds"].items()
+        if name not in ("dense", "blocks")
+    ]
+    return [
+        "## Selectors beside what users have", "",
+        f"k-center on {setting['rows']:,} x {setting['width']} to {setting['count']:,} (the textbook's steps are timed "
+        f"and multiplied), facility location on {setting['facility_rows']:,} x {setting['facility_width']} to "
+        f"{setting['facility_count']}, all picks the same; {result['threads']} thread(s). "
+        f"{result['hardware']['processor']}, commit `{result['commit']}`.", "",
+        "| task | beside | its seconds | ours | times faster |", "|---|---|---|---|---|", *rows, "",
+    ]  # fmt: skip
