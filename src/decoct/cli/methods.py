@@ -20,11 +20,12 @@ class Options:
 def cards() -> dict[str, list[MethodCard]]:
     """The cards of all methods, for each command that takes them."""
     from decoct.distillation.recipes.table import CARDS, RECIPES
+    from decoct.selection.detection.csod import CARD as CSOD
     from decoct.selection.methods import METHODS, card
 
     return {
         "distill": [CARDS.load(name) for name in RECIPES if name in CARDS],
-        "select": [card(name) for name in METHODS],
+        "select": [*(card(name) for name in METHODS), CSOD],
     }
 
 

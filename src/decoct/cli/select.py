@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from decoct.cli import made, select_table
+from decoct.cli import made, select_images, select_table
 from decoct.cli.opening import Opening, Output, Source, left_out
 from decoct.cli.running import Running
 
 if TYPE_CHECKING:
     from decoct.data.dataset import Dataset
+
+
+METHOD = "herding"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +24,12 @@ class Options:
 
     source: Source
     """digits, npz:PATH, imagefolder:PATH, parquet:PATH, hub:NAME or a bare path; or features:PATH.npy, a table of
-    features [n, d] of any size, which is picked from shard by shard without loading it."""
+    features [n, d] of any size, which is picked from shard by shard without loading it; or images with boxes, coco:JSON
+    and voc:FOLDER, of which a COCO json is written."""
     out: Path
     """Folder of the result."""
-    method: str = "herding"
-    """How to pick; `decoct methods` lists the selectors."""
+    method: Annotated[str | None, left_out("NAME")] = None
+    """How to pick; `decoct methods` lists the selectors. Without it herding, and csod for images with boxes."""
     ipc: Annotated[int | None, left_out("N")] = None
     """Rows per class."""
     fraction: Annotated[float | None, left_out("SHARE")] = None
@@ -32,7 +37,8 @@ class Options:
     count: Annotated[int | None, left_out("N")] = None
     """Rows in all."""
     features: str = "auto"
-    """What rows are compared by: auto, pixels, pca, network, network:NAME or npy:PATH (a row for each training row)."""
+    """What rows are compared by: auto, pixels, pca, network, network:NAME, transformers:NAME (a pretrained backbone, by
+    its name on the hub or its folder) or npy:PATH (a row for each training row)."""
     score: Annotated[str | None, left_out("NAME")] = None
     """For hardest, easiest, middle and ccs: the score that orders the rows, such as aum, el2n or forgetting."""
     scores: Annotated[Path | None, left_out("FILE")] = None
@@ -43,6 +49,8 @@ class Options:
     shard_rows: Annotated[int | None, left_out("N")] = None
     """Pick from shards of near rows, at most this many in each, which makes quadratic methods linear; 4096 for
     features:PATH.npy, otherwise none."""
+    images: Annotated[Path | None, left_out("DIR")] = None
+    """For coco:JSON and voc:FOLDER: the folder of the pictures, where they lie in none of the usual places."""
     explain: Annotated[tuple[str, ...], left_out("ID...")] = ()
     """Say of these training rows why they were kept or dropped; ids are those of selection.parquet."""
     seed: int = 0
@@ -57,9 +65,12 @@ class Options:
 def run(options: Options) -> dict[str, Any]:
     """Select, and say what was picked."""
     from decoct.compact.budget import Budget
+    from decoct.selection.cost import estimate
     from decoct.selection.driver import select
     from decoct.selection.explain import explain
 
+    if select_images.concerns(options):
+        return select_images.run(options)
     # Wrong names and budgets are told before the data are read, which can take minutes.
     method = chosen(options)
     Budget(ipc=options.ipc, fraction=options.fraction, count=options.count)
@@ -67,6 +78,11 @@ def run(options: Options) -> dict[str, Any]:
         return select_table.run(options, method)
     select_table.refuse_labels(options)
     data = options.opening.open(options.source)
+    budget = Budget(ipc=options.ipc, fraction=options.fraction, count=options.count)
+    cost = estimate(
+        data, method, budget=budget, features=features(options, data), seed=options.seed, device=options.device
+    )
+    print(f"estimate: {cost.sentence}", file=sys.stderr)
     with options.running.start() as engine:
         picked = select(
             data,
@@ -79,13 +95,16 @@ def run(options: Options) -> dict[str, Any]:
             out=options.out,
             device=options.device,
             shard_rows=options.shard_rows,
+            cache=options.opening.cache,
             engine=engine,
         )
     said = [
         explain(picked, data, name, features=options.features, seed=options.seed, device=options.device).sentence
         for name in options.explain
     ]
-    return {**made.facts(picked, data, options.out, options.opening), "explanations": said}
+    told = {"flops": cost.flops, "seconds": cost.seconds, "passes": cost.passes}
+    told["break_even_passes"] = None if cost.kept == cost.rows else cost.break_even
+    return {**made.facts(picked, data, options.out, options.opening), "explanations": said, "estimate": told}
 
 
 def chosen(options: Options) -> Any:
@@ -96,12 +115,13 @@ def chosen(options: Options) -> Any:
     from decoct.selection.by_score import ByScore
     from decoct.selection.methods import selector
 
-    found = selector(options.method)
+    select_images.refuse_rows(options)
+    found = selector(options.method or METHOD)
     if options.score is None and options.scores is None:
         return found
     if not isinstance(found, ByScore):
         raise ConfigError(
-            f"selecting by {options.method}",
+            f"selecting by {options.method or METHOD}",
             received="--score or --scores",
             expected="a method that looks at scores: hardest, easiest, middle, ccs or dyn-unc",
             remedy="leave --score out, or choose one of these methods",
@@ -118,13 +138,15 @@ def features(options: Options, data: Dataset) -> Any:
     from decoct.selection.methods import selector
     from decoct.selection.scored import read_scores
 
-    found = selector(options.method)
+    found = selector(options.method or METHOD)
     own = found.score if isinstance(found, ByScore) else ""
     return read_scores(options.scores).for_rows(data.train.ids.tolist(), options.score or own)
 
 
 def show(result: dict[str, Any]) -> str:
     """What was picked, and why the rows that were asked about are in it or not."""
+    if "boxes" in result:
+        return select_images.show(result)
     if "explanations" not in result:
         return select_table.show(result)
     return "\n".join([made.sentence(result), *result["explanations"]])

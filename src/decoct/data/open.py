@@ -35,6 +35,8 @@ SOURCES = Registry(
 )
 """Prefix of a source -> `find(place, wish) -> Found`."""
 
+WITH_BOXES = ("coco", "voc")
+"""Prefixes of images with boxes, which `data.detection.open` opens."""
 _FORMS = "'digits', 'npz:PATH', 'imagefolder:PATH', 'parquet:PATH', 'hub:NAME', a path, a data set, or arrays (x, y)"
 
 
@@ -118,6 +120,13 @@ def _kind_and_place(text: str) -> tuple[str, str]:
     path = Path(text).expanduser()
     if path.exists():
         return _guess(path), text
+    if colon and kind in WITH_BOXES:
+        raise SourceError(
+            f"opening {text!r}",
+            received="images with boxes, which have no single label",
+            expected="a source of rows with one label each: " + _FORMS,
+            remedy="use decoct select, or decoct.data.detection.open.open_detection in Python",
+        )
     if colon and re.fullmatch(r"[A-Za-z][\w-]+", kind):
         # Looking the prefix up raises the error that names the nearest ones.
         return SOURCES[kind], place
