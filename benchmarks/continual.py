@@ -48,14 +48,15 @@ def main(options: Options) -> None:
     """Run what is missing; write results/continual.json."""
     data = pool(options.source, options.per_class, options.size)
     results = {}
+    facts = {"source": options.source, "size": options.size, "per_class": options.per_class}
     for way in options.ways:
         config = ContinualConfig(
             nbytes=options.nbytes, way=way, steps=options.steps, network=options.network
         )  # fmt: skip
         result = continual(data, options.memories, config, seeds=options.seeds, out=options.work, device="cpu")
-        print(result.table())
+        print(result.table(), flush=True)
         results[way] = result.to_json()
-    save("continual", {"source": options.source, "size": options.size, "per_class": options.per_class, "ways": results})
+        save("continual", {**facts, "ways": results})
 
 
 if __name__ == "__main__":

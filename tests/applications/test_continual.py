@@ -107,6 +107,10 @@ def test_memories_are_compared_and_finished_cells_are_not_done_again(way, tmp_pa
     assert max(run.nbytes[-1] for run in result.runs) <= config.nbytes
     finding = Finding.from_json(result.finding().to_json())
     assert finding.rows[0]["final"]["low"] is not None
+    ends = [[final_accuracy(run.matrix) for run in result.of(name)] for name in ("random", "dm")]
+    over = finding.rows[1]["final over random"]["mean"]
+    assert over == pytest.approx(sum(b - a for a, b in zip(*ends, strict=True)) / 2), "paired by seed"
+    assert finding.rows[0]["final over random"] is None
     assert "random" in result.table()
     monkeypatch.setattr("decoct.applications.continual._run", lambda *_: pytest.fail("done twice"))
     assert continual(data, ["random", "dm"], config, seeds=2, out=tmp_path, device="cpu").runs == result.runs

@@ -90,11 +90,10 @@ class Continual:
         limit, tasks = self.facts["config"]["nbytes"], len(self.runs[0].matrix)
         sentence = f"After {tasks} tasks with {limit:,} bytes of memory: {told}. {best} ends highest."
         series = tuple(_series(name, self.of(name)) for name in self.memories)
-        return Finding(
-            "continual", sentence, Chart("task", "accuracy on all classes so far", series, percent=True),
-            tuple(self._row(name) for name in self.memories), ("final", "average", "forgetting"), self._notes(),
-            self.facts,
-        )  # fmt: skip
+        chart = Chart("task", "accuracy on all classes so far", series, percent=True)
+        shares = ("final", f"final over {self.memories[0]}", "average", "forgetting")
+        rows = tuple(self._row(name) for name in self.memories)
+        return Finding("continual", sentence, chart, rows, shares, self._notes(), self.facts)
 
     def _row(self, name: str) -> dict[str, Any]:
         runs = self.of(name)
@@ -102,11 +101,19 @@ class Continual:
         return {
             "memory": name,
             "final": estimate([final_accuracy(run.matrix) for run in runs]),
+            f"final over {self.memories[0]}": self._over_first(name),
             "average": estimate([average_accuracy(run.matrix) for run in runs]),
             "forgetting": estimate(lost) if lost else None,
             "bytes": max(max(run.nbytes) for run in runs),
             "rows": max(run.rows[-1] for run in runs),
         }
+
+    def _over_first(self, name: str) -> dict[str, Any] | None:
+        """Final accuracy minus that of the first memory, paired by seed: both had the same order of classes."""
+        if name == self.memories[0]:
+            return None
+        pairs = zip(self.of(name), self.of(self.memories[0]), strict=True)
+        return estimate([final_accuracy(own.matrix) - final_accuracy(first.matrix) for own, first in pairs])
 
     def _notes(self) -> tuple[str, ...]:
         way = self.facts["config"]["way"]

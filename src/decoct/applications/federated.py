@@ -1,0 +1,259 @@
+"""One-shot federated learning: clients send small sets once, a server trains on them; beside FedAvg at equal bytes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from decoct.applications.class_subset import Material, only_classes, real_rows, rows_of_set, together
+from decoct.applications.client_split import Client, dirichlet_split
+from decoct.applications.fedavg import LOCAL, fedavg, weight_bytes
+from decoct.applications.federated_result import Federated, Sharing
+from decoct.applications.memory import row_cost
+from decoct.applications.small_set import is_recipe, require_maker, small_set
+from decoct.compact.compact_set import CompactSet
+from decoct.data.dataset import Dataset, Split
+from decoct.data.splits import cut
+from decoct.engine import Engine, Local
+from decoct.errors import BudgetError, ConfigError
+from decoct.evaluation.cells import Records
+from decoct.evaluation.data_facts import data_facts, data_key
+from decoct.files import make_folder
+from decoct.networks.build import default_network, network
+from decoct.progress import progress
+from decoct.selection.driver import select
+from decoct.streams import derive_seed
+from decoct.training.accuracy import accuracy
+from decoct.training.config import FitConfig
+from decoct.training.fit import fit
+
+MAKERS = ("dm", "random")
+SERVER = FitConfig(optimizer="adamw", lr=2e-3, weight_decay=0.01, epochs=100, batch_size=64, schedule="cosine")
+"""How the server trains on what it was sent."""
+VAL_SHARE = 0.1
+"""Share of a client's own rows that watch its distillation."""
+
+
+@dataclass(frozen=True)
+class FederatedConfig:
+    """Clients, what they send, and how networks are trained."""
+
+    clients: int = 10
+    """Holders of rows."""
+    alpha: float = 0.1
+    """Concentration of the Dirichlet split: the smaller, the fewer classes a client has."""
+    ipc: int = 10
+    """Images that a client sends of each of its classes."""
+    steps: int | None = None
+    """Steps of each distillation; none takes the recipe's own."""
+    rounds: int = 10
+    """Rounds of FedAvg that are followed."""
+    network: str | None = None
+    """Network; none takes the field's ConvNet for the size of the images."""
+    server: FitConfig = SERVER
+    """How the server trains on what it was sent."""
+    local: FitConfig = LOCAL
+    """How a client trains in one round of FedAvg."""
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """What one client does before it sends: everything it needs, so that it may run in another process."""
+
+    data: Dataset
+    """Its own rows of the classes that it sends, as classes 0, 1, ..."""
+    classes: tuple[int, ...]
+    """Those classes among all."""
+    maker: str
+    ipc: int
+    steps: int | None
+    network: str
+    seed: int
+
+
+def federated(
+    data: Dataset,
+    makers: Sequence[str] = MAKERS,
+    config: FederatedConfig | None = None,
+    *,
+    seeds: int | Sequence[int] = 3,
+    engine: Engine | None = None,
+    out: str | Path | None = None,
+) -> Federated:
+    """Split the training rows over clients, let each send one small set, train on their union, and measure on test.
+
+    The first maker decides the bytes: a recipe sends `ipc` images of each class of which a client has more than `ipc`
+    rows (a tenth of a client's rows watch its distillation); classes with fewer are not sent, since a set that is as
+    large as the rows would be the rows. Every later selector sends as many real rows as fit into what that client sent
+    for the first maker. FedAvg is followed for `rounds` rounds and compared at the same bytes. Sets go up once and
+    nothing comes down before training; a round of FedAvg sends all weights down and up again. The finished network,
+    which every way would send down once, is counted for none.
+
+    Setting: "Distilled One-Shot Federated Learning" (Zhou et al., 2020, https://arxiv.org/abs/2009.07999), "Federated
+    Learning via Decentralized Dataset Distillation in Resource-Constrained Edge Environments" (FedD3, Song et al.,
+    2022, https://arxiv.org/abs/2208.11311). Differs: any recipe; normalisation constants are those of all rows, which
+    clients are taken to know; sets of different clients count the same, whatever they stand for.
+
+    Clients run on `engine`, by default one after the other; results do not depend on it. Every (way, seed) is a cell,
+    kept in `out/cells` and never done twice. One seed gives no interval.
+
+    Raises `UnknownNameError`, `ConfigError` (clients, alpha, seeds), `BudgetError` where no client has more than `ipc`
+    rows of any class, and what the makers raise.
+    """
+    config, names = config or FederatedConfig(), tuple(dict.fromkeys(makers))
+    chosen = tuple(dict.fromkeys(range(seeds) if isinstance(seeds, int) else seeds))
+    _require(names, config, chosen)
+    config = replace(config, network=config.network or default_network(data.spec.shape))
+    name = str(config.network)
+    size = weight_bytes(network(name, data.spec.shape, data.spec.classes, 0))
+    work = _Work(data, config, engine or Local(), Records(None if out is None else make_folder(Path(out) / "cells")))
+    found: list[Sharing] = []
+    ways = [(way, seed) for seed in chosen for way in (*names, "all rows", "fedavg")]
+    with progress("sharing between clients", float(len(ways))) as tick:
+        for done, (way, seed) in enumerate(ways):
+            tick(done, f"{way}, seed {seed}")
+            found.append(work.share(way, names[0], seed))
+    facts = {
+        "data": data_facts(data), "seeds": list(chosen), "network": name, "weight_bytes": size,
+        "config": asdict(config),
+    }  # fmt: skip
+    return Federated(names, tuple(found), facts)
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    data: Dataset
+    config: FederatedConfig
+    engine: Engine
+    records: Records
+
+    def share(self, way: str, first: str, seed: int) -> Sharing:
+        """One way of sharing with one seed, from its cell where there is one."""
+        key = {
+            "federated": 1, "data": data_key(self.data), "way": way, "first": first, "seed": seed,
+            "config": asdict(self.config),
+        }  # fmt: skip
+        found = self.records.find(key)
+        if found is None:
+            found = self._shared(way, first, seed)
+            self.records.keep(key, found)
+        return Sharing.of(way, seed, found)
+
+    def _shared(self, way: str, first: str, seed: int) -> dict[str, Any]:
+        began, config = time.monotonic(), self.config
+        clients = dirichlet_split(self.data, config.clients, config.alpha, seed)
+        facts = {"rows_held": [len(client) for client in clients], "classes_held": [len(c.classes) for c in clients]}
+        if way == "fedavg":
+            curve = fedavg(
+                self.data, clients, config.rounds, name=str(config.network), seed=seed, engine=self.engine,
+                measure=self._measure, config=config.local,
+            )  # fmt: skip
+            return {**facts, "accuracies": curve, "up": [], "rows": 0, "seconds": time.monotonic() - began}
+        if way == "all rows":
+            rows = torch.arange(len(self.data.train))
+            up = [len(client) * row_cost(self.data) for client in clients]
+            made: Material = real_rows(self.data, rows)
+        else:
+            units = client_units(self.data, clients, first, config, seed)
+            sets = self._sets(units, way, first, seed)
+            total = self.data.spec.classes
+            made = together([rows_of_set(one, unit.classes, total) for unit, one in zip(units, sets, strict=True)])
+            up = [one.nbytes.total for one in sets]
+        value = self._trained(made, seed)
+        return {**facts, "accuracies": [value], "up": up, "rows": len(made), "seconds": time.monotonic() - began}
+
+    def _sets(self, units: list[Unit], way: str, first: str, seed: int) -> list[CompactSet]:
+        """What every client sends, in the order of the clients."""
+        if way == first or is_recipe(way):
+            # Results come in any order.
+            done = dict(self.engine.map(made_by_client, [replace(unit, maker=way) for unit in units]))
+            return [done[place] for place in range(len(units))]
+        cost, sent = row_cost(self.data), self.share(first, first, seed).up
+        return [
+            select(unit.data, way, count=min(len(unit.data.train), nbytes // cost), seed=unit.seed)
+            for unit, nbytes in zip(units, sent, strict=True)
+        ]
+
+    def _trained(self, made: Material, seed: int) -> float:
+        spec, name = self.data.spec, str(self.config.network)
+        config = self.config.server
+        if len(made) == len(self.data.train):
+            # All rows are shown about as often in all as the rows of a small set.
+            config = replace(config, epochs=max(1, config.epochs // 10))
+        [fitted] = fit(
+            lambda start: network(name, spec.shape, spec.classes, start), made.inputs, made.targets, config,
+            [derive_seed(seed, "server")], label_kind="probabilities", weights=made.weights,
+        )  # fmt: skip
+        return self._measure(fitted.module)
+
+    def _measure(self, module: nn.Module) -> float:
+        return accuracy(module, self.data, self.data.test)
+
+
+def client_units(
+    data: Dataset, clients: Sequence[Client], maker: str, config: FederatedConfig, seed: int
+) -> list[Unit]:
+    """The work of every client that has anything to send. Raises `BudgetError` where none has."""
+    units = []
+    for client in clients:
+        classes = tuple(c for c, count in enumerate(client.counts) if count > config.ipc)
+        if not classes:
+            continue
+        own = derive_seed(seed, "client", client.number)
+        units.append(
+            Unit(
+                _own_data(data, client, classes, config.ipc, own), classes, maker, config.ipc, config.steps,
+                str(config.network), own,
+            )
+        )  # fmt: skip
+    if not units:
+        most = max(max(client.counts) for client in clients)
+        raise BudgetError(
+            f"sending {config.ipc} images a class from each of {len(clients)} clients",
+            received=f"at most {most} rows of one class with any client",
+            expected=f"a client with more than {config.ipc} rows of a class",
+            remedy="give fewer images a class or fewer clients",
+        )
+    return units
+
+
+def _own_data(data: Dataset, client: Client, classes: tuple[int, ...], ipc: int, seed: int) -> Dataset:
+    """The client's rows of these classes, a tenth of them as validation; test rows are nobody's."""
+    mine = data.train.take(client.rows)
+    mine = mine.take(np.flatnonzero(np.isin(mine.y, classes)))
+    parts = cut(mine.y, data.spec.classes, {"val": VAL_SHARE}, seed)
+    short = {c for c in classes if int((mine.y[parts["train"]] == c).sum()) < ipc}
+    kept = np.array([row for row in parts["val"] if int(mine.y[row]) not in short], dtype=np.int64)
+    train = np.setdiff1d(np.arange(len(mine)), kept)
+    empty: Split = mine.take(np.arange(0))
+    val = mine.take(kept if len(kept) else train[:1])
+    return only_classes(Dataset(data.spec, mine.take(train), val, empty), classes)
+
+
+def made_by_client(unit: Unit) -> CompactSet:
+    """The set that a client sends."""
+    return small_set(
+        unit.data, unit.maker, ipc=unit.ipc, steps=unit.steps, seed=unit.seed, network=unit.network, device="cpu"
+    )
+
+
+def _require(names: tuple[str, ...], config: FederatedConfig, seeds: tuple[int, ...]) -> None:
+    for name in names:
+        require_maker(name)
+    for option, good, received, expected in (
+        ("makers", bool(names), "none", "at least one recipe or selector"),
+        ("seeds", bool(seeds), "none", "at least one seed, two or more for an interval"),
+        ("ipc", config.ipc >= 1, config.ipc, "at least 1 image of a class"),
+        ("rounds", config.rounds >= 1, config.rounds, "at least 1 round of FedAvg"),
+    ):
+        if not good:
+            raise ConfigError(
+                "sharing between clients", received=f"{option}: {received}", expected=expected, remedy=f"give {option}"
+            )

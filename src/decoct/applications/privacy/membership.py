@@ -1,0 +1,258 @@
+"""Who was in the training data? Networks trained on real, selected and distilled rows, attacked alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from decoct.analysis.finding import Chart, Finding, Series, estimate
+from decoct.applications.class_subset import Material, real_rows, rows_of_set
+from decoct.applications.privacy.lira import FEWEST, Lira, halves, logit_confidence, roc
+from decoct.applications.small_set import require_maker, small_set
+from decoct.data.dataset import Dataset
+from decoct.errors import ConfigError, DataError
+from decoct.evaluation import statistics
+from decoct.evaluation.cells import Records
+from decoct.evaluation.data_facts import data_facts, data_key
+from decoct.files import make_folder
+from decoct.machine import usable_device
+from decoct.networks.build import default_network, network
+from decoct.progress import progress
+from decoct.streams import derive_seed
+from decoct.training.accuracy import predict
+from decoct.training.config import FitConfig
+from decoct.training.fit import fit
+
+SCHEMA_VERSION = 1
+WAYS = ("real", "random", "dm+noise", "dm+real")
+RATES = (0.001, 0.01)
+REAL = FitConfig(optimizer="adamw", lr=2e-3, weight_decay=0.01, epochs=25, batch_size=64, schedule="cosine")
+"""How a network is trained on half of the rows."""
+LIRA = Lira()
+SMALL = replace(REAL, epochs=120)
+"""How it is trained on a small set."""
+
+
+@dataclass(frozen=True)
+class MembershipConfig:
+    """Networks, small sets and the attack."""
+
+    models: int = 16
+    """Networks of each way; each is attacked with the others as shadows."""
+    ipc: int = 10
+    """Images a class of the small sets."""
+    steps: int | None = None
+    """Steps of each distillation; none takes the recipe's own."""
+    network: str | None = None
+    """Network; none takes the field's ConvNet for the size of the images."""
+    attack: Lira = LIRA
+    """The attack."""
+    real: FitConfig = REAL
+    """Training on half of the rows."""
+    small: FitConfig = SMALL
+    """Training on a small set."""
+
+
+@dataclass(frozen=True, eq=False)
+class Attacked:
+    """One way of training, attacked: a value for each network."""
+
+    way: str
+    auc: tuple[float, ...]
+    tpr: Mapping[float, tuple[float, ...]]
+    """False-positive rate -> true-positive rate of each network under attack."""
+    accuracy: tuple[float, ...]
+    """Test accuracy of each network."""
+    rows: int
+    """Rows that each was trained on."""
+    others: int
+    """Fewest rows outside the training data of a network: what a low false-positive rate is measured on."""
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Membership:
+    """All ways."""
+
+    ways: tuple[Attacked, ...]
+    facts: Mapping[str, Any]
+    """Data, seed, network, settings."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        ways = [{**vars(way), "tpr": {f"{rate:g}": values for rate, values in way.tpr.items()}} for way in self.ways]
+        return {
+            "kind": "membership inference", "schema_version": SCHEMA_VERSION, "facts": dict(self.facts), "ways": ways,
+            "finding": self.finding().to_json(),
+        }  # fmt: skip
+
+    def finding(self) -> Finding:
+        """Sentence, chart and table, for the report and the terminal."""
+        low = RATES[0]
+        told = ", ".join(f"{way.way} {statistics.show_percent(way.tpr[low])} %" for way in self.ways)
+        sentence = (
+            f"Of the rows that a network was made from, the attack finds at a false-positive rate of {100 * low:g} %: "
+            f"{told}. A guess finds {100 * low:g} %."
+        )
+        places = [float(place) for place in range(len(self.ways))]
+        series = [
+            Series.of(f"at {100 * rate:g} %", places, [estimate(way.tpr[rate]) for way in self.ways], line=False)
+            for rate in RATES
+        ]
+        chart = Chart("made from", "members found", tuple(series), percent=True, names=tuple(w.way for w in self.ways))
+        names = [f"TPR at {100 * rate:g} % FPR" for rate in RATES]
+        rows = tuple(
+            {
+                "made from": way.way,
+                **{name: estimate(way.tpr[rate]) for name, rate in zip(names, RATES, strict=True)},
+                "AUC": estimate(way.auc),
+                "test accuracy": estimate(way.accuracy),
+                "rows trained on": way.rows,
+            }
+            for way in self.ways
+        )
+        return Finding(
+            "membership", sentence, chart, rows, (*names, "test accuracy"), self._notes(), self.facts
+        )  # fmt: skip
+
+    def _notes(self) -> tuple[str, ...]:
+        others = min(way.others for way in self.ways)
+        notes = [
+            "Intervals are over the networks attacked, which are shadows for one another: somewhat too narrow.",
+            "An attack that fails proves nothing about a stronger one; only the accountant of a private set does.",
+        ]
+        notes += [
+            f"{others} rows outside are too few for a false-positive rate of {100 * rate:g} %: it means none at all."
+            for rate in RATES
+            if rate * others < 1
+        ]
+        return tuple(notes)
+
+    def table(self) -> str:
+        """For a person: a line for each way."""
+        return self.finding().table()
+
+
+def membership(
+    data: Dataset,
+    ways: Sequence[str] = WAYS,
+    config: MembershipConfig | None = None,
+    *,
+    seed: int = 0,
+    out: str | Path | None = None,
+    device: str | None = None,
+) -> Membership:
+    """Attack networks trained on what `ways` make of random halves of the training rows of `data`.
+
+    A way is "real" (all rows of the half), a selector, a recipe, or a recipe with the start of its images ("dm+noise",
+    "dm+real"). Every row is in the half of exactly half of the `models` networks of a way; members are the rows of
+    the half, whether or not a selector kept them. Each network is attacked with the others as shadows, which are made
+    in the same way from their own halves, as an attacker would who knows how the set was made.
+
+    What "Privacy for Free: How does Dataset Condensation Help Privacy?" (Dong, Zhao, Lyu, 2022,
+    https://arxiv.org/abs/2206.00240) did not have and "No Free Lunch in 'Privacy for Free'" (Carlini, Feldman, Nasr,
+    2022, https://arxiv.org/abs/2209.14987) asks for: low false-positive rates with intervals, and beside every
+    distilled set the naive way to the same number of rows, which is "random".
+
+    Every (way, network) is a cell, kept in `out/cells` and never done twice. Cost: ways x models trainings, and a
+    distillation or selection for each. Raises `ConfigError` for an odd number of networks or too few shadows (at least
+    2 with and 2 without each row beside the attacked one), `UnknownNameError`, `DataError` without test rows, and what
+    the makers raise.
+    """
+    config, names = config or MembershipConfig(), tuple(dict.fromkeys(ways))
+    _require(data, names, config)
+    config = replace(config, network=config.network or default_network(data.spec.shape))
+    members = halves(len(data.train), config.models, seed)
+    records = Records(None if out is None else make_folder(Path(out) / "cells"))
+    facts = {
+        "data": data_facts(data), "seeds": [seed], "network": config.network, "config": asdict(config), "models":
+        config.models,
+    }  # fmt: skip
+    found, device = [], usable_device(device)
+    with progress("training networks to attack", float(len(names) * config.models)) as tick:
+        for place, way in enumerate(names):
+            cells = []
+            for number in range(config.models):
+                tick(place * config.models + number, f"{way}, network {number}")
+                key = {
+                    "membership": 1, "data": data_key(data), "way": way, "number": number, "seed": seed,
+                    "config": {**asdict(config), "attack": None},
+                }  # fmt: skip
+                cell = records.find(key)
+                if cell is None:
+                    cell = _cell(data, members[number], way, config, derive_seed(seed, way, number), device)
+                    records.keep(key, cell)
+                cells.append(cell)
+            found.append(_attacked(way, cells, members, config.attack))
+    return Membership(tuple(found), facts)
+
+
+def _cell(
+    data: Dataset, member: Bool[Tensor, " n"], way: str, config: MembershipConfig, seed: int, device: str
+) -> dict[str, Any]:
+    """Train one network on what `way` makes of its half; its confidences on all rows, and its test accuracy."""
+    began, half = time.monotonic(), data.with_train(member.nonzero().flatten())
+    made, name, spec = _made(half, way, config, seed, device), str(config.network), data.spec
+    [fitted] = fit(
+        lambda start: network(name, spec.shape, spec.classes, start), made.inputs, made.targets,
+        config.real if way == "real" else config.small, [derive_seed(seed, "network")],
+        label_kind="probabilities", weights=made.weights, device=device,
+    )  # fmt: skip
+    confidence = logit_confidence(predict(fitted.module, data, data.train, device=device), data.train.labels())
+    right = predict(fitted.module, data, device=device).argmax(1) == data.test.labels()
+    return {
+        "confidence": [round(value, 4) for value in confidence.tolist()], "accuracy": float(right.float().mean()),
+        "rows": len(made), "seconds": time.monotonic() - began,
+    }  # fmt: skip
+
+
+def _made(half: Dataset, way: str, config: MembershipConfig, seed: int, device: str) -> Material:
+    if way == "real":
+        return real_rows(half, torch.arange(len(half.train)))
+    made = small_set(
+        half, way, ipc=config.ipc, steps=config.steps, seed=seed, network=config.network, device=device
+    )  # fmt: skip
+    return rows_of_set(made, range(half.spec.classes), half.spec.classes)
+
+
+def _attacked(
+    way: str, cells: Sequence[Mapping[str, Any]], members: Bool[Tensor, "models n"], attack: Lira
+) -> Attacked:
+    """Every network attacked with the others."""
+    said: Float[Tensor, "models n"] = torch.tensor([cell["confidence"] for cell in cells], dtype=torch.float64)
+    rocs = []
+    for number in range(len(cells)):
+        rest = [other for other in range(len(cells)) if other != number]
+        rocs.append(roc(attack.scores(said[number], said[rest], members[rest]), members[number], RATES))
+    return Attacked(
+        way, tuple(one.auc for one in rocs), {rate: tuple(one.tpr[rate] for one in rocs) for rate in RATES},
+        tuple(cell["accuracy"] for cell in cells), max(cell["rows"] for cell in cells),
+        min(one.others for one in rocs), sum(cell["seconds"] for cell in cells),
+    )  # fmt: skip
+
+
+def _require(data: Dataset, ways: tuple[str, ...], config: MembershipConfig) -> None:
+    for way in ways:
+        require_maker(way, more=("real",))
+    # The one under attack is no shadow, so a row has models / 2 on one side and one fewer on the other.
+    least = 2 * (FEWEST + 1)
+    if not ways or config.models < least or config.models % 2:
+        raise ConfigError(
+            "attacking networks",
+            received=f"{len(ways)} ways and {config.models} networks of each",
+            expected=f"at least one way, and an even number of networks from {least} on: each is attacked with the "
+            f"others as shadows, {FEWEST} of them with and {FEWEST} without every row",
+            remedy="give models=16 or more; the paper has 256",
+        )
+    if len(data.test) == 0:
+        raise DataError(
+            "attacking networks", received="data without test rows", expected="at least one row to measure accuracy on",
+            remedy="open the data with test_fraction above 0",
+        )  # fmt: skip

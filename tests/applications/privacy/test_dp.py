@@ -1,0 +1,152 @@
+"""Private distribution matching: clip, noise and coins are as said, and no number is given where none holds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from toys import blob_features, blob_images
+
+import decoct
+from decoct.applications.privacy.dp import (
+    PrivateConfig,
+    clipped,
+    noisy_sums,
+    noisy_tables,
+    poisson_rows,
+    private_matching,
+    public_view,
+)
+from decoct.errors import ConfigError
+from decoct.streams import Streams
+
+pytest.importorskip("opacus")
+NETWORK = "convnet2-w4"
+QUICK = PrivateConfig(releases=6, rate=0.5, noise=2.0, size_noise=2.0, steps=12, delta=1e-3, accountant="rdp")
+
+
+def toy():
+    return public_view(blob_images(classes=3, per_class=40))
+
+
+def test_one_row_changes_the_table_by_at_most_the_clip():
+    generator = torch.Generator().manual_seed(0)
+    features = 5 * torch.randn(20, 7, generator=generator)
+    assert float(clipped(features, 1.5).norm(dim=1).max()) <= 1.5 + 1e-5
+    short = 0.01 * features
+    assert torch.equal(clipped(short, 1.5), short), "short rows stay"
+    labels = torch.arange(20) % 3
+
+    def plain(rows):
+        return noisy_sums(features[rows], labels[rows], 3, 1.5, 0.0, torch.Generator().manual_seed(1))
+
+    whole = plain(torch.arange(20))
+    for left_out in range(20):
+        rows = torch.tensor([row for row in range(20) if row != left_out])
+        assert float((whole - plain(rows)).norm()) <= 1.5 + 1e-5
+
+
+def test_noise_has_the_standard_deviation_of_noise_times_clip_on_every_entry():
+    features, labels = torch.zeros(1, 200), torch.zeros(1, dtype=torch.int64)
+    drawn = torch.stack(
+        [noisy_sums(features, labels, 4, 0.5, 3.0, torch.Generator().manual_seed(seed)) for seed in range(60)]
+    )
+    assert float(drawn.std()) == pytest.approx(1.5, rel=0.02)
+    assert float(drawn.std(0).min()) > 1.0, "classes without rows get noise too"
+    assert abs(float(drawn.mean())) < 0.03
+
+
+def test_every_row_has_a_coin_of_its_own():
+    generator = torch.Generator().manual_seed(0)
+    drawn = [poisson_rows(400, 0.1, generator) for _ in range(500)]
+    sizes = torch.tensor([float(len(rows)) for rows in drawn])
+    assert float(sizes.mean()) == pytest.approx(40, abs=1.5)
+    assert float(sizes.var()) == pytest.approx(400 * 0.1 * 0.9, rel=0.25), "binomial, not fixed"
+    counts = torch.bincount(torch.cat(drawn), minlength=400).float()
+    assert float((counts - 50).abs().max()) < 5 * 45**0.5
+    assert len(poisson_rows(5, 1e-12, generator)) == 0
+
+
+def test_without_noise_to_speak_of_the_tables_are_the_class_means():
+    data, config = toy(), replace(QUICK, noise=1e-9, size_noise=1e-9, rate=1.0, releases=1)
+    [table] = noisy_tables(data, NETWORK, config, Streams(0))
+    from decoct.applications.privacy.dp import _network
+    from decoct.networks.embedding import embed
+
+    features = clipped(embed(_network(data, NETWORK, Streams(0), 0), data.inputs(data.train)), 1.0)
+    for c in range(3):
+        assert torch.allclose(table[c], features[data.train.labels() == c].mean(0), atol=1e-4)
+
+
+def test_a_set_comes_with_its_number_and_gives_nothing_else_away(tmp_path):
+    data = toy()
+    found = private_matching(data, ipc=2, config=QUICK, name=NETWORK, seed=0)
+    from decoct.applications.privacy.accounting import Release, epsilon
+
+    expected = epsilon([Release(2.0, 0.5, 6), Release(2.0, 1.0, 1)], 1e-3, "rdp")
+    assert found.epsilon == pytest.approx(expected)
+    assert f"({expected:.3g}, 0.001)-differentially private" in found.claim()
+    assert "do not know the seed" in found.claim()
+    found.compact_set.save(tmp_path / "set")
+    manifest = (tmp_path / "set" / "manifest.json").read_text()
+    assert json.loads(manifest)
+    for told in ("seed", blob_images(classes=3, per_class=40).spec.fingerprint, '"mean": 0.4'):
+        assert told not in manifest.replace("from a given seed", "").replace("know the seed", "")
+    assert float(found.compact_set.decode().abs().max()) <= 1.01, "images stay between black and white"
+    card = decoct.evaluate(found.compact_set, data, networks=[NETWORK], seeds=1, baselines=())
+    assert card.judged[0].rows == 6
+
+
+def test_the_same_seed_is_the_same_set_and_no_seed_is_never_the_same():
+    data = toy()
+    first, again = (private_matching(data, ipc=1, config=QUICK, name=NETWORK, seed=3).compact_set for _ in range(2))
+    assert first.content_hash == again.content_hash
+    one, other = (private_matching(data, ipc=1, config=QUICK, name=NETWORK) for _ in range(2))
+    assert one.compact_set.content_hash != other.compact_set.content_hash
+    assert "seed" not in one.claim()
+
+
+def test_samples_of_a_fixed_size_get_no_epsilon():
+    found = private_matching(toy(), ipc=1, config=replace(QUICK, sampling="fixed"), name=NETWORK, seed=0)
+    assert found.epsilon is None
+    assert found.claim().startswith("No epsilon can be given: samples of a fixed size")
+    assert found.compact_set.provenance["epsilon"] is None
+
+
+def test_with_little_noise_it_learns_what_the_rows_are_like():
+    data = toy()
+    config = replace(QUICK, noise=1e-3, size_noise=1e-3, releases=20, rate=1.0, steps=150, sampling="fixed")
+    small = private_matching(data, ipc=1, config=config, name="convnet1-w16", seed=0).compact_set
+    real = torch.stack([data.inputs(data.train)[data.train.labels() == c].mean(0) for c in range(3)])
+    made, like = (rows.flatten(1) - rows.flatten(1).mean(0) for rows in (small.decode(), real))
+    likeness = torch.nn.functional.normalize(made) @ torch.nn.functional.normalize(like).T
+    assert likeness.argmax(1).tolist() == [0, 1, 2]
+    assert float(likeness.diag().min()) > 0.3
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"clip": 0.0}, "clip: 0.0"),
+        ({"rate": 0.0}, "rate: 0.0"),
+        ({"noise": -1.0}, "noise: -1.0"),
+        ({"releases": 0}, "releases: 0"),
+        ({"delta": 0.5}, "below 1 / 120"),
+        ({"size_noise": 0.0}, "size_noise"),
+        ({"steps": 0}, "steps: 0"),
+    ],
+)
+def test_bad_requests(changes, text):
+    with pytest.raises(ConfigError, match=text):
+        private_matching(toy(), ipc=1, config=replace(QUICK, **changes), name=NETWORK)
+
+
+def test_a_spec_that_was_computed_from_the_rows_is_refused():
+    with pytest.raises(ConfigError, match=r"a spec computed from the rows(.|\n)*public_view"):
+        private_matching(blob_images(), ipc=1, config=QUICK, name=NETWORK)
+    with pytest.raises(ConfigError, match="images, whose values lie"):
+        public_view(blob_features())
+    with pytest.raises(ConfigError, match="ipc: 0"):
+        private_matching(toy(), ipc=0, config=QUICK, name=NETWORK)

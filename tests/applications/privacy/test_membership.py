@@ -1,0 +1,74 @@
+"""The attack on networks that were really trained: cells reused, ways compared, too few shadows told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from toys import blob_images
+
+from decoct.analysis.finding import Finding
+from decoct.applications.privacy.membership import MembershipConfig, membership
+from decoct.errors import ConfigError, DataError, UnknownNameError
+from decoct.training.config import FitConfig
+
+FIT = FitConfig(optimizer="adam", lr=5e-3, epochs=8, batch_size=32, weight_decay=0.0)
+
+
+def settings(**changes) -> MembershipConfig:
+    base = MembershipConfig(models=6, ipc=2, steps=2, network="mlp", real=FIT, small=FIT)
+    return replace(base, **changes)
+
+
+def noisy(per_class: int = 40):
+    """Labels that say nothing: only a memoriser can be right."""
+    data = blob_images(classes=2, per_class=per_class)
+    labels = np.random.default_rng(0).integers(0, 2, len(data.train))
+    return replace(data, train=replace(data.train, y=labels))
+
+
+def test_labels_that_must_be_memorised_give_members_away_and_few_rows_do_not(tmp_path, monkeypatch):
+    data = noisy()
+    memoriser = replace(FIT, epochs=60)
+    result = membership(data, ["real", "random"], settings(real=memoriser), out=tmp_path, device="cpu")
+    real, random = result.ways
+    assert np.mean(real.auc) > 0.8
+    assert np.mean(random.auc) < np.mean(real.auc) - 0.15, "four rows of eighty are nearly all that a network has seen"
+    assert random.rows == 4 < real.rows
+    finding = Finding.from_json(result.finding().to_json())
+    assert finding.rows[0]["made from"] == "real"
+    assert any("too few for a false-positive rate of 0.1 %" in note for note in finding.notes)
+    assert result.to_json()["ways"][1]["tpr"].keys() == {"0.001", "0.01"}
+    monkeypatch.setattr("decoct.applications.privacy.membership._cell", lambda *_: pytest.fail("done twice"))
+    again = membership(data, ["real", "random"], settings(real=memoriser), out=tmp_path, device="cpu")
+    assert again.ways[0].auc == real.auc
+
+
+def test_distilled_sets_of_both_starts_can_be_attacked(monkeypatch):
+    monkeypatch.setattr("decoct.distillation.validate.STEPS", 2)
+    config = settings(network="convnet2-w4", small=replace(FIT, epochs=2))
+    result = membership(blob_images(classes=2, per_class=20), ["dm+noise", "dm+real"], config, device="cpu")
+    assert [way.way for way in result.ways] == ["dm+noise", "dm+real"]
+    assert result.ways[0].auc != result.ways[1].auc
+    assert result.ways[0].rows == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "ways", "error", "text"),
+    [
+        ({"models": 4}, ["real"], ConfigError, r"4 networks of each(.|\n)*from 6 on(.|\n)*models=16"),
+        ({"models": 7}, ["real"], ConfigError, "even number"),
+        ({}, [], ConfigError, "at least one way"),
+        ({}, ["reel"], UnknownNameError, "real"),
+    ],
+)
+def test_bad_requests(changes, ways, error, text):
+    with pytest.raises(error, match=text):
+        membership(blob_images(), ways, settings(**changes))
+
+
+def test_data_without_test_rows_are_refused():
+    data = blob_images()
+    with pytest.raises(DataError, match="without test rows"):
+        membership(replace(data, test=data.test.take(slice(0, 0))), ["real"], settings())

@@ -1,0 +1,85 @@
+"""Ranking networks by small sets: the numbers by hand, resuming, the command, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from toys import blob_features, blob_images
+
+import decoct
+from decoct.applications.architecture_search import PROTOCOL, Space, architecture_search
+from decoct.errors import ConfigError, MismatchError
+from decoct.evaluation.bench import Bench
+from decoct.evaluation.ranking import kendall, regret, spearman
+
+QUICK = replace(PROTOCOL, fit=replace(PROTOCOL.fit, epochs=2, batch_size=16), full_epochs=2, full_batch=16, checks=1)
+NETWORKS = ("convnet1-w2", "convnet2-w2", "convnet1-w2-none", "convnet1-w2-sigmoid")
+
+
+def search(data, out=None, **changes):
+    small = decoct.select(data, "k-center", ipc=2)
+    settings = {"seeds": 2, "protocol": QUICK, **changes}
+    return architecture_search(data, {"centres": small}, NETWORKS, out=out, **settings)
+
+
+def test_the_default_space_has_48_different_networks():
+    names = Space().names()
+    assert len(names) == len(set(names)) == 48
+    assert len(Space(norms=("in", "bn", "none")).names()) == 72
+
+
+def test_every_number_follows_from_the_accuracies(tmp_path):
+    found = search(blob_images(), tmp_path)
+    assert [proxy.name for proxy in found.proxies] == ["centres", "random", "herding", "early stopping"]
+    truth = np.array(found.truth)
+    for proxy in found.proxies:
+        scores = np.array(proxy.accuracies)
+        assert proxy.agreement.spearman.value == pytest.approx(spearman(scores, truth))
+        assert proxy.agreement.kendall.value == pytest.approx(kendall(scores, truth))
+        assert proxy.agreement.regret.value == pytest.approx(regret(scores, truth))
+        assert proxy.chosen == NETWORKS[int(scores.argmax())]
+        assert proxy.agreement.spearman.interval is None, "four networks are too few"
+        assert proxy.times_faster == pytest.approx(found.full_seconds / proxy.seconds)
+    assert {proxy.rows for proxy in found.proxies[:3]} == {6}
+    assert found.proxies[3].rows == 60
+    told = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert told["networks"] == list(NETWORKS)
+    assert "early stopping" in found.table()
+
+
+def test_a_second_call_trains_nothing_again(tmp_path, monkeypatch):
+    data = blob_images()
+    first = search(data, tmp_path)
+
+    def refuse(*_, **__):
+        raise AssertionError("a finished run was done again")
+
+    monkeypatch.setattr(Bench, "_run", refuse)
+    assert search(data, tmp_path) == first
+
+
+def test_a_network_that_cannot_take_the_images_is_named():
+    with pytest.raises(ConfigError, match=r"'convnet2-w4-gn-.*multiple of 4|'convnet1-w3-gn") as caught:
+        architecture_search(blob_images(), {}, ("convnet1-w4", "convnet2-w4", "convnet1-w3-gn"), protocol=QUICK)
+    assert "leave that network out" in str(caught.value)
+    with pytest.raises(ConfigError, match=r"(?s)a table of features.*inputs of shape \[12\]"):
+        architecture_search(blob_features(), {}, protocol=QUICK)
+    with pytest.raises(ConfigError, match="maps of at least two values"):
+        architecture_search(blob_images(shape=(1, 1, 1)), {}, protocol=QUICK)
+
+
+def test_too_few_networks_a_foreign_set_and_a_taken_name_are_refused():
+    data = blob_images()
+    with pytest.raises(ConfigError, match="2 networks"):
+        architecture_search(data, {}, NETWORKS[:2], protocol=QUICK)
+    other = decoct.select(blob_images(seed=1), "random", ipc=1)
+    with pytest.raises(MismatchError, match="ranking networks by a compact set"):
+        architecture_search(data, {"other": other}, NETWORKS, protocol=QUICK)
+    mine = decoct.select(data, "random", ipc=1)
+    with pytest.raises(ConfigError, match="a set called 'random'"):
+        architecture_search(data, {"random": mine}, NETWORKS, protocol=QUICK)
+    with pytest.raises(ConfigError, match="full training is the truth"):
+        architecture_search(data, {}, NETWORKS, protocol=QUICK, baselines=("full",))

@@ -1,0 +1,70 @@
+"""FedAvg: the weighted mean of weights, and one client is ordinary training."""
+
+from __future__ import annotations
+
+import torch
+from toys import blob_images
+
+from decoct.applications.client_split import dirichlet_split
+from decoct.applications.fedavg import average, fedavg, weight_bytes
+from decoct.engine import Local
+from decoct.networks.build import network
+from decoct.training.accuracy import accuracy
+from decoct.training.config import FitConfig
+
+LOCAL = FitConfig(lr=0.05, epochs=2, batch_size=16, schedule="constant")
+
+
+def test_the_mean_of_weights_counts_rows_and_leaves_counters_alone():
+    states = [
+        {"w": torch.tensor([1.0, 2.0]), "steps": torch.tensor(3)},
+        {"w": torch.tensor([5.0, -2.0]), "steps": torch.tensor(9)},
+    ]
+    mean = average(states, [1, 3])
+    assert mean["w"].tolist() == [4.0, -1.0]
+    assert int(mean["steps"]) == 3
+    assert torch.equal(average(states[:1], [7])["w"], states[0]["w"])
+
+
+def test_bytes_are_four_for_every_weight():
+    module = torch.nn.Linear(10, 3)
+    assert weight_bytes(module) == 4 * 33
+
+
+def test_rounds_learn_and_repeat_bit_for_bit():
+    data = blob_images(classes=3, per_class=30)
+    clients = dirichlet_split(data, 3, 1.0, 0)
+
+    def run(seed: int) -> list[float]:
+        return fedavg(
+            data, clients, 3, name="convnet2-w4", seed=seed, engine=Local(), config=LOCAL,
+            measure=lambda module: accuracy(module, data, data.test),
+        )  # fmt: skip
+
+    curve = run(0)
+    assert len(curve) == 4
+    assert curve[-1] > curve[0]
+    assert run(0) == curve
+
+
+def test_a_client_without_rows_takes_no_part():
+    data = blob_images(classes=3, per_class=30)
+    [whole] = dirichlet_split(data, 1, 1.0, 0)
+    empty = dirichlet_split(data.with_train(torch.tensor([0])), 1, 1.0, 0)[0]
+    nobody = type(empty)(1, torch.zeros(0, dtype=torch.int64), (0, 0, 0))
+    measure = lambda module: accuracy(module, data, data.test)  # noqa: E731
+    options = {"name": "convnet2-w4", "seed": 0, "engine": Local(), "config": LOCAL, "measure": measure}
+    assert fedavg(data, [whole, nobody], 2, **options) == fedavg(data, [whole], 2, **options)
+
+
+def test_averaging_one_client_is_its_own_training():
+    data = blob_images(classes=3, per_class=20)
+    [whole] = dirichlet_split(data, 1, 1.0, 0)
+    seen = []
+    fedavg(
+        data, [whole], 1, name="convnet2-w4", seed=0, engine=Local(), config=LOCAL,
+        measure=lambda module: seen.append({k: v.clone() for k, v in module.state_dict().items()}) or 0.0,
+    )  # fmt: skip
+    before, after = seen
+    assert before.keys() == network("convnet2-w4", data.spec.shape, 3, 0).state_dict().keys()
+    assert any(not torch.equal(before[name], after[name]) for name in before)

@@ -1,0 +1,156 @@
+"""One-shot sharing: honest bytes, clients of one class or none, and results that no engine changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from toys import blob_images
+
+from decoct.analysis.finding import Finding
+from decoct.applications.client_split import Client, dirichlet_split
+from decoct.applications.federated import FederatedConfig, client_units, federated, made_by_client
+from decoct.applications.federated_result import Federated, Sharing
+from decoct.engine import Engine, Local, one_thread
+from decoct.errors import BudgetError, ConfigError, UnknownNameError
+from decoct.scale.engines import engine
+from decoct.training.config import FitConfig
+
+FIT = FitConfig(optimizer="adam", lr=5e-3, epochs=15, batch_size=32)
+LOCAL = FitConfig(lr=0.05, epochs=1, batch_size=16, schedule="constant")
+
+
+@pytest.fixture(autouse=True)
+def short_looks(monkeypatch):
+    monkeypatch.setattr("decoct.distillation.validate.STEPS", 2)
+
+
+def toy():
+    return blob_images(classes=3, per_class=40)
+
+
+def settings(**changes) -> FederatedConfig:
+    base = FederatedConfig(
+        clients=4, alpha=0.5, ipc=3, steps=2, rounds=2, network="convnet2-w4", server=FIT, local=LOCAL
+    )
+    return replace(base, **changes)
+
+
+class Backwards(Engine):
+    """Finishes the last unit first, as workers may."""
+
+    def map(self, work, units):
+        for number in reversed(range(len(units))):
+            with one_thread():
+                yield number, work(units[number])
+
+    def over(self, make, arguments, rows, block):
+        return Local().over(make, arguments, rows, block)
+
+    @property
+    def workers(self) -> int:
+        return 2
+
+
+def one_client(data, labels_wanted) -> Client:
+    rows = torch.isin(data.train.labels(), torch.tensor(labels_wanted)).nonzero().flatten()
+    return Client(0, rows, tuple(torch.bincount(data.train.labels(rows), minlength=3).tolist()))
+
+
+def test_a_client_sends_its_own_classes_from_its_own_rows_only():
+    data, config = toy(), settings()
+    clients = dirichlet_split(data, 4, 0.5, 0)
+    units = client_units(data, clients, "dm", config, 0)
+    for unit in units:
+        holders = [c for c in clients if set(unit.data.train.ids) <= set(data.train.ids[c.rows.numpy()])]
+        assert len(holders) == 1
+        assert set(unit.data.val.ids) <= set(data.train.ids[holders[0].rows.numpy()])
+        assert unit.classes == tuple(c for c, count in enumerate(holders[0].counts) if count > config.ipc)
+        assert len(unit.data.test) == 0, "nobody's test rows reach a client"
+        made = made_by_client(unit)
+        assert len(made) == 3 * len(unit.classes)
+
+
+@pytest.mark.parametrize("maker", ["dm", "random"])
+def test_a_client_of_one_class_sends_that_class(maker):
+    data = toy()
+    [unit] = client_units(data, [one_client(data, [1])], maker, settings(), 0)
+    made = made_by_client(unit)
+    assert (unit.classes, made.spec.class_names, len(made)) == ((1,), ("class 1",), 3)
+
+
+def test_a_client_with_nothing_or_too_little_sends_nothing():
+    data = toy()
+    nobody = Client(1, torch.zeros(0, dtype=torch.int64), (0, 0, 0))
+    short = Client(2, torch.arange(6), (2, 2, 2))
+    assert len(client_units(data, [one_client(data, [0]), nobody, short], "dm", settings(), 0)) == 1
+    with pytest.raises(BudgetError, match=r"at most 2 rows of one class(.|\n)*fewer clients"):
+        client_units(data, [nobody, short], "dm", settings(), 0)
+
+
+def test_ways_are_compared_at_equal_bytes_and_no_engine_changes_them(tmp_path, monkeypatch):
+    data = toy()
+    result = federated(data, ["dm", "random"], settings(), seeds=2, out=tmp_path)
+    dm, random = result.of("dm"), result.of("random")
+    assert [one.seed for one in dm] == [0, 1]
+    for sent, real in zip(dm, random, strict=True):
+        assert len(sent.up) == len(real.up)
+        assert all(r <= s < r + 65 for s, r in zip(sent.up, real.up, strict=True)), "as many whole rows as fit"
+        assert sum(sent.rows_held) == 120
+    assert result.of("all rows")[0].total_up == 120 * 65
+    other = federated(data, ["dm", "random"], settings(), seeds=1, engine=Backwards())
+    first = [one for one in result.found if one.seed == 0]
+    assert [one.accuracies for one in other.found] == [one.accuracies for one in first]
+    assert [one.up for one in other.found] == [one.up for one in first]
+    finding = Finding.from_json(result.finding().to_json())
+    assert {row["way"] for row in finding.rows} >= {"dm", "random", "all rows", "fedavg, equal bytes"}
+    assert "0 to" in result.table() or "bytes sent once" in result.table()
+    monkeypatch.setattr("decoct.applications.federated._Work._shared", lambda *_: pytest.fail("done twice"))
+    assert federated(data, ["dm", "random"], settings(), seeds=2, out=tmp_path).found == result.found
+
+
+def test_rounds_at_equal_bytes_count_both_directions():
+    held = {"rows_held": (5, 0, 7), "classes_held": (1, 0, 2), "seconds": 0.0}
+    sets = Sharing("dm", 0, (0.8,), (500, 460), 20, **held)
+    curve = Sharing("fedavg", 0, (0.1, 0.5, 0.7, 0.75, 0.85), (), 0, **held)
+    facts = {"weight_bytes": 100, "seeds": [0], "config": {}}
+    [equal] = Federated(("dm",), (sets, curve), facts).equal()
+    # 960 bytes; two clients with rows: a round is 200 up and 200 down.
+    assert (equal.rounds, equal.rounds_up) == (2, 4)
+    assert (equal.accuracy, equal.accuracy_up) == (0.7, 0.85)
+    assert (equal.needed, equal.bytes_needed) == (4, 1600)
+    slow = replace(curve, accuracies=(0.1, 0.2))
+    [never] = Federated(("dm",), (sets, slow), facts).equal()
+    assert (never.rounds, never.needed, never.bytes_needed) == (1, None, None)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")
+def test_tasks_of_ray_give_the_bits_of_one_client_after_the_other():
+    pytest.importorskip("ray")
+    data = toy()
+    units = client_units(data, dirichlet_split(data, 3, 1.0, 0), "dm", settings(), 0)
+    here = dict(Local().map(made_by_client, units))
+    with engine("ray", 2, None) as ray:
+        there = dict(ray.map(made_by_client, units))
+    assert here.keys() == there.keys()
+    assert all(here[place].content_hash == there[place].content_hash for place in here)
+
+
+@pytest.mark.parametrize(
+    ("changes", "makers", "seeds", "error", "text"),
+    [
+        ({"clients": 0}, ["random"], 1, ConfigError, "clients=0"),
+        ({"alpha": -1.0}, ["random"], 1, ConfigError, "alpha=-1.0"),
+        ({"ipc": 0}, ["random"], 1, ConfigError, "at least 1 image"),
+        ({"ipc": 50}, ["random"], 1, BudgetError, "more than 50 rows"),
+        ({"rounds": 0}, ["random"], 1, ConfigError, "at least 1 round"),
+        ({}, [], 1, ConfigError, "makers"),
+        ({}, ["random"], 0, ConfigError, "two or more for an interval"),
+        ({}, ["rendom"], 1, UnknownNameError, "did you mean 'random'"),
+    ],
+)
+def test_bad_requests(changes, makers, seeds, error, text):
+    with pytest.raises(error, match=text):
+        federated(toy(), makers, settings(**changes), seeds=seeds)

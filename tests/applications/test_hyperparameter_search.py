@@ -1,0 +1,89 @@
+"""Ordering hyper-parameters by small validation sets: numbers that must hold, resuming, the command, refusals."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from toys import blob_features, blob_images
+
+import decoct
+from decoct.applications import hyperparameter_search as room
+from decoct.applications.hyperparameter_search import RANDOM, WHOLE, Search, condensing, hyperparameter_search
+from decoct.errors import ConfigError, MismatchError
+from decoct.evaluation.ranking import spearman
+from decoct.training.hyperparameters import LabelSmoothing, Space, WeightDecay
+
+QUICK = Search(candidates=6, steps=10, full_steps=10, full_batch=16)
+SPACE = Space((WeightDecay(1e-3, 3.0, per_layer=False), LabelSmoothing()))
+
+
+def search(data, out=None, **changes):
+    train = decoct.select(data, "random", ipc=3)
+    val = decoct.select(condensing(data), "herding", ipc=1)
+    settings = {"network": "convnet1-w2", "search": QUICK, "seeds": 2, **changes}
+    return hyperparameter_search(data, train, {"herding": val}, SPACE, out=out, **settings)
+
+
+def test_every_number_follows_from_the_losses():
+    data = blob_images(per_class=24)
+    found = search(data)
+    assert [one.name for one in found.orderings] == ["herding", RANDOM, WHOLE]
+    assert [one.rows for one in found.orderings] == [3, 3, len(data.val)]
+    truth = np.array(found.truth)
+    for one in found.orderings:
+        assert one.agreement.spearman.value == pytest.approx(spearman(np.array(one.losses), truth))
+        assert one.agreement.regret.value == pytest.approx(truth[int(np.argmin(one.losses))] - truth.min())
+    assert found.orderings[-1].same_networks.spearman.value == pytest.approx(1.0)
+    assert found.names == ("weight decay", "label smoothing")
+    json.dumps(found.to_json(), allow_nan=False)
+    assert "whole split" in found.table()
+
+
+def test_the_validation_rows_take_the_place_of_the_training_rows():
+    data = blob_images()
+    picked = decoct.select(condensing(data), "random", ipc=1)
+    assert set(picked.ids.tolist()) <= set(data.val.ids.tolist())
+
+
+def test_a_second_call_trains_nothing_and_a_new_set_needs_no_training(tmp_path, monkeypatch):
+    data = blob_images()
+    first = search(data, tmp_path)
+    monkeypatch.setattr(room, "train_at", None)
+    assert search(data, tmp_path) == first
+    more = search(data, tmp_path, random_rows=6)
+    assert [one.rows for one in more.orderings] == [3, 6, len(data.val)]
+    next((tmp_path / "candidates").glob("*")).write_bytes(b"broken")
+    with pytest.raises(TypeError):
+        search(data, tmp_path)
+
+
+def test_features_and_a_set_for_each_seed():
+    data = blob_features()
+    train = decoct.select(data, "random", ipc=3)
+    sets = [decoct.select(condensing(data), "random", ipc=1, seed=seed) for seed in (0, 1)]
+    found = hyperparameter_search(data, train, {"drawn": sets}, SPACE, network="mlp-w8", search=QUICK, seeds=2)
+    assert found.orderings[0].name == "drawn"
+
+
+def test_what_does_not_belong_together_is_refused(tmp_path):
+    data = blob_images()
+    train = decoct.select(data, "random", ipc=1)
+    other = decoct.select(blob_images(classes=4), "random", ipc=1)
+    with pytest.raises(MismatchError, match="searching hyper-parameters with compact sets"):
+        hyperparameter_search(data, train, {"other": other}, SPACE)
+    with pytest.raises(MismatchError, match="made from data"):
+        hyperparameter_search(data, decoct.select(blob_images(seed=3), "random", ipc=1), {}, SPACE)
+    with pytest.raises(ConfigError, match=r"2 validation sets called 'mine' and 3 seeds.*\n.*one for each seed"):
+        hyperparameter_search(data, train, {"mine": [train, train]}, SPACE)
+    with pytest.raises(ConfigError, match="a name other than 'random'"):
+        hyperparameter_search(data, train, {"random": train}, SPACE)
+    scores = decoct.distill(data, "ridge", ipc=1, steps=1, network="convnet1-w4")
+    with pytest.raises(ConfigError, match="scores of a regression"):
+        hyperparameter_search(data, train, {"ridge": scores}, SPACE)
+    with pytest.raises(ConfigError, match="0 or more|seeds=0"):
+        hyperparameter_search(data, train, {}, SPACE, seeds=0)
+    with pytest.raises(ConfigError, match="setting candidates of a Search"):
+        replace(QUICK, candidates=2)
