@@ -36,6 +36,8 @@ class FlatNetwork:
         self._shapes = {name: weight.shape for name, weight in trained}
         self._sizes = [weight.numel() for _, weight in trained]
         self._buffers = dict(self.module.named_buffers())
+        self.layers = _layers(self._shapes)
+        """Numbers of weights by layer, in the order of the vector: each matrix or kernel with the vectors after it."""
         self.count = sum(self._sizes)
         """Number of weights P."""
         if not trained:
@@ -75,6 +77,15 @@ class FlatNetwork:
             for name, buffer in self._buffers.items()
         }
         return functional_call(self.module, {**self.unflatten(theta), **buffers}, (inputs,))
+
+
+def _layers(shapes: Mapping[str, torch.Size]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name, shape in shapes.items():
+        if len(shape) > 1 or not found:
+            found[name] = 0
+        found[next(reversed(found))] += shape.numel()
+    return found
 
 
 class InnerOptimizer(ABC):

@@ -1,0 +1,239 @@
+"""Trajectories of hyper-parameters: weights trained at each point, how they answer, and the hypergradient there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from decoct.errors import ConfigError, DivergenceError
+from decoct.machine import require_memory
+from decoct.progress import Ticker
+from decoct.streams import Streams, derive_seed
+from decoct.training.flat import FlatNetwork
+from decoct.training.hypergradient import (
+    ConjugateGradient,
+    Product,
+    Solver,
+    gauss_newton_product,
+    hessian_product,
+    response,
+)
+from decoct.training.hyperparameters import Space
+
+PIECE = 500
+"""Validation rows that pass at a time."""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """How trajectories of hyper-parameters are walked and measured."""
+
+    starts: int = 6
+    """Trajectories; each begins at a corner of the space."""
+    length: int = 8
+    """Points of each."""
+    step: float = 0.15
+    """Length of a step against the hypergradient, in the unit cube of hyper-parameters; it is cut at the faces."""
+    first_steps: int = 150
+    """Training steps at the first point of a trajectory."""
+    next_steps: int = 40
+    """Training steps at each later one, from the weights of the point before."""
+    lr: float = 0.01
+    """Step size of Adam, cosine down to 0 at every point."""
+    solver: ConjugateGradient = field(default_factory=lambda: ConjugateGradient(steps=20, damping=1e-3))
+    """How `(H + damping)^-1` is applied."""
+    curvature: Literal["gauss-newton", "hessian"] = "gauss-newton"
+    """gauss-newton has no negative eigenvalue; the exact Hessian asks for weights at a minimum."""
+
+    def __post_init__(self) -> None:
+        for name in ("starts", "length", "first_steps"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+        for name in ("step", "lr"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "a number above 0")
+        _require(self.next_steps >= 0, "next_steps", self.next_steps, "0 or more")
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """K points of the space: `hyper` `[K, h]`, trained weights `theta` `[K, P]`, how they move with the
+    hyper-parameters, `response` `[K, P, h]`, and the hypergradient of the whole validation set, `target` `[K, h]`.
+    """
+
+    hyper: Float[Tensor, "K h"]
+    theta: Float[Tensor, "K P"]
+    response: Float[Tensor, "K P h"]
+    target: Float[Tensor, "K h"]
+    residual: float
+    """The largest relative residual of the systems that were solved."""
+
+    def __len__(self) -> int:
+        return len(self.hyper)
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Inputs `[n, ...]` and targets `[n, classes]`."""
+
+    inputs: Float[Tensor, "n ..."]
+    targets: Float[Tensor, "n classes"]
+
+
+def train_at(
+    net: FlatNetwork,
+    space: Space,
+    hyper: Float[Tensor, " h"],
+    theta: Float[Tensor, " P"],
+    start: Float[Tensor, " P"],
+    rows: Rows,
+    *,
+    steps: int,
+    lr: float,
+    batch: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, " P"]:
+    """Weights after `steps` of Adam (cosine step size) from `theta` on the training loss at `hyper`.
+
+    All rows are one batch, or `batch` of them, drawn from `generator` in shuffled passes. Raises `DivergenceError`.
+    """
+    inputs, targets = (part.detach() for part in space.batch(net, hyper, rows.inputs, rows.targets))
+    weights = theta.detach().clone().requires_grad_(True)
+    optimizer = torch.optim.Adam([weights], lr=lr)
+    queue: list[Tensor] = []
+    loss = torch.zeros(())
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = lr * 0.5 * (1 + math.cos(math.pi * step / steps))
+        x, y = inputs, targets
+        if batch is not None and batch < len(inputs):
+            queue = queue or list(torch.randperm(len(inputs), generator=generator).split(batch))
+            picked = queue.pop()
+            x, y = inputs[picked], targets[picked]
+        optimizer.zero_grad()
+        loss = F.cross_entropy(net.logits(weights, x), y) + space.penalty(net, hyper, weights, start)
+        loss.backward()
+        optimizer.step()
+    if not bool(torch.isfinite(weights).all()):
+        raise DivergenceError(
+            "training a network at a point of a hyper-parameter search",
+            received=f"weights that are not finite, the last loss {loss.item():g}",
+            expected="finite weights",
+            remedy=f"lower lr (now {lr:g}), or the upper ends of the space",
+        )
+    return weights.detach()
+
+
+def validation_loss(net: FlatNetwork, theta: Float[Tensor, " P"], rows: Rows) -> Float[Tensor, ""]:
+    """Mean cross-entropy of these rows, differentiable."""
+    return F.cross_entropy(net.logits(theta, rows.inputs), rows.targets)
+
+
+def validation_slope(net: FlatNetwork, theta: Float[Tensor, " P"], rows: Rows) -> Float[Tensor, " P"]:
+    """Gradient of the validation loss for the weights, a piece of rows at a time.
+
+    With BatchNorm each piece is normalised with its own statistics.
+    """
+    total = torch.zeros_like(theta)
+    for x, y in zip(rows.inputs.split(PIECE), rows.targets.split(PIECE), strict=True):
+        at = theta.detach().requires_grad_(True)
+        loss = F.cross_entropy(net.logits(at, x), y, reduction="sum") / len(rows.inputs)
+        total += torch.autograd.grad(loss, at)[0]
+    return total
+
+
+def responses_at(
+    net: FlatNetwork, space: Space, hyper: Tensor, theta: Tensor, start: Tensor, rows: Rows, walk: Walk
+) -> tuple[Float[Tensor, "P h"], float]:
+    """How weights trained on `rows` move with the hyper-parameters, and the residual of that."""
+
+    def loss(weights: Tensor, knobs: Tensor) -> Tensor:
+        x, y = space.batch(net, knobs, rows.inputs, rows.targets)
+        return F.cross_entropy(net.logits(weights, x), y) + space.penalty(net, knobs, weights, start)
+
+    return response(loss, theta, hyper, _solver(walk), _product(net, space, hyper, theta, start, rows, walk))
+
+
+def _solver(walk: Walk) -> Solver:
+    return walk.solver
+
+
+def _product(
+    net: FlatNetwork, space: Space, hyper: Tensor, theta: Tensor, start: Tensor, rows: Rows, walk: Walk
+) -> Product:
+    x, y = (part.detach() for part in space.batch(net, hyper, rows.inputs, rows.targets))
+
+    def penalty(weights: Tensor) -> Tensor:
+        return space.penalty(net, hyper, weights, start)
+
+    if walk.curvature == "hessian":
+        return hessian_product(lambda weights: F.cross_entropy(net.logits(weights, x), y) + penalty(weights), theta)
+    return gauss_newton_product(
+        lambda weights: net.logits(weights, x), lambda logits: F.cross_entropy(logits, y), theta, penalty
+    )
+
+
+def walk_through(
+    net: FlatNetwork,
+    build: Callable[[int], Float[Tensor, " P"]],
+    space: Space,
+    train: Rows,
+    val: Rows,
+    walk: Walk,
+    seed: int,
+    tick: Ticker | None = None,
+) -> Points:
+    """Points on `walk.starts` trajectories of hyper-parameters, each descending the validation loss of all `val`.
+
+    The points do not depend on any condensed validation set, so they are found once. Trajectory i starts from the
+    weights `build(seed of i)`. Cost at each point: the training steps, h solves and a gradient over `val`; memory
+    `K P (h + 1)` numbers.
+
+    Raises `ConfigError`, `CurvatureError`, `DivergenceError`, `MemoryEstimateError`.
+    """
+    hyper = space.starts(net, walk.starts, Streams(seed)("starts")).to(train.inputs.device)
+    count, knobs = walk.starts * walk.length, hyper.shape[1]
+    require_memory(
+        f"keeping {count} points of {knobs} hyper-parameters of a network of {net.count} weights",
+        4 * count * net.count * (knobs + 1), "take fewer starts or a shorter length, a narrower network, fewer knobs",
+    )  # fmt: skip
+    kept: list[tuple[Tensor, ...]] = []
+    worst = 0.0
+    for number, u in enumerate(hyper):
+        start = build(derive_seed(seed, "start", number)).to(u.device)
+        theta = start
+        for place in range(walk.length):
+            steps = walk.next_steps if place else walk.first_steps
+            theta = train_at(net, space, u, theta, start, train, steps=steps, lr=walk.lr)
+            moves, residual = responses_at(net, space, u, theta, start, train, walk)
+            target = moves.T @ validation_slope(net, theta, val)
+            kept.append((u, theta, moves, target))
+            worst = max(worst, residual)
+            u = (u - walk.step * target / target.norm().clamp_min(1e-12)).clamp(0, 1)  # noqa: PLW2901
+            if tick:
+                tick(len(kept), f"residual {residual:.2g}")
+    return Points(*(torch.stack(part) for part in zip(*kept, strict=True)), residual=worst)
+
+
+def projected_slope(
+    net: FlatNetwork, theta: Float[Tensor, " P"], moves: Float[Tensor, "P h"], rows: Rows
+) -> Float[Tensor, " h"]:
+    """`J^T d L_rows / d theta`, the hypergradient of these rows, with a graph to them.
+
+    It is the slope of the loss along the h directions in which the hyper-parameters move the weights, so it needs one
+    gradient for h numbers `e` at 0 with `theta + J e`.
+    """
+    along = torch.zeros(moves.shape[1], dtype=theta.dtype, device=theta.device, requires_grad=True)
+    loss = validation_loss(net, theta + moves @ along, rows)
+    return torch.autograd.grad(loss, along, create_graph=True)[0]
+
+
+def _require(good: bool, name: str, value: object, expected: str) -> None:
+    if not good:
+        raise ConfigError(
+            f"setting {name} of a Walk", received=repr(value), expected=expected, remedy=f"give another {name}"
+        )
