@@ -8,6 +8,7 @@ from decoct.distillation.labels.teacher import Teacher
 from decoct.distillation.objective.characteristic import Characteristic
 from decoct.distillation.objective.distribution import Distribution
 from decoct.distillation.objective.gradient import Gradient
+from decoct.distillation.objective.hypergradient import Hypergradient
 from decoct.distillation.objective.implicit import Implicit
 from decoct.distillation.objective.random_features import RandomFeatures
 from decoct.distillation.objective.ridge import Ridge
@@ -22,6 +23,8 @@ from decoct.distillation.storage.multiformation import Multiformation
 from decoct.distillation.storage.patches import Patches
 from decoct.distillation.storage.pixels import Pixels
 from decoct.training.config import FitConfig
+from decoct.training.hypergradient import ConjugateGradient
+from decoct.training.responses import Walk
 
 SHORT_QUEUE = QueueConfig(size=3, start=2, renew_every=2, train_steps=2, warm_steps=2, batch=8)
 STORAGES = {"pixels": Pixels(), "multiformation": Multiformation()}
@@ -53,6 +56,10 @@ OBJECTIVES["random-features"] = RandomFeatures(real_batch=16, networks=2)
 OBJECTIVES["kept-random-features"] = RandomFeatures(real_batch=16, networks=1, pool=2, renew_every=2, max_age=3)
 OBJECTIVES["tangent"] = Tangent(real_batch=16)
 OBJECTIVES["implicit"] = Implicit(real_batch=16, pool=2, inner_steps=2, hvp_steps=2)
+OBJECTIVES["hypergradient"] = Hypergradient(
+    train_per_class=2, val_rows=6, points=2,
+    walk=Walk(starts=2, length=2, first_steps=2, next_steps=1, solver=ConjugateGradient(steps=2, damping=0.1)),
+)  # fmt: skip
 OBJECTIVES["trajectory"] = Trajectory(
     inner_steps=3, batch=4, experts=2, max_start_epoch=2,
     expert=FitConfig(lr=0.05, momentum=0.0, weight_decay=0.0, epochs=3, batch_size=16, schedule="constant"),

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from decoct.compact.distilled import DistilledSet
 from decoct.distillation.problem import Problem, RealSource, Synthetic
 from decoct.streams import Streams
 
@@ -110,6 +111,9 @@ class Objective(ABC):
 class ObjectiveState(ABC):
     """An objective at work; everything an exact resume needs is in `state_dict`."""
 
+    measured: str = "best_val_accuracy"
+    """What the largest value of all looks is called in the provenance."""
+
     @property
     def tensors(self) -> Tensors:
         """Learnable settings of the training, such as step sizes; the driver optimises them with `lr_objective`."""
@@ -121,6 +125,10 @@ class ObjectiveState(ABC):
 
     def prepare(self, real: RealSource) -> None:
         """Called before the first step and again after a resume: train what the objective is made from, once."""
+
+    def measure(self, small: DistilledSet) -> float | None:
+        """What a look at the set gives, larger is better; None: the accuracy of a student trained on it."""
+        return None
 
     @abstractmethod
     def loss(self, synthetic: Synthetic, real: RealSource) -> Float[Tensor, ""]:

@@ -102,7 +102,9 @@ class Distillation:
     def look(self, number: int) -> float:
         """Measure the present set on the validation split; keep it if it is the best so far. `number` looks are due."""
         self._refresh_labels()
-        score = validate(self.packed(self.tensors, {}), self.problem, self.streams.seed)
+        small = self.packed(self.tensors, {})
+        measured = self.objective.measure(small)
+        score = validate(small, self.problem, self.streams.seed) if measured is None else measured
         self.looks = number
         self.history.append([float(self.step), score])
         if score > self.best_score:
@@ -137,7 +139,7 @@ class Distillation:
         with torch.no_grad():
             for name, tensor in self._moving().items():
                 tensor.copy_(self.best[name])
-        chosen = {"best_step": self.best_step, "best_val_accuracy": self.best_score}
+        chosen = {"best_step": self.best_step, self.objective.measured: self.best_score}
         return self.packed(self.tensors, {**provenance, **chosen})
 
     def state(self) -> tuple[Tensors, dict[str, Any]]:

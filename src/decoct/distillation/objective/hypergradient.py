@@ -1,0 +1,213 @@
+"""`hypergradient`: a small validation set whose hypergradients point where those of the whole one do (HCDC)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from decoct.compact.distilled import DistilledSet
+from decoct.compact.load import load
+from decoct.distillation.axes import Objective, ObjectiveState, Tensors
+from decoct.distillation.problem import Problem, RealSource, Synthetic
+from decoct.errors import ConfigError, MismatchError
+from decoct.files import write_atomically
+from decoct.networks.build import network
+from decoct.networks.count import flops_forward
+from decoct.progress import progress
+from decoct.streams import Streams, derive_seed
+from decoct.training.flat import FlatNetwork
+from decoct.training.hyperparameters import Space
+from decoct.training.responses import Points, Rows, Walk, projected_slope, walk_through
+
+HELD_OUT = 4
+"""Every so manieth point is left out of the matching, and says how well it went."""
+NEAR_ZERO = 1e-3
+"""Hypergradients shorter than this part of the mean have no direction worth matching."""
+
+
+@dataclass(frozen=True)
+class Hypergradient(Objective):
+    """`L = mean_k 1 - cos(J_k^T d L_S(theta_k), J_k^T d L_V(theta_k))`, `J_k = -(H + d)^-1 d^2 L_train / d theta d u`.
+
+    "Calibrated Dataset Condensation for Faster Hyperparameter Search" (HCDC), Ding, Xu, Rabbani, Liu, Gravelle,
+    Ranadive, Tuan, Huang, 2024, https://arxiv.org/abs/2405.17535; no code of the authors is public.
+
+    What is condensed is a **validation** set: rows S stand for the validation split V, so that hyper-parameters u in
+    `[0, 1]^h` are ordered alike by the loss of either. `theta_k` `[P]` are weights trained on a small training set at
+    `u_k`, points on trajectories that descend the validation loss, each from a corner of the space; `J_k` `[P, h]` says
+    how they move. None of this depends on S, so it is found once, before the first step; a step is the loss of all
+    rows of S at `points` of them and its derivative twice. Images `[m, ...]`, targets `[m, C]`.
+
+    Cost before the first step: K = starts x length times (training steps + h solves) on the small training set;
+    memory `K P (h + 1)` numbers. Of a step: about 6 forward passes of S for each point.
+
+    Differs from the paper: the response is solved for once a point and kept, where the paper solves again at every
+    step (the same gradient, since the small training set stays); the trajectories descend V alone; the curvature is
+    Gauss-Newton's unless asked otherwise, its systems solved by conjugate gradients (the paper: a Neumann series).
+    A look at the set measures the mean cosine at points left out of the matching, not a student's accuracy.
+    """
+
+    space: Space = field(default_factory=Space)
+    """The hyper-parameters."""
+    walk: Walk = field(default_factory=Walk)
+    """How its trajectories are walked."""
+    train_set: str | None = None
+    """Folder of a compact set that networks are trained on; none draws real rows."""
+    train_per_class: int = 10
+    """Those rows, of each class."""
+    val_rows: int = 2000
+    """Rows of the validation split at most, classes in equal shares."""
+    points: int = 4
+    """Points of a step."""
+    metric: Literal["cosine", "relative"] = "cosine"
+    """cosine, or `|g_S - g_V|^2 / |g_V|^2`, which asks for the length too."""
+
+    def __post_init__(self) -> None:
+        for name in ("train_per_class", "val_rows", "points"):
+            if getattr(self, name) < 1:
+                raise _wrong(name, getattr(self, name), "1 or more")
+
+    def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
+        return HypergradientState(self, problem, streams)
+
+    def flops(self, problem: Problem) -> float:
+        probe = network(problem.network, problem.shape, problem.class_count, 0)
+        return 6.0 * self.points * problem.ipc * problem.class_count * flops_forward(probe, problem.shape)
+
+
+def disagreement(found: Float[Tensor, " h"], target: Float[Tensor, " h"], metric: str = "cosine") -> Float[Tensor, ""]:
+    """`1 - cos`, or the squared distance relative to the target."""
+    if metric == "relative":
+        return (found - target).square().sum() / target.square().sum()
+    return 1 - F.cosine_similarity(found, target, dim=0, eps=1e-12)
+
+
+class HypergradientState(ObjectiveState):
+    """The points, found once and the same for the same seed, and a generator that draws from them."""
+
+    measured = "best_agreement"
+
+    def __init__(self, config: Hypergradient, problem: Problem, streams: Streams) -> None:
+        self._config, self._problem, self._streams = config, problem, streams
+        self._net = FlatNetwork(self._module(0))
+        self._points: Points | None = None
+        self._matched, self._held = torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
+
+    def _module(self, seed: int) -> torch.nn.Module:
+        problem = self._problem
+        return network(problem.network, problem.shape, problem.class_count, seed).to(problem.device)
+
+    def prepare(self, real: RealSource) -> None:
+        if self._points is None:
+            self._points = self._kept_or_walked()
+            length = self._points.target.norm(dim=1)
+            useful = torch.nonzero(length > NEAR_ZERO * length.mean()).flatten().cpu()
+            held = torch.arange(len(useful)) % HELD_OUT == HELD_OUT - 1
+            self._matched = useful[~held]
+            self._held = useful[held] if bool(held.any()) else useful
+
+    def _kept_or_walked(self) -> Points:
+        config, problem = self._config, self._problem
+        train, val = self._train_rows(), self._val_rows()
+        digest = hashlib.sha256(train.inputs.cpu().contiguous().numpy().tobytes()).hexdigest()
+        facts = [asdict(config), problem.network, problem.spec.fingerprint, self._streams.seed, digest]
+        key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+        path = None if problem.cache is None else problem.cache / f"responses-{key}.safetensors"
+        if path is not None and path.exists() and (known := _read(path, problem.device)) is not None:
+            return known
+        seed = derive_seed(self._streams.seed, "hypergradient")
+        walk = config.walk
+        with progress("walking through hyper-parameters", walk.starts * walk.length) as tick:
+            found = walk_through(
+                self._net, lambda start: self._net.flatten(self._module(start)), config.space, train, val, walk, seed,
+                tick,
+            )  # fmt: skip
+        if path is not None:
+            write_atomically(path, lambda file: save_file(_tensors(found), file))
+        return found
+
+    def _train_rows(self) -> Rows:
+        config, problem = self._config, self._problem
+        if config.train_set is not None:
+            small = load(config.train_set)
+            if small.spec.shape != problem.shape or small.spec.class_names != problem.spec.class_names:
+                raise MismatchError(
+                    "condensing a validation set",
+                    received=f"a training set of rows {list(small.spec.shape)} of {small.spec.classes} classes",
+                    expected=f"rows {list(problem.shape)} of the {problem.class_count} classes of the data, in order",
+                    remedy="make the training set from the same data",
+                )
+            inputs, targets, _ = small.materialize()
+            return _rows(inputs, targets, problem)
+        own = Streams(derive_seed(self._streams.seed, "hypergradient-rows"))
+        inputs, labels = RealSource(problem.data, problem.device, own("train")).per_class(config.train_per_class)
+        return _rows(inputs, labels, problem)
+
+    def _val_rows(self) -> Rows:
+        data, classes = self._problem.data, self._problem.class_count
+        share = -(-self._config.val_rows // classes)
+        rows = torch.cat([torch.from_numpy(members[:share]) for members in data.val.class_rows(classes)]).sort().values
+        return _rows(data.inputs(data.val, rows), data.val.labels(rows), self._problem)
+
+    def loss(self, synthetic: Synthetic, real: RealSource) -> Float[Tensor, ""]:
+        assert self._points is not None
+        count = min(self._config.points, len(self._matched))
+        drawn = self._matched[torch.randperm(len(self._matched), generator=self._streams("points"))[:count]]
+        rows = Rows(synthetic.images, synthetic.targets)
+        parts = [disagreement(self._found(int(k), rows), self._points.target[k], self._config.metric) for k in drawn]
+        return torch.stack(parts).mean()
+
+    def _found(self, number: int, rows: Rows) -> Float[Tensor, " h"]:
+        assert self._points is not None
+        return projected_slope(self._net, self._points.theta[number], self._points.response[number], rows)
+
+    def measure(self, small: DistilledSet) -> float:
+        """The mean cosine at the points left out of the matching."""
+        assert self._points is not None
+        inputs, targets, _ = small.materialize()
+        rows = _rows(inputs, targets, self._problem)
+        cosines = [1 - disagreement(self._found(int(k), rows).detach(), self._points.target[k]) for k in self._held]
+        return float(torch.stack(cosines).mean())
+
+    def state_dict(self) -> Tensors:
+        return {}
+
+    def load_state_dict(self, state: Tensors) -> None:
+        pass
+
+
+def _rows(inputs: Tensor, targets: Tensor, problem: Problem) -> Rows:
+    """Inputs and targets on the device, hard labels as one-hot rows."""
+    soft = targets if targets.is_floating_point() else F.one_hot(targets, problem.class_count).float()
+    return Rows(inputs.to(problem.device), soft.to(problem.device))
+
+
+def _tensors(points: Points) -> Tensors:
+    found = {name: getattr(points, name).cpu().contiguous() for name in ("hyper", "theta", "response", "target")}
+    return {**found, "residual": torch.tensor(points.residual)}
+
+
+def _read(path: Path, device: str) -> Points | None:
+    try:
+        found = load_file(path)
+        names = ("hyper", "theta", "response", "target")
+        return Points(*(found[name].to(device) for name in names), residual=float(found["residual"]))
+    except (OSError, KeyError, SafetensorError):
+        return None
+
+
+def _wrong(name: str, value: object, expected: str) -> ConfigError:
+    return ConfigError(
+        f"setting {name} of the objective 'hypergradient'",
+        received=repr(value), expected=expected, remedy=f"give another {name}",
+    )  # fmt: skip

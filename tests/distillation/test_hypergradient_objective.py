@@ -1,0 +1,105 @@
+"""HCDC: the whole split agrees with itself, steps raise the agreement, sets order hyper-parameters, refusals."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from toys import blob_features, blob_images
+
+import decoct
+from decoct.distillation.labels.hard import Hard
+from decoct.distillation.objective.hypergradient import Hypergradient, HypergradientState, disagreement
+from decoct.distillation.problem import Problem, RealSource, Synthetic
+from decoct.distillation.recipe import Recipe
+from decoct.distillation.recipes.table import CARDS, RECIPES
+from decoct.distillation.recipes.task import Task
+from decoct.distillation.storage.pixels import Pixels
+from decoct.errors import ConfigError, MismatchError
+from decoct.streams import Streams
+from decoct.training.hypergradient import ConjugateGradient
+from decoct.training.hyperparameters import LabelSmoothing, OperationMixture, Space, WeightDecay
+from decoct.training.responses import Rows, Walk
+
+WALK = Walk(starts=2, length=4, first_steps=60, next_steps=20, solver=ConjugateGradient(steps=10, damping=1e-2))
+SMALL = Hypergradient(walk=WALK, train_per_class=3)
+
+
+def prepared(data, objective=SMALL, network="convnet1-w4", cache=None) -> HypergradientState:
+    problem = Problem(data, 2, network, "cpu", "", 0.0, cache)
+    state = objective.init(problem, Streams(0))
+    assert isinstance(state, HypergradientState)
+    state.prepare(RealSource(data, "cpu", Streams(0)("real")))
+    return state
+
+
+def test_the_whole_validation_split_agrees_with_itself():
+    data = blob_images(per_class=24)
+    inputs, labels = data.inputs(data.val), data.val.labels()
+    state = prepared(data)
+    whole = Synthetic(inputs, F.one_hot(labels, 3).float(), labels)
+    assert float(state.loss(whole, RealSource(data, "cpu", Streams(0)("real"))).detach()) < 1e-5
+    part = Synthetic(inputs[:3], F.one_hot(labels[:3], 3).float(), labels[:3])
+    assert float(state.loss(part, RealSource(data, "cpu", Streams(0)("real"))).detach()) > 1e-4
+
+
+def test_disagreement_by_hand():
+    a, b = torch.tensor([1.0, 0.0]), torch.tensor([1.0, 1.0])
+    assert float(disagreement(a, b)) == pytest.approx(1 - 0.5**0.5)
+    assert float(disagreement(3 * b, b)) == pytest.approx(0.0, abs=1e-6)
+    assert float(disagreement(3 * b, b, "relative")) == pytest.approx(4.0)
+
+
+def test_steps_raise_the_agreement_at_points_that_were_not_matched():
+    data = blob_images(classes=3, per_class=40, seed=2)
+    point = Recipe(Pixels(init_from="noise"), SMALL, Hard(), lr=0.05, steps=60, augment="")
+    made = decoct.distill(data, point, ipc=1, network="convnet1-w4")
+    looks = [score for _, score in made.provenance["validation"]]
+    assert made.provenance["best_agreement"] == max(looks) > 0.9
+    state = prepared(data)
+    noise = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    start = [
+        1 - disagreement(state._found(k, Rows(noise, torch.eye(3))).detach(), state._points.target[k]) for k in range(8)
+    ]
+    assert max(looks) > float(torch.stack(start).mean()) + 0.1
+    assert "best_val_accuracy" not in made.provenance
+
+
+def test_points_are_kept_beside_the_run_and_read_again(tmp_path, monkeypatch):
+    data = blob_images()
+    first = prepared(data, cache=tmp_path)._points
+    monkeypatch.setattr("decoct.distillation.objective.hypergradient.walk_through", None)
+    again = prepared(data, cache=tmp_path)._points
+    assert torch.equal(first.response, again.response)
+    assert first.residual == pytest.approx(again.residual)
+    next(tmp_path.glob("responses-*")).write_bytes(b"broken")
+    with pytest.raises(TypeError):
+        prepared(data, cache=tmp_path)
+
+
+def test_a_saved_training_set_is_what_networks_are_trained_on(tmp_path):
+    data = blob_images()
+    decoct.select(data, "random", ipc=2, out=tmp_path / "small")
+    mine = Hypergradient(walk=WALK, train_set=str(tmp_path / "small"))
+    assert not torch.equal(prepared(data, mine)._points.theta, prepared(data)._points.theta)
+    with pytest.raises(MismatchError, match="make the training set from the same data"):
+        prepared(blob_images(classes=4), mine)
+
+
+def test_other_spaces_features_and_the_metric_of_lengths():
+    mixed = Hypergradient(walk=WALK, space=Space((WeightDecay(per_layer=False), OperationMixture())), metric="relative")
+    assert prepared(blob_images(), mixed)._points.target.shape == (8, 4)
+    assert prepared(blob_features(), network="mlp-w8")._points.target.shape[1] > 2
+    with pytest.raises(ConfigError, match="leave OperationMixture out"):
+        prepared(blob_features(), mixed, "mlp-w8")
+
+
+def test_the_recipe_its_card_and_what_is_refused():
+    spec = blob_images().spec
+    for preset in ("cpu", "paper"):
+        assert isinstance(RECIPES.load("hcdc")(Task(spec, 1, preset)).objective, Hypergradient)
+    assert "2405.17535" in CARDS.load("hcdc").link
+    assert LabelSmoothing() in Hypergradient().space.kinds
+    for name in ("train_per_class", "val_rows", "points"):
+        with pytest.raises(ConfigError, match=f"setting {name} of the objective 'hypergradient'"):
+            Hypergradient(**{name: 0})
