@@ -1,0 +1,115 @@
+"""A graph with labelled nodes: features, edges, and who is for training, validation and test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from decoct.errors import DataError, SourceError
+
+_KEYS = ("n", "feat_row", "feat_col", "feat_val", "edges", "y", "train_idx", "val_idx", "test_idx")
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """`features` float32 `[n, d]`, rows summing to 1; `edges` int64 `[e, 2]`, each once, both ways meant; `labels`
+    int64 `[n]`; `train`, `val`, `test` int64 node numbers without a common one.
+    """
+
+    features: Float[Tensor, "n d"]
+    edges: Int[Tensor, "e 2"]
+    labels: Int[Tensor, " n"]
+    train: Int[Tensor, " a"]
+    val: Int[Tensor, " b"]
+    test: Int[Tensor, " c"]
+
+    @property
+    def classes(self) -> int:
+        return int(self.labels.max()) + 1
+
+    def propagation(self) -> Tensor:
+        """`propagation` along its edges."""
+        return propagation(self.edges, len(self.features))
+
+
+def propagation(edges: Int[Tensor, "e 2"], nodes: int) -> Tensor:
+    """`D^-1/2 (A + I) D^-1/2`, sparse `[n, n]`, its eigenvalues in (-1, 1]."""
+    own = torch.arange(nodes)
+    rows = torch.cat([edges[:, 0], edges[:, 1], own])
+    columns = torch.cat([edges[:, 1], edges[:, 0], own])
+    root = torch.bincount(rows, minlength=nodes).float().rsqrt()
+    places, values = torch.stack([rows, columns]), root[rows] * root[columns]
+    return torch.sparse_coo_tensor(places, values, (nodes, nodes), check_invariants=True).coalesce()
+
+
+def hops(matrix: Tensor, x: Float[Tensor, "n d"], order: int) -> Float[Tensor, "hops n d"]:
+    """`P^k x` for `k = 0 .. order`, differentiable in both where the matrix is dense.
+
+    A polynomial filter `sum_k c_k P^k x` is then a weighted sum over the first axis. Cost `order` products.
+    """
+    found = [x]
+    for _ in range(order):
+        found.append(torch.sparse.mm(matrix, found[-1]) if matrix.is_sparse else matrix @ found[-1])
+    return torch.stack(found)
+
+
+def open_graph(path: str | Path) -> Graph:
+    """The graph in an npz file: `n` (nodes, features), `feat_row`, `feat_col`, `feat_val` (sparse features), `edges`
+    `[e, 2]`, `y` `[n]`, `train_idx`, `val_idx`, `test_idx`. Nothing pickled is read.
+
+    Raises `SourceError` for a file that cannot be read or lacks an array, `DataError` for node numbers that do not
+    exist, a node in two splits, edges of another shape, or values that are not finite.
+    """
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            arrays = {key: found[key] for key in _KEYS}
+    except (OSError, ValueError, KeyError) as error:
+        raise SourceError(
+            f"opening the graph {path}",
+            received=f"{type(error).__name__}: {error}",
+            expected=f"an npz file with the arrays {', '.join(_KEYS)}",
+            remedy="check the path, or write the graph in that form",
+        ) from error
+    _require_sound(path, arrays)
+    nodes, width = (int(size) for size in arrays["n"])
+    features = torch.zeros(nodes, width)
+    places = (torch.from_numpy(arrays[key].astype(np.int64)) for key in ("feat_row", "feat_col"))
+    features[tuple(places)] = torch.from_numpy(arrays["feat_val"].astype(np.float32))
+    features = features / features.sum(1, keepdim=True).clamp_min(1e-12)
+    edges = np.sort(arrays["edges"].astype(np.int64), axis=1)
+    edges = np.unique(edges[edges[:, 0] != edges[:, 1]], axis=0).reshape(-1, 2)
+    splits = (torch.from_numpy(arrays[f"{name}_idx"].astype(np.int64)) for name in ("train", "val", "test"))
+    return Graph(features, torch.from_numpy(edges), torch.from_numpy(arrays["y"].astype(np.int64)), *splits)
+
+
+def _require_sound(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    sizes = arrays["n"].tolist()
+    wrong = None
+    if len(sizes) != 2 or len(arrays["y"]) != sizes[0]:
+        wrong = f"n = {sizes} and {len(arrays['y'])} labels"
+    elif arrays["edges"].ndim != 2 or arrays["edges"].shape[1] != 2:
+        wrong = f"edges of shape {list(arrays['edges'].shape)}"
+    elif not np.isfinite(arrays["feat_val"]).all():
+        wrong = "features that are not finite"
+    else:
+        for key in ("feat_row", "feat_col", "edges", "train_idx", "val_idx", "test_idx"):
+            bound = sizes[1] if key == "feat_col" else sizes[0]
+            values = arrays[key].astype(np.int64)
+            if values.size and (values.min() < 0 or values.max() >= bound):
+                wrong = wrong or f"{key} between {values.min()} and {values.max()}"
+        joined = np.concatenate([arrays[f"{name}_idx"] for name in ("train", "val", "test")])
+        if wrong is None and len(np.unique(joined)) < len(joined):
+            wrong = "a node in two splits, or twice in one"
+    if wrong:
+        raise DataError(
+            f"opening the graph {path}",
+            received=wrong,
+            expected="nodes 0 to n - 1, a label each, edges [e, 2], finite features, disjoint splits",
+            remedy="repair the file",
+        )
