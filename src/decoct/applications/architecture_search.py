@@ -1,0 +1,257 @@
+"""Architecture search: rank networks by what they learn from a small set, and compare with training on all rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from decoct.analysis.finding import Cell, Chart, Finding, Series
+from decoct.compact.compact_set import CompactSet
+from decoct.data.dataset import Dataset
+from decoct.errors import ConfigError, DecoctError
+from decoct.evaluation import statistics
+from decoct.evaluation.bench import Bench
+from decoct.evaluation.data_facts import data_facts
+from decoct.evaluation.protocol import Protocol
+from decoct.evaluation.ranking import FEWEST_ITEMS, Agreement, agreement
+from decoct.evaluation.scorecard import Entry
+from decoct.networks.build import network
+from decoct.training.config import FitConfig
+
+SCHEMA_VERSION = 1
+BASELINES = ("random", "herding")
+EARLY = "early stopping"
+_STEPS = FitConfig(optimizer="adamw", lr=2e-3, weight_decay=0.01, epochs=60, batch_size=64, schedule="cosine")
+PROTOCOL = Protocol("architectures", _STEPS, full_epochs=12, full_samples=60_000, full_batch=64, checks=4)
+"""How networks are trained: 60 passes over a small set, up to 12 over all rows. Nothing is augmented."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """ConvNets of every combination, in the grammar of `networks.build`: 48 unless told otherwise.
+
+    The space of "Dataset Condensation with Gradient Matching" (Zhao, Mopuri, Bilen, 2021,
+    https://arxiv.org/abs/2006.05929, code https://github.com/VICO-UoE/DatasetCondensation) crosses the same five
+    choices, with widths of 32 to 256 (720 networks); the narrow ones here train in seconds on a processor.
+    """
+
+    depths: tuple[int, ...] = (1, 2, 3)
+    """Blocks of a network."""
+    widths: tuple[int, ...] = (8, 16)
+    """Channels of every block."""
+    norms: tuple[str, ...] = ("in", "none")
+    """Normalisations: in, bn, ln, gn, none."""
+    activations: tuple[str, ...] = ("relu", "sigmoid")
+    """relu, leaky, sigmoid, gelu, softplus."""
+    poolings: tuple[str, ...] = ("avg", "max")
+    """avg, max, nopool."""
+
+    def names(self) -> tuple[str, ...]:
+        """All networks by name."""
+        parts = product(self.depths, self.widths, self.norms, self.activations, self.poolings)
+        return tuple(f"convnet{d}-w{w}-{norm}-{act}-{pool}" for d, w, norm, act, pool in parts)
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """One cheap way to rank networks, beside the full training."""
+
+    name: str
+    rows: int
+    """Rows that every network is trained on."""
+    nbytes: int
+    agreement: Agreement
+    """Of validation accuracy under the proxy with test accuracy after full training."""
+    chosen: str
+    """The network it would choose."""
+    top_spearman: float | None
+    """Spearman among the better half by full training, where it is hard; None for fewer than 6 networks."""
+    seconds: float
+    """Training time of all networks, one run each."""
+    times_faster: float
+    """Training time of the full way divided by it."""
+    accuracies: tuple[float, ...]
+    """Mean validation accuracy of each network."""
+
+
+@dataclass(frozen=True)
+class ArchitectureSearch:
+    """Proxies in the order they were given, and the full training of every network."""
+
+    networks: tuple[str, ...]
+    proxies: tuple[Proxy, ...]
+    truth: tuple[float, ...]
+    """Mean test accuracy of each network trained on all rows."""
+    ceiling: Agreement
+    """Of the validation accuracy of the full training itself with its test accuracy: as good as a ranking can be."""
+    full_seconds: float
+    """Training time of all networks on all rows, one run each."""
+    seeds: int
+    protocol: Mapping[str, Any]
+    data: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"kind": "architecture search", "schema_version": SCHEMA_VERSION, **asdict(self)}
+
+    def finding(self) -> Finding:
+        """Sentence, chart and table, for the report and the terminal."""
+        best = max(range(len(self.truth)), key=lambda place: self.truth[place])
+        first = max(self.proxies, key=lambda proxy: proxy.agreement.spearman.value)
+        sentence = (
+            f"{len(self.networks)} networks reach {100 * min(self.truth):.1f} to {100 * self.truth[best]:.1f} % when "
+            f"trained on all rows; {first.name} ranks them best (Spearman {first.agreement.spearman.value:.2f}), in "
+            f"{first.times_faster:.1f} times less time, and chooses {first.chosen}, which loses "
+            f"{100 * first.agreement.regret.value:.1f} points."
+        )
+        series = tuple(
+            Series(proxy.name, self.truth, proxy.accuracies, *([(None,) * len(self.truth)] * 2), line=False)
+            for proxy in self.proxies
+        )
+        chart = Chart(
+            "test accuracy after full training", "validation accuracy under the proxy, %", series, percent=True
+        )
+        notes = (
+            "Intervals of the correlations resample networks and runs, those of the regret runs alone.",
+            f"Validation accuracy of the full training itself: Spearman {self.ceiling.spearman.value:.2f}, regret "
+            f"{100 * self.ceiling.regret.value:.1f} points; it takes {self.full_seconds:.0f} s a run of all networks.",
+        )
+        facts = {"data": dict(self.data), "seeds": list(range(self.seeds)), "network": f"{len(self.networks)} networks"}
+        return Finding("architectures", sentence, chart, tuple(map(_row, self.proxies)), ("regret",), notes, facts)
+
+    def table(self) -> str:
+        """For a person: a line for each proxy."""
+        return self.finding().table()
+
+
+def _row(proxy: Proxy) -> dict[str, Cell]:
+    found = proxy.agreement
+    return {
+        "proxy": proxy.name,
+        "rows": proxy.rows,
+        "Spearman": found.spearman.to_json(),
+        "Kendall": found.kendall.to_json(),
+        "Spearman, better half": proxy.top_spearman,
+        "regret": found.regret.to_json(),
+        "chooses": proxy.chosen,
+        "times faster": proxy.times_faster,
+    }
+
+
+def architecture_search(
+    data: Dataset,
+    sets: Mapping[str, CompactSet],
+    networks: Space | Sequence[str] | None = None,
+    *,
+    seeds: int | Sequence[int] = 3,
+    protocol: Protocol = PROTOCOL,
+    early_epochs: int | None = None,
+    baselines: Sequence[str] = BASELINES,
+    out: str | Path | None = None,
+    device: str | None = None,
+) -> ArchitectureSearch:
+    """Train every network on every set, on baselines of the bytes of the largest set, and on all rows, and compare.
+
+    A proxy ranks networks by mean validation accuracy; the truth is mean test accuracy after full training. "early
+    stopping" trains on all rows for `early_epochs` passes, by default as many as show about as many rows as a set
+    does, at least 1. With `out` every finished run is kept and the same call goes on.
+
+    Cost: networks x seeds x (sets + baselines + 2) runs. Raises `ConfigError` for fewer than 3 networks or one that
+    cannot take these inputs, `MismatchError` for a set of other data, `UnknownNameError`, `OutputError`.
+    """
+    from decoct.evaluation.contender import Judged
+    from decoct.evaluation.match import require_match
+
+    names = _names(networks, data)
+    _require_a_proxy(sets, baselines)
+    for compact_set in sets.values():
+        require_match(compact_set.spec, data.spec, "ranking networks by a compact set")
+    nbytes = max((one.nbytes.total for one in sets.values()), default=10 * data.spec.classes * data.spec.row_bytes)
+    rows = max((len(one) for one in sets.values()), default=10 * data.spec.classes)
+    early = early_epochs or max(1, round(protocol.fit.epochs * rows / max(1, len(data.train))))
+
+    def bench(used: Protocol) -> Bench:
+        return Bench.of(data, used, names, seeds, baselines=(), out=out, device=device)
+
+    whole, short = bench(protocol), bench(replace(protocol, name=f"{protocol.name}-early", full_epochs=early))
+    full = whole.entries(whole.contenders(["full"], nbytes)[0])
+    groups = {
+        **{name: whole.entries([Judged.of(one, name)]) for name, one in sets.items()},
+        **{c.label: whole.entries([c]) for c in whole.contenders(list(baselines), nbytes)[0]},
+        EARLY: short.entries(short.contenders(["full"], nbytes)[0]),
+    }
+    return _compared(names, full, groups, whole)
+
+
+def _compared(names: tuple[str, ...], full: list[Entry], groups: dict[str, list[Entry]], bench: Bench):
+    truth = _table(full, "last")
+    seconds = sum(entry.seconds for entry in full)
+    proxies = tuple(_proxy(name, entries, truth, names, seconds) for name, entries in groups.items())
+    return ArchitectureSearch(
+        names, proxies, tuple(truth.mean(0).tolist()), agreement(_table(full, "val"), truth), seconds,
+        len(bench.seeds), bench.protocol.facts(), data_facts(bench.data),
+    )  # fmt: skip
+
+
+def _proxy(name: str, entries: list[Entry], truth: np.ndarray, names: tuple[str, ...], full_seconds: float) -> Proxy:
+    found = _table(entries, "val")
+    seconds = sum(entry.seconds for entry in entries)
+    measured = agreement(found, truth)
+    better = np.argsort(-truth.mean(0), kind="stable")[: len(names) // 2]
+    top = agreement(found[:, better], truth[:, better]).spearman.value if len(better) >= FEWEST_ITEMS else None
+    return Proxy(
+        name, entries[0].rows, entries[0].nbytes, measured, names[measured.chosen], top, seconds,
+        full_seconds / max(seconds, 1e-9), tuple(statistics.mean(entry.val) for entry in entries),
+    )  # fmt: skip
+
+
+def _table(entries: list[Entry], field: str) -> np.ndarray:
+    """`[seeds, networks]`."""
+    return np.array([getattr(entry, field) for entry in entries], dtype=np.float64).T
+
+
+def _names(networks: Space | Sequence[str] | None, data: Dataset) -> tuple[str, ...]:
+    """The networks, each built once; raises `ConfigError` naming the one that cannot take these inputs."""
+    space = networks or Space()
+    names = tuple(dict.fromkeys(space.names() if isinstance(space, Space) else space))
+    if len(names) < FEWEST_ITEMS:
+        raise ConfigError(
+            "ranking networks",
+            received=f"{len(names)} networks",
+            expected=f"at least {FEWEST_ITEMS}; 48 or more for an interval that says something",
+            remedy="name more, or take Space()",
+        )
+    for name in names:
+        try:
+            found: nn.Module = network(name, data.spec.shape, data.spec.classes, 0)
+        except DecoctError as error:
+            raise ConfigError(
+                f"ranking networks, {name!r} among them",
+                received=error.received,
+                expected=f"networks that take inputs of shape {list(data.spec.shape)}: {error.expected}",
+                remedy="leave that network out, use fewer blocks or another normalisation, or open the data larger",
+            ) from error
+        del found
+    return names
+
+
+def _require_a_proxy(sets: Mapping[str, CompactSet], baselines: Sequence[str]) -> None:
+    taken = {"random", "herding", "random + teacher", "full", EARLY} & set(sets)
+    if taken:
+        raise ConfigError(
+            "ranking networks",
+            received=f"a set called {sorted(taken)[0]!r}",
+            expected="names that no baseline has",
+            remedy="call it something else",
+        )
+    if "full" in baselines:
+        raise ConfigError(
+            "ranking networks", received="the baseline 'full'", expected="cheap baselines: full training is the truth",
+            remedy="leave it out",
+        )  # fmt: skip
