@@ -51,8 +51,8 @@ def _stopped() -> InterruptedRunError:
         received="an interrupt",
         expected="the work to go on to its end",
         remedy="run the same command again: compare and evaluate go on after what is finished in their folder, "
-        "distill from its last checkpoint, select from features:PATH.npy after its last shard; anything else starts anew "
-        "and left nothing behind",
+        "distill from its last checkpoint, select from features:PATH.npy after its last shard; anything else starts "
+        "anew and left nothing behind",
     )
 
 

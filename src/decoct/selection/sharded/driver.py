@@ -145,8 +145,9 @@ class _Ask:
         takers = self._takers(cut)
         shares = np.bincount(np.concatenate(takers), minlength=len(cut.shards))
         told = hashlib.sha256(f"{method!r} {self._key()}".encode()).hexdigest()
+        shards, picked = str(where.resolve()), str(work.resolve())
         units = [
-            Unit(str(where), str(work), shard, table.dtype, table.width, int(share), method, self.seed, told)
+            Unit(shards, picked, shard, table.dtype, table.width, int(share), method, self.seed, told)
             for shard, share in zip(cut.shards, shares, strict=True) if share
         ]  # fmt: skip
         _run(engine, units, f"selecting by {method_name(self.method)}")

@@ -23,18 +23,23 @@ A_PART = 256
 STUCK = 0.95
 """A part with more than this share of the rows shows that k-means finds nothing to cut."""
 BLOCK = 8192
-"""Rows compared with all middles at a time."""
+"""Rows looked at at a time."""
 
 
 def marks(rows: Shaped[np.ndarray, "n d"]) -> UInt64[np.ndarray, " n"]:
     """A 64-bit number for every row that follows from its bytes alone, evenly spread; equal rows have equal ones."""
     width = rows.shape[1] * rows.itemsize
-    padded = np.zeros((len(rows), -(-width // 8) * 8), np.uint8)
-    padded[:, :width] = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), width)
-    words = padded.view(np.uint64)
+    count = -(-width // 8)
     # Odd factors, so that a change of one word always changes the sum.
-    factors = np.random.default_rng(0).integers(0, 2**63, words.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-    return _stirred(((words ^ (words >> np.uint64(29))) * factors).sum(1, dtype=np.uint64))
+    factors = np.random.default_rng(0).integers(0, 2**63, count, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    found = np.empty(len(rows), np.uint64)
+    for start in range(0, len(rows), BLOCK):
+        part = np.ascontiguousarray(rows[start : start + BLOCK])
+        padded = np.zeros((len(part), 8 * count), np.uint8)
+        padded[:, :width] = part.view(np.uint8).reshape(len(part), width)
+        words = padded.view(np.uint64)
+        found[start : start + BLOCK] = ((words ^ (words >> np.uint64(29))) * factors).sum(1, dtype=np.uint64)
+    return _stirred(found)
 
 
 def _stirred(values: UInt64[np.ndarray, " n"]) -> UInt64[np.ndarray, " n"]:
