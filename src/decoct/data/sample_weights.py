@@ -153,17 +153,23 @@ def weighted(data: Dataset, weights: Weights | None) -> Dataset:
             remedy="give those rows a weight, or leave the class out of the data",
         )
     kept = data if after.sum() == before.sum() else data.with_train(np.flatnonzero(own > 0))
-    train = _unless_equal(own[own > 0])
-    val = None if (found := table.of_split(data.val, "validation")) is None else _unless_equal(found)
+    # Where rows are left out, equal weights are kept: they mark that these are not all rows of the source.
+    train = _scaled(own[own > 0], always=kept is not data)
+    val = None if (found := table.of_split(data.val, "validation")) is None else _scaled(found)
     if train is None and val is None:
-        return kept
+        return data
     return replace(kept, train=replace(kept.train, weights=train), val=replace(kept.val, weights=val))
 
 
-def _unless_equal(values: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """These weights with mean 1; None where they are all the same and say nothing."""
-    if (values == values[0]).all():
+def _scaled(values: NDArray[np.float64], always: bool = False) -> NDArray[np.float64] | None:
+    """These weights with mean 1; None where they are all the same and say nothing, unless `always`."""
+    if (values == values[0]).all() and not always:
         return None
+    if not (values > 0).any():
+        raise DataError(
+            "weighting the validation rows", received="weights that are all 0", expected="some weight above 0",
+            remedy="give some validation row a weight, or leave all of them out",
+        )  # fmt: skip
     scaled = values / values.max()
     return scaled / scaled.mean()
 
