@@ -22,6 +22,7 @@ COMMANDS = {
     "score": "train once, and say how hard every training row is",
     "select": "pick a small training set out of the real rows",
     "evaluate": "measure what training on a set gives, beside honest baselines",
+    "bias": "make biased sets, weigh rows against a bias, measure how much of it a set keeps",
     "analyze": "ask what a set teaches: mixing, agreement, influence, scaling and more",
     "report": "write one page about the results in some folders",
     "export": "write a set as an image folder, parquet or npz",
