@@ -44,6 +44,8 @@ class Opening:
     """Go on without image files that cannot be read, and count them."""
     cache: Annotated[Path | None, left_out("DIR")] = None
     """Folder in which decoded images are kept between runs."""
+    weights: Annotated[Path | None, left_out("FILE")] = None
+    """Parquet file with the columns id and weight: how much each training row counts, to whatever looks at it."""
 
     def open(self, source: str, tell: bool = True) -> Dataset:
         """Open `source` with these options, and `tell` on standard error what was decided; raises as `decoct.open`."""
@@ -60,12 +62,17 @@ class Opening:
         )
         for notice in data.spec.notices if tell else ():
             print(f"note: {notice}", file=sys.stderr)
-        return data
+        if self.weights is None:
+            return data
+        from decoct.data.sample_weights import SampleWeights
+
+        return data.with_weights(SampleWeights.load(self.weights))
 
     def words(self) -> list[str]:
         """The words of a command line that open a source in the same way; where the cache is changes nothing."""
         words = ["--size", self.size] if self.size else []
         words += ["--mode", self.mode] if self.mode else []
+        words += ["--weights", str(self.weights)] if self.weights else []
         return words + ["--whiten"] * self.whiten + ["--skip-bad"] * self.skip_bad
 
     def height_and_width(self) -> tuple[int, int] | None:
