@@ -11,6 +11,7 @@ from decoct.report.lines import legend, line_chart
 
 TITLES = {
     "agreement": "Like early training, or like fewer images?",
+    "bias": "Bias kept, and added",
     "curvature": "What the set can still teach",
     "influence": "What single images teach",
     "mixing": "Mixed with real images",
