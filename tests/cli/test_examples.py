@@ -13,11 +13,12 @@ import pytest
 FOLDER = Path(__file__).resolve().parents[2] / "examples"
 EXAMPLES = sorted(FOLDER.glob("*.py"))
 SLOW = {
-    "bases", "glad",
+    "bases", "glad", "bias",
     "frepo", "kip", "soft_random", "rded", "distribution", "ridge", "multiformation", "teacher", "own_folder", "dsa",
     "rtp",
 }  # fmt: skip
 SAYS = {
+    "bias": "by known groups: Networks trained on",
     "bases": "80 images out of 4 bases: 616 bytes, 640 allowed",
     "glad": "40 images out of 640 bytes of latents",
     "rtp": "80 images (1, 8, 8) in ",
