@@ -6,5 +6,5 @@ from decoct.analysis.substitutability import Substitutability
 
 data = decoct.open("digits")
 small = decoct.select(data, "herding", ipc=3)
-asked = Substitutability(epochs=3, routine=Routine(steps=100))
+asked = Substitutability(epochs=10, routine=Routine(steps=100))
 print(decoct.analyze(asked, small, data, network="mlp-w32", seeds=2).table())

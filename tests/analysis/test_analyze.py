@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from analysis_toys import DATA, NETWORK, ROUTINE, files_of, toy_set, toy_study
-from toys import blob_images
+from toys import blob_features, blob_images
 
 import decoct
 from decoct.analysis.analyze import analyze
@@ -64,10 +64,10 @@ def test_unknown_names_and_impossible_networks() -> None:
         analyze("mixng", toy_set(), DATA)
     with pytest.raises(UnknownNameError, match="did you mean"):
         toy_study(network_name="convnt3")
-    features = replace(DATA.spec, shape=(64,))
-    assert features.shape == (64,)
-    with pytest.raises(ConfigError, match="(?s)8x8|maps of|instance"):
-        toy_study(data=blob_images(3, 10, (1, 2, 1)), network_name="convnet3")
+    with pytest.raises(ConfigError, match="(?s)maps of 1x1.*mlp"):
+        toy_study(data=blob_images(3, 10, (1, 1, 1)), network_name="convnet3")
+    with pytest.raises(ConfigError, match="a table of features"):
+        toy_study(data=blob_features(3, 10), network_name="convnet3")
 
 
 def test_no_seeds_and_no_rows_are_refused() -> None:

@@ -149,7 +149,8 @@ def test_divergence_is_told() -> None:
 
 def test_what_pays_on_a_processor() -> None:
     small, large = network("convnet2-w4", (1, 8, 8), 3, 0), network("convnet3-w32", (1, 28, 28), 3, 0)
-    assert stack_pays(network("mlp", (1, 28, 28), 3, 0), (1, 28, 28), 100, "cpu")
+    assert stack_pays(network("mlp-w16", (1, 14, 14), 3, 0), (1, 14, 14), 100, "cpu")
+    assert not stack_pays(network("mlp", (1, 28, 28), 3, 0), (1, 28, 28), 100, "cpu")
     assert stack_pays(small, (1, 8, 8), 10, "cpu")
     assert not stack_pays(large, (1, 28, 28), 10, "cpu")
     assert stack_pays(large, (1, 28, 28), 10, "cuda")

@@ -115,6 +115,11 @@ class Curvature(Analysis):
         soon = steps[next(p for p, value in enumerate(mean["recognised"]) if value >= 0.95 * best)]
         fallen = mean["set"][-1] / mean["set"][top] if mean["set"][top] else 1.0
         end = f", {shown(left)} times that of real rows" if left else ""
+        if top == len(steps) - 1:
+            return (
+                f"The trace of the set's loss still grows after {steps[-1]} iterations on real data "
+                f"({mean['set'][-1]:.3g}{end}): it has more to teach; {100 * best:.0f} % of its images are recognised."
+            )
         return (
             f"The trace of the set's loss is largest ({mean['set'][top]:.3g}) after {steps[top]} iterations on real "
             f"data and {100 * fallen:.0f} % of that after {steps[-1]}{end}; {100 * best:.0f} % of its images are "

@@ -67,7 +67,7 @@ class Series:
 
     @classmethod
     def of(
-        cls, name: str, x: Sequence[float], estimates: Sequence[Mapping[str, Any]], *,
+        cls, name: str, x: Sequence[float | int], estimates: Sequence[Mapping[str, Any]], *,
         line: bool = True, quiet: bool = False,
     ) -> Series:  # fmt: skip
         """A series of `estimate`s."""

@@ -40,11 +40,11 @@ class Law:
     residual: float
     """Root mean square of the residuals of the logarithm of the error."""
 
-    def error(self, n: float, k: float) -> float:
+    def error(self, n: float | int, k: float | int) -> float:
         """The error that the law expects."""
         return self.floor + self.scale * n**-self.alpha * k**-self.beta
 
-    def images_for(self, error: float, k: float) -> float | None:
+    def images_for(self, error: float, k: float | int) -> float | None:
         """Images of each class with which k entries reach `error` (an iso-accuracy curve); None where none do."""
         if error <= self.floor or self.alpha <= 0:
             return None
@@ -57,7 +57,7 @@ class Law:
         return 2 ** (self.beta / self.alpha) if self.alpha > abs(self.beta) / _FARTHEST else None
 
 
-def fit_law(n: Sequence[float], k: Sequence[float], error: Sequence[float]) -> Law:
+def fit_law(n: Sequence[float | int], k: Sequence[float | int], error: Sequence[float | int]) -> Law:
     """Least squares of `log error` over runs `(n, k, error)`, one entry a seed and cell.
 
     Intervals are those of linearised least squares, `+- t s sqrt(diag((J^T J)^-1))` with t of Student's distribution
@@ -126,7 +126,7 @@ def pareto_front(
     return np.logical_not((better & strictly).any(axis=1))
 
 
-def equivalent(n: Sequence[float], accuracy: Sequence[float], target: float) -> float | None:
+def equivalent(n: Sequence[float | int], accuracy: Sequence[float | int], target: float) -> float | None:
     """How many images reach `target` on a measured curve of accuracy over numbers of images.
 
     Between two measured numbers along straight lines over log n, after making the curve rise (running maximum); None

@@ -93,11 +93,11 @@ class Mixing(Analysis):
         change = estimate([a - b for a, b in zip(found["set"][worst], alone, strict=True)])
         last = estimate([a - b for a, b in zip(found["set"][real[-1]], alone, strict=True)])
         start = f"Alone the set trains to {shown(estimate(alone), True)} %."
-        if change["mean"] < 0:  # type: ignore[operator]
-            told = f" Real images make it worse at first: {shown(change, True, True)} points with {worst} a class"
-        else:
-            told = f" Real images never make it worse: {shown(change, True, True)} points with {worst} a class"
-        return f"{start}{told}, {shown(last, True, True)} with {real[-1]}."
+        points = f"{shown(change, True, True)} points with {worst} a class"
+        top = change["mean"] if change["high"] is None else change["high"]
+        told = " Real images make it worse at first" if top < 0 else " Real images never make it clearly worse"  # type: ignore[operator]
+        end = "" if worst == real[-1] else f", {shown(last, True, True)} with {real[-1]}"
+        return f"{start}{told}: {points}{end}."
 
     def _notes(self, study: Study) -> tuple[str, ...]:
         shortest = min(len(rows) for rows in study.data.train.class_rows(study.classes))

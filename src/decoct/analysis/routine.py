@@ -18,9 +18,9 @@ class Routine:
 
     steps: int = 300
     """Steps of each network."""
-    lr: float = 0.01
+    lr: float | int = 0.01
     """Step size, the same from first to last."""
-    momentum: float = 0.9
+    momentum: float | int = 0.9
     """Share of the last step that is kept, in [0, 1)."""
     batch_size: int = 256
     """Rows of a step at most; a smaller set is one batch."""
@@ -44,6 +44,6 @@ class Routine:
         """The training on so many rows: as many whole passes as come nearest to `steps`, at least one."""
         batches = -(-rows // min(self.batch_size, rows))
         return FitConfig(
-            optimizer="sgd", lr=self.lr, momentum=self.momentum, weight_decay=0.0, schedule="constant",
+            optimizer="sgd", lr=float(self.lr), momentum=float(self.momentum), weight_decay=0.0, schedule="constant",
             epochs=max(1, round(self.steps / batches)), batch_size=self.batch_size,
         )  # fmt: skip

@@ -61,7 +61,7 @@ class Scaling(Analysis):
 
     def run(self, study: Study) -> Finding:
         powers = tuple(2**p for p in range(12) if 2**p < study.classes)
-        kept: tuple[int, ...] = self.entries or (*powers, study.classes)
+        kept = list(self.entries or (*powers, study.classes))
         require_setting(self.name, "entries", len(kept) > 1 and kept[-1] <= study.classes, kept,
                         f"at least two numbers, at most {study.classes}, the number of classes")  # fmt: skip
         runs = self._runs(study, kept)
@@ -169,16 +169,25 @@ class Scaling(Analysis):
     def _sentence(self, law: Law, worth: Mapping[int, Any], own: tuple[dict[str, Any], float | None]) -> str:
         known = {n: value for n, value in worth.items() if value is not None}
         doubled = law.doubling
-        trade = "" if doubled is None else f": twice the entries do as well with {doubled:.2f} times fewer images"
-        head = f"Errors fall as n^−{law.alpha:.2f} k^−{law.beta:.2f} with images n and label entries k{trade}."
+        low, high = law.intervals["beta"] or (law.beta, law.beta)
+        if doubled is None or low <= 0 <= high:
+            trade = "what more entries bring cannot be told from nothing"
+        elif low > 0:
+            trade = f"twice the entries do as well with {doubled:.2f} times fewer images"
+        else:
+            trade = "more entries of these experts' labels do harm"
+        powers = f"n^{-law.alpha:.2f} k^{-law.beta:.2f}".replace("-", "−")
+        head = f"Errors go as {powers} with images n and label entries k: {trade}."
         if known:
             n = max(known, key=lambda m: known[m]["mean"])
             head += f" Whole soft labels are worth {shown(known[n])} times the images at {n} a class."
         else:
             head += " What whole soft labels reach lies outside what was measured with hard ones."
         accuracy, count = own
-        told = "outside what was measured" if count is None else f"{count:.3g} real ones of each class with hard labels"
-        return f"{head} The set itself ({shown(accuracy, True)} %) is worth {told}."
+        own_worth = f"The set itself ({shown(accuracy, True)} %)"
+        if count is None:
+            return f"{head} {own_worth} lies outside what was measured with hard labels."
+        return f"{head} {own_worth} is worth {count:.3g} real images of each class with hard labels."
 
     def _notes(
         self, study: Study, law: Law, best: Mapping[tuple[int, int], Any], chosen: Mapping[tuple[int, int], int],

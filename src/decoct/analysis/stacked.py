@@ -17,9 +17,9 @@ from decoct.training.flat import FlatNetwork
 from decoct.training.graphs import draws_noise, mixes_rows
 from decoct.training.losses import RowLosses, row_losses
 
-SMALL_STEP = 10e6
-"""Floating-point operations of one copy's step below which copies of convolutional networks are stacked on a processor
-(measured in benchmarks/influence_speed.py)."""
+SMALL_STEP = 12e6
+"""Floating-point operations of one copy's step below which copies are stacked on a processor: measured for both kinds
+of networks, benchmarks/influence_speed.py."""
 
 
 def loss_rows(kind: LabelKind) -> RowLosses:
@@ -42,14 +42,12 @@ def require_separate_rows(module: nn.Module) -> None:
 def stack_pays(module: nn.Module, shape: tuple[int, ...], rows: int, device: str) -> bool:
     """Whether copies are faster as one stacked model than in turn, for steps of so many rows.
 
-    On an accelerator, where small steps are bound by launches; on a processor for networks of linear layers, whose
-    copies become batched matrix products, and for tiny steps of convolutional ones, where calling the operations takes
-    longer than their arithmetic. Larger convolutions with other weights for every copy become grouped ones, which the
-    processor's libraries run far below their speed for one set of weights.
+    On an accelerator always, where small steps are bound by launches. On a processor for small steps only: stacking
+    saves the time of calling the operations (about 0.1 ms a step and copy for an MLP, 0.5 ms for a ConvNet), not that
+    of their arithmetic, and the weights of many copies leave its cache, where one set of weights stays; convolutions
+    with other weights for every copy become grouped ones, which its libraries run far below their speed.
     """
-    if device != "cpu" or not any(isinstance(part, nn.Conv2d) for part in module.modules()):
-        return True
-    return 3.0 * flops_forward(module, shape) * rows < SMALL_STEP
+    return device != "cpu" or 3.0 * flops_forward(module, shape) * rows < SMALL_STEP
 
 
 def train_copies(
