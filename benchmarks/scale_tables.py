@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 from record import RESULTS
 
 from decoct.durations import show_bytes, show_duration
-from decoct.files import write_text
 
-FIGURE = "selection-scale.svg"
+FIGURE = "selection-scale.png"
 ORDER = ("k-center", "facility-location", "graph-cut", "ccs", "semdedup")
 
 
@@ -31,7 +27,7 @@ def scale_sections(docs: Path) -> list[str]:
 
 
 def _cells(docs: Path, cells: list[dict[str, Any]]) -> list[str]:
-    write_text(docs / FIGURE, _figure(cells))
+    _figure(cells, docs / FIGURE)
     first = cells[0]
     commits = ", ".join(sorted({f"`{cell['commit']}`" for cell in cells}))
     return [
@@ -50,9 +46,12 @@ def _cells(docs: Path, cells: list[dict[str, Any]]) -> list[str]:
     ]  # fmt: skip
 
 
-def _figure(cells: list[dict[str, Any]]) -> str:
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    FigureCanvasSVG(figure)
+def _figure(cells: list[dict[str, Any]], path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
     axes = figure.add_subplot(xscale="log", yscale="log", xlabel="rows", ylabel="processor seconds")
     for method in ORDER:
         own = [cell for cell in cells if cell["method"] == method]
@@ -63,9 +62,7 @@ def _figure(cells: list[dict[str, Any]]) -> str:
     axes.plot(ends, [low["processor_seconds"] * end / ends[0] for end in ends], "k:", label="linear")
     axes.legend(fontsize=8)
     axes.grid(True, which="both", alpha=0.2)
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
+    figure.savefig(path)
 
 
 def _losses(cells: list[dict[str, Any]]) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from record import RESULTS
+from scale_tables import scale_sections
 from selection_tables import selection_sections
 
 from decoct.durations import show_bytes, show_duration
@@ -62,7 +63,7 @@ def main() -> None:
     for name in TITLES:
         if name in found:
             lines += accuracy_section(name, found[name])
-    lines += [*recipe_sections(), *selection_sections(ROOT / "docs")]
+    lines += [*recipe_sections(), *selection_sections(ROOT / "docs"), *scale_sections(ROOT / "docs")]
     for name, section in (("judging_speed", judging), ("dm_step", dm_step), ("memory", memory), ("kill_resume", kills)):
         if name in found:
             lines += section(found[name])
