@@ -21,11 +21,12 @@ from decoct.machine import require_memory
 from decoct.networks.build import network
 from decoct.progress import progress
 from decoct.registry import unknown_name
+from decoct.selection.pretrained import PREFIX, pretrained_features
 from decoct.streams import derive_seed
 
 Table: TypeAlias = Tensor | NDArray[Any]
 
-KINDS = ("auto", "pixels", "pca", "network", "network:NAME", "npy:PATH")
+KINDS = ("auto", "pixels", "pca", "network", "network:NAME", "transformers:NAME", "npy:PATH")
 OWN = "npy:"
 BLOCK = 1024
 COMPONENTS = 64
@@ -45,7 +46,7 @@ def feature_kind(data: Dataset, kind: str | Table) -> str:
         return "pca" if int(np.prod(data.spec.shape)) > COMPONENTS else "pixels"
     if kind == "network":
         return "network:convnet3-w32" if data.spec.is_image else "network:mlp"
-    if kind in ("pixels", "pca"):
+    if kind in ("pixels", "pca") or kind.removeprefix(PREFIX) not in (kind, ""):
         return kind
     if (name := kind.removeprefix("network:")) not in (kind, ""):
         # Built once for its errors: a wrong name is told here, also where the method needs no features.
@@ -63,6 +64,7 @@ def features(
     - "pca": their first 64 principal components at most, fitted on the training split. Not whitened.
     - "network", "network:NAME": input of the last layer of a network trained for this for 5 epochs on the training
       split, on `device`: convnet3-w32 for images, mlp for tables, or the network of that name.
+    - "transformers:NAME": of a pretrained vision backbone, by its name on the hub or its folder, see `pretrained`.
     - an array or tensor `[n, d]` of your own, or "npy:PATH" of one in a .npy file: a row for each training row.
 
     An `engine` embeds with the trained network where that lies on the processor; the training stays here.
@@ -74,6 +76,8 @@ def features(
     if not isinstance(kind, str):
         return _own(kind, len(data.train))
     kind = feature_kind(data, kind)
+    if kind.startswith(PREFIX):
+        return pretrained_features(data, kind.removeprefix(PREFIX), device)
     if kind == "pixels":
         return _pixels(data)
     if kind == "pca":

@@ -16,6 +16,7 @@ from decoct.engine import Engine
 from decoct.progress import progress
 from decoct.selection.features import Table, feature_kind
 from decoct.selection.features import features as features_of
+from decoct.selection.kept_features import kept_features
 from decoct.streams import derive_seed
 from decoct.training.dynamics import Dynamics, record_dynamics
 from decoct.training.expert import train_expert
@@ -55,8 +56,17 @@ class Sources:
 
     @cached_property
     def table(self) -> Float[Tensor, "n d"]:
-        """Features of every training row."""
-        return features_of(self.data, self.features, self.seed, self.device, self.engine)
+        """Features of every training row, kept in `cache` where they are not the user's own."""
+
+        def compute() -> Float[Tensor, "n d"]:
+            return features_of(self.data, self.features, self.seed, self.device, self.engine)
+
+        if self.cache is None or self.kind in ("array", "pixels"):
+            return compute()
+        spec = self.data.spec
+        facts = {"fingerprint": spec.fingerprint, "transform": spec.transform.kind, "ids": self.data.train.rows_key,
+                 "kind": self.kind, "seed": self.seed}  # fmt: skip
+        return kept_features(self.cache, facts, compute)
 
     @property
     def network(self) -> str:
