@@ -80,7 +80,7 @@ def contents_of(judged: Sequence[Judged], data: Dataset | None = None, commands:
         matrices=tuple((_title(one), matrix) for one in judged if (matrix := _matrix(one)) is not None),
         scores=tuple(s for one in judged if (m := _matrix(one)) is not None for s in fair_scores_of(m)),
         label_cards=tuple((_title(one), one.label_card) for one in judged if one.label_card is not None),
-        findings=tuple((f"{one.name}, {one.size:.4g} per class", found) for one in judged for found in one.findings),
+        findings=tuple((_called(one), found) for one in judged for found in one.findings),
         facts=tuple(_facts(cards, sets)),
         commands=tuple(commands),
         warnings=_mixed(cards),
@@ -94,6 +94,11 @@ def _matrix(one: Judged) -> Matrix | None:
 
 def _title(one: Judged) -> str:
     return f"{one.name}, {one.size:.4g} per class"
+
+
+def _called(one: Judged) -> str:
+    """A set by name and size; what has neither set nor scorecard, such as an application, by name alone."""
+    return f"{one.name}, {one.size:.4g} per class" if one.compact_set or one.scorecard else one.name
 
 
 def rows_of(judged: Sequence[Judged]) -> tuple[Row, ...]:

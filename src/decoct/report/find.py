@@ -16,7 +16,8 @@ from decoct.report.collect import Judged
 
 
 def results_in(folder: Path) -> list[Judged]:
-    """Everything judged or made in `folder`: comparison.json, scorecard.json, or a set with its evaluation.
+    """Everything judged or made in `folder`: comparison.json, scorecard.json, a set with its evaluation, or the
+    finding.json of an application.
 
     Raises `SourceError` where there is nothing of the kind, and what `load` raises for a damaged set.
     """
@@ -33,6 +34,9 @@ def results_in(folder: Path) -> list[Judged]:
         return [_with_more(_one_set(folder), folder)]
     if (folder / "scorecard.json").is_file():
         return [_with_more(_named(Scorecard.load(folder / "scorecard.json"), folder), folder)]
+    if (folder / "finding.json").is_file():
+        path = folder / "finding.json"
+        return [Judged(folder.resolve().name, findings=(Finding.from_json(read_json(path), str(path)),))]
     raise SourceError(
         "looking for results",
         received=f"{folder}, with neither comparison.json, manifest.json nor scorecard.json",

@@ -11,8 +11,10 @@ from decoct.report.lines import legend, line_chart
 
 TITLES = {
     "agreement": "Like early training, or like fewer images?",
+    "architectures": "Networks ranked by small sets",
     "bias": "Bias kept, and added",
     "curvature": "What the set can still teach",
+    "hyperparameters": "Hyper-parameters ordered by small validation sets",
     "influence": "What single images teach",
     "mixing": "Mixed with real images",
     "removed": "A class learned from labels alone",
@@ -27,8 +29,8 @@ def findings(contents: Contents) -> str:
         return ""
     parts = "".join(_finding(of, found) for of, found in contents.findings)
     return (
-        '<section><h2 id="analysis">What is in the sets</h2><p>Analyses by <code>decoct analyze</code>. Bars are 95 % '
-        f"intervals over seeds.</p>{parts}</section>"
+        '<section><h2 id="analysis">What is in the sets</h2><p>By <code>decoct analyze</code> and <code>decoct apply'
+        f"</code>. Bars are 95 % intervals over seeds.</p>{parts}</section>"
     )
 
 

@@ -13,7 +13,8 @@ def headline(contents: Contents) -> str:
     kicker = f'<p class="kicker">decoct report · {escape(contents.source)}</p>'
     best = contents.best()
     if best is None:
-        return f"<header>{kicker}<h1>No set has been judged yet</h1></header>"
+        title = "What sets are good for" if contents.findings else "No set has been judged yet"
+        return f"<header>{kicker}<h1>{title}</h1></header>"
     full = contents.full(best.entry.network)
     accuracy = f"{100 * best.entry.mean:.1f} %"
     times = full.nbytes / max(best.entry.nbytes, 1) if full else contents.train / max(best.entry.rows, 1)

@@ -1,0 +1,94 @@
+"""`decoct apply architectures SOURCE`: rank networks by small sets, and compare with training on all rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import arg
+
+from decoct.cli.opening import Opening, Output, Source, left_out
+from decoct.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Train 48 ConvNets on small sets and on all rows: which set ranks them best, and what it saves."""
+
+    source: Source
+    """digits, npz:PATH, imagefolder:PATH, parquet:PATH, hub:NAME or a bare path."""
+    sets: Annotated[tuple[Path, ...], left_out("DIR...")] = ()
+    """Folders of sets made from this source, each a proxy of the name of its folder."""
+    methods: Annotated[tuple[str, ...], arg(metavar="NAME...")] = ("k-center", "dm")
+    """Selectors and recipes that make sets for the purpose; with --sets none unless named."""
+    ipc: int = 10
+    """Images per class of those."""
+    steps: Annotated[int | None, left_out("N")] = None
+    """Steps of each distillation; without it, the recipe's own."""
+    networks: Annotated[tuple[str, ...], left_out("NAME...")] = ()
+    """Networks to rank; without it, 48 ConvNets: depth x width x normalisation x activation x pooling."""
+    seeds: int = 3
+    """Runs of each network on each set."""
+    epochs: int = 60
+    """Passes over a small set."""
+    full_epochs: int = 12
+    """Passes over all rows."""
+    early: Annotated[int | None, left_out("N")] = None
+    """Passes of early stopping; without it, as many rows are shown as by a small set."""
+    out: Path = Path("decoct-architectures")
+    """Folder of sets, finished runs, the result and the report; the same command goes on."""
+    device: Annotated[str | None, left_out("NAME")] = None
+    """cpu, cuda or cuda:1; without it, the fastest there is."""
+    opening: Opening = field(default_factory=Opening)
+    output: Output = field(default_factory=Output)
+
+
+def run(options: Options) -> dict[str, Any]:
+    """Make the sets, rank, and report."""
+    from dataclasses import replace
+
+    from decoct.applications.architecture_search import PROTOCOL, architecture_search
+    from decoct.files import make_folder, write_json
+    from decoct.report.collect import Judged
+    from decoct.report.html import write_report
+
+    for name in ("seeds", "epochs", "full_epochs", "ipc"):
+        if getattr(options, name) < 1:
+            raise ConfigError(
+                "ranking networks",
+                received=f"--{name.replace('_', '-')} {getattr(options, name)}",
+                expected="1 or more",
+                remedy="give a larger number",
+            )
+    data = options.opening.open(options.source)
+    fit = replace(PROTOCOL.fit, epochs=options.epochs)
+    most = options.full_epochs * len(data.train)
+    protocol = replace(PROTOCOL, fit=fit, full_epochs=options.full_epochs, full_samples=most)
+    found = architecture_search(
+        data, _sets(options, data), options.networks or None, seeds=options.seeds, protocol=protocol,
+        early_epochs=options.early, out=make_folder(options.out), device=options.device,
+    )  # fmt: skip
+    write_json(options.out / "architectures.json", found.to_json())
+    finding = found.finding()
+    finding.save(options.out / "finding.json")
+    report = write_report(options.out / "report.html", [Judged(options.out.name, findings=(finding,))], data)
+    return {**found.to_json(), "table": found.table(), "report": str(report)}
+
+
+def _sets(options: Options, data: Any) -> dict[str, Any]:
+    """Sets by name: those of the folders, and those made here."""
+    from decoct.compact.load import load
+    from decoct.evaluation.compare import Maker
+    from decoct.machine import usable_device
+
+    found = {folder.resolve().name: load(folder) for folder in options.sets}
+    default = type(options).__dataclass_fields__["methods"].default
+    methods = () if options.sets and options.methods == default else options.methods
+    maker = Maker(data, None, options.steps, 0, options.out / "sets", usable_device(options.device))
+    return {**found, **{method: maker.make(method, options.ipc)[0] for method in methods}}
+
+
+def show(result: dict[str, Any]) -> str:
+    """The table, and where the report is."""
+    return f"{result['table']}\nreport: {Path(result['report']).resolve()}"

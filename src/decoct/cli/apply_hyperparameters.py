@@ -1,0 +1,118 @@
+"""`decoct apply hyperparameters SOURCE`: order hyper-parameters by small sets, and compare with all of the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import arg
+
+from decoct.cli.opening import Opening, Output, Source, left_out
+
+if TYPE_CHECKING:
+    from decoct.compact.compact_set import CompactSet
+    from decoct.data.dataset import Dataset
+    from decoct.training.hyperparameters import Space
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Condense a training and a validation set, and see whether validation losses on them order hyper-parameters as
+    all of the data do. hcdc makes validation sets for this; other methods condense the validation rows as they would
+    training rows."""
+
+    source: Source
+    """digits, npz:PATH, imagefolder:PATH, parquet:PATH, hub:NAME or a bare path."""
+    train: Annotated[Path | None, left_out("DIR")] = None
+    """Folder of a compact set to train candidates on; without it, herding picks one."""
+    train_ipc: int = 10
+    """Rows of each class that herding picks for it."""
+    methods: Annotated[tuple[str, ...], arg(metavar="NAME...")] = ("herding", "hcdc")
+    """Selectors and recipes that make validation sets; random is always there."""
+    ipc: int = 1
+    """Rows of each class of a validation set."""
+    steps: Annotated[int | None, left_out("N")] = None
+    """Steps of each distillation; without it, the recipe's own."""
+    space: Annotated[tuple[str, ...], arg(metavar="NAME...")] = ("layer-decay", "smoothing")
+    """Hyper-parameters: decay, layer-decay, smoothing, noise, operations (images only), learning-rate."""
+    candidates: int = 40
+    """How many hyper-parameters are ordered."""
+    network: str = "convnet2-w8"
+    """Network to train; mlp for features."""
+    seeds: int = 3
+    """Runs of each candidate."""
+    out: Path = Path("decoct-hyperparameters")
+    """Folder of sets, trained weights, the result and the report; the same command goes on."""
+    device: Annotated[str | None, left_out("NAME")] = None
+    """cpu, cuda or cuda:1; without it, the fastest there is."""
+    opening: Opening = field(default_factory=Opening)
+    output: Output = field(default_factory=Output)
+
+
+def run(options: Options) -> dict[str, Any]:
+    """Make the sets, order the candidates, and report."""
+    from decoct.applications.hyperparameter_search import Search, hyperparameter_search
+    from decoct.compact.load import load
+    from decoct.evaluation.compare import Maker
+    from decoct.files import write_json
+    from decoct.machine import usable_device
+    from decoct.report.collect import Judged
+    from decoct.report.html import write_report
+
+    space, search = _space(options.space), Search(candidates=options.candidates)
+    data = options.opening.open(options.source)
+    folder, device = options.out / "train", usable_device(options.device)
+    if options.train is None:
+        Maker(data, None, None, 0, folder, device).make("herding", options.train_ipc)
+    train = options.train or next(folder.glob(f"herding-ipc{options.train_ipc}-*"))
+    made = {name: _validation_set(options, data, name, train, space, device) for name in options.methods}
+    found = hyperparameter_search(
+        data, load(train), made, space,
+        network=options.network, search=search, seeds=options.seeds, out=options.out, device=device,
+    )  # fmt: skip
+    write_json(options.out / "hyperparameters.json", found.to_json())
+    finding = found.finding()
+    finding.save(options.out / "finding.json")
+    report = write_report(options.out / "report.html", [Judged(options.out.name, findings=(finding,))], data)
+    return {**found.to_json(), "table": found.table(), "report": str(report)}
+
+
+def _validation_set(
+    options: Options, data: Dataset, method: str, train: Path, space: Space, device: str
+) -> CompactSet:  # fmt: skip
+    """The validation set of a method: hcdc for this training set and this space, others from the validation rows."""
+    from dataclasses import replace
+
+    from decoct.applications.hyperparameter_search import condensing
+    from decoct.distillation.driver import distill
+    from decoct.distillation.objective.hypergradient import Hypergradient
+    from decoct.distillation.recipes.table import RECIPES, resolve
+    from decoct.distillation.recipes.task import Task
+    from decoct.evaluation.compare import Maker
+
+    point = resolve(method, Task(data.spec, options.ipc)) if method in RECIPES else None
+    if point is None or not isinstance(point.objective, Hypergradient):
+        maker = Maker(condensing(data), None, options.steps, 0, options.out / "validation", device)
+        return maker.make(method, options.ipc)[0]
+    mine = replace(point, objective=replace(point.objective, space=space, train_set=str(train)))
+    return distill(
+        data, mine, ipc=options.ipc, steps=options.steps, network=options.network, device=device,
+        out=options.out / "validation" / f"{method}-ipc{options.ipc}-{'-'.join(options.space)}",
+    )  # fmt: skip
+
+
+def _space(names: tuple[str, ...]) -> Space:
+    """The space of these kinds; raises `UnknownNameError`."""
+    from decoct.registry import unknown_name
+    from decoct.training.hyperparameters import KINDS, Space
+
+    for name in names:
+        if name not in KINDS:
+            raise unknown_name("kind of hyper-parameters", name, sorted(KINDS))
+    return Space(tuple(KINDS[name] for name in dict.fromkeys(names)))
+
+
+def show(result: dict[str, Any]) -> str:
+    """The table, and where the report is."""
+    return f"{result['table']}\nreport: {Path(result['report']).resolve()}"

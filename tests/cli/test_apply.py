@@ -1,0 +1,89 @@
+"""`decoct apply WHAT` from outside: the result as JSON, what is written, and one screen for what cannot be done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from toys import blob_images
+
+from decoct.cli.main import main
+from decoct.evaluation.data_facts import data_facts
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> str:
+    data = blob_images(classes=3, per_class=20)
+    path = tmp_path_factory.mktemp("data") / "blobs.npz"
+    np.savez(path, x=data.train.x, y=data.train.y)
+    return f"npz:{path}"
+
+
+@pytest.fixture
+def say(capfd: pytest.CaptureFixture[str]):
+    def run(*arguments: str | Path, code: int = 0) -> dict[str, Any]:
+        assert main(["apply", *map(str, arguments), "--json"]) == code
+        return json.loads(capfd.readouterr().out)
+
+    return run
+
+
+def test_architectures_are_ranked_and_told_in_a_report(source: str, tmp_path: Path, say, capfd) -> None:
+    networks = ["convnet1-w4", "convnet2-w4", "convnet1-w4-none"]
+    found = say(
+        "architectures", source, "--methods", "k-center", "--ipc", "1", "--networks", *networks, "--seeds", "1",
+        "--epochs", "2", "--full-epochs", "2", "--out", tmp_path / "ranked",
+    )  # fmt: skip
+    assert found["application"] == "architectures"
+    assert [proxy["name"] for proxy in found["proxies"]] == ["k-center", "random", "herding", "early stopping"]
+    assert found["networks"] == networks
+    assert found["data"].keys() == data_facts(blob_images()).keys()
+    told = (tmp_path / "ranked" / "report.html").read_text()
+    assert "early stopping" in told
+    assert "No set has been judged yet" not in told
+    assert main(["report", str(tmp_path / "ranked"), "--out", str(tmp_path / "again.html")]) == 0
+    assert "early stopping" in (tmp_path / "again.html").read_text()
+    capfd.readouterr()
+    assert json.loads((tmp_path / "ranked" / "architectures.json").read_text())["kind"] == "architecture search"
+    again = say("architectures", source, "--sets", tmp_path / "ranked" / "sets" / "k-center-ipc1-seed0",
+                "--networks", *networks, "--seeds", "1", "--epochs", "2", "--full-epochs", "2",
+                "--out", tmp_path / "ranked")  # fmt: skip
+    assert again["proxies"][0]["name"] == "k-center-ipc1-seed0"
+    assert again["truth"] == found["truth"]
+
+
+def test_hyperparameters_are_ordered_by_condensed_validation_sets(
+    source: str, tmp_path: Path, say, monkeypatch
+) -> None:
+    found = say(
+        "hyperparameters", source, "--methods", "herding", "hcdc", "--train-ipc", "2", "--steps", "2",
+        "--space", "decay", "--candidates", "3", "--seeds", "1", "--network", "convnet1-w4",
+        "--out", tmp_path / "ordered",
+    )  # fmt: skip
+    assert [one["name"] for one in found["orderings"]] == ["herding", "hcdc", "random", "whole split"]
+    assert found["names"] == ["weight decay"]
+    assert "Spearman" in (tmp_path / "ordered" / "report.html").read_text()
+
+
+def test_what_cannot_be_done_is_one_screen(source: str, tmp_path: Path, say) -> None:
+    unknown = say("hyperparameters", source, "--space", "decya", "--out", tmp_path, code=2)["error"]
+    assert unknown["kind"] == "UnknownNameError"
+    assert "decay" in unknown["remedy"]
+    few = say("hyperparameters", source, "--candidates", "1", "--out", tmp_path, code=2)["error"]
+    assert few["expected"] == "3 or more"
+    none = say("architectures", source, "--seeds", "0", "--out", tmp_path, code=2)["error"]
+    assert none["received"] == "--seeds 0"
+    wide = say("architectures", source, "--networks", "convnet1-w3-gn", "a", "b", "--out", tmp_path, code=2)["error"]
+    assert "convnet1-w3-gn" in wide["called"]
+
+
+def test_the_applications_are_listed_and_exist() -> None:
+    from decoct.applications.table import APPLICATIONS
+    from decoct.cli import apply
+
+    for name in APPLICATIONS:
+        assert callable(APPLICATIONS.load(name))
+    assert apply.Options
