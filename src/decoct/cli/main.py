@@ -24,6 +24,7 @@ COMMANDS = {
     "evaluate": "measure what training on a set gives, beside honest baselines",
     "bias": "make biased sets, weigh rows against a bias, measure how much of it a set keeps",
     "analyze": "ask what a set teaches: mixing, agreement, influence, scaling and more",
+    "apply": "search architectures or hyper-parameters on small sets, and other uses of them",
     "report": "write one page about the results in some folders",
     "export": "write a set as an image folder, parquet or npz",
     "methods": "list every method with its paper",
