@@ -16,7 +16,8 @@ import tyro
 from pools import pool
 from record import save
 
-from decoct.applications.federated import MAKERS, FederatedConfig, federated
+from decoct.applications.client_work import FederatedConfig
+from decoct.applications.federated import MAKERS, federated
 
 
 @dataclass(frozen=True)

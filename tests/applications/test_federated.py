@@ -10,7 +10,8 @@ from toys import blob_images
 
 from decoct.analysis.finding import Finding
 from decoct.applications.client_split import Client, dirichlet_split
-from decoct.applications.federated import FederatedConfig, client_units, federated, made_by_client
+from decoct.applications.client_work import FederatedConfig, client_units, made_by_client
+from decoct.applications.federated import federated
 from decoct.applications.federated_result import Federated, Sharing
 from decoct.engine import Engine, Local, one_thread
 from decoct.errors import BudgetError, ConfigError, UnknownNameError

@@ -45,7 +45,8 @@ class ContinualConfig:
     The classes, in an order drawn from each seed, are cut into `tasks` of equal size (the first ones take what is left
     over). `nbytes` bound the memory at all times, labels and decoders included. With `scratch` a new network is
     trained on the memory alone after every task, as GDumb does and as distribution matching was published; with
-    `continue` one network goes on, on all rows of the new task joined with the memory of the old ones.
+    `continue` one network goes on, on all rows of the new task joined with the memory of the old ones, rows weighted so
+    that every class counts the same.
     """
 
     tasks: int = 5
@@ -108,7 +109,8 @@ def continual(
         for done, (memory, seed) in enumerate(pairs):
             tick(done, f"{memory}, seed {seed}")
             key = {
-                "continual": 1, "data": data_key(data), "memory": memory, "seed": seed, "config": asdict(config),
+                "continual": 1 if config.way == "scratch" else 2, "data": data_key(data), "memory": memory,
+                "seed": seed, "config": asdict(config),
             }  # fmt: skip
             found = records.find(key)
             if found is None:
@@ -148,9 +150,12 @@ def _run(data: Dataset, name: str, config: ContinualConfig, seed: int, device: s
 
 
 def _joined(memory: Memory, classes: Sequence[int], old: Material | None) -> Material:
-    """All rows of the new task and the memory of the tasks before it."""
+    """All rows of the new task and the memory of the tasks before it; every class weighs the same in all."""
     new = memory.real(classes)
-    return new if old is None else together([new, old])
+    both = new if old is None else together([new, old])
+    own = both.targets.argmax(1)
+    of_class = torch.zeros(both.targets.shape[1]).index_add_(0, own, both.weights)
+    return replace(both, weights=both.weights / of_class[own])
 
 
 def _trained(

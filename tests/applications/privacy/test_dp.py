@@ -10,15 +10,8 @@ import torch
 from toys import blob_features, blob_images
 
 import decoct
-from decoct.applications.privacy.dp import (
-    PrivateConfig,
-    clipped,
-    noisy_sums,
-    noisy_tables,
-    poisson_rows,
-    private_matching,
-    public_view,
-)
+from decoct.applications.privacy.dp import PrivateConfig, noisy_tables, private_matching, public_view
+from decoct.applications.privacy.noise import clipped, noisy_sums, poisson_rows
 from decoct.errors import ConfigError
 from decoct.streams import Streams
 

@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from decoct.applications.privacy.accounting import Accountant, Release, epsilon, noise_for
+from decoct.applications.privacy.noise import clipped, noisy_sums, poisson_rows
 from decoct.compact.decoders import quantise
 from decoct.compact.distilled import DistilledSet
 from decoct.data.dataset import Dataset
@@ -144,31 +145,6 @@ def _claim(
     )
     known = ("The noise came from a given seed: it holds against those who do not know the seed.",)
     return value, conditions if seed is None else conditions + known
-
-
-def clipped(features: Float[Tensor, "n d"], clip: float) -> Float[Tensor, "n d"]:
-    """Every row no longer than `clip`: `v min(1, clip / ||v||)`."""
-    norm = features.norm(dim=1, keepdim=True)
-    return features * (clip / norm.clamp_min(1e-12)).clamp_max(1.0)
-
-
-def noisy_sums(
-    features: Float[Tensor, "b d"], labels: Int64[Tensor, " b"], classes: int, clip: float, noise: float,
-    generator: torch.Generator,
-) -> Float[Tensor, "classes d"]:  # fmt: skip
-    """Class sums of clipped rows, plus noise of standard deviation `noise clip` on every entry.
-
-    One row changes one class by at most `clip`, so the L2 sensitivity of the whole table is `clip`.
-    """
-    table = torch.zeros(classes, features.shape[1], dtype=torch.float64)
-    table.index_add_(0, labels, clipped(features, clip).double())
-    drawn = torch.randn(table.shape, generator=generator, dtype=torch.float64)
-    return (table + noise * clip * drawn).float()
-
-
-def poisson_rows(count: int, rate: float, generator: torch.Generator) -> Int64[Tensor, " b"]:
-    """Each of `count` rows with probability `rate`, by a coin of its own; may be none."""
-    return (torch.rand(count, generator=generator, dtype=torch.float64) < rate).nonzero().flatten()
 
 
 def noisy_tables(data: Dataset, name: str, config: PrivateConfig, streams: Streams) -> list[Tensor]:

@@ -1,0 +1,103 @@
+"""`decoct apply privacy SOURCE`: who can be told to have been in the training data, and what noise costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import arg
+
+from decoct.cli.opening import Opening, Output, Source, left_out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Attack networks trained on real, selected and distilled rows; find copies in sets; make a private set."""
+
+    source: Source
+    """digits, npz:PATH, imagefolder:PATH, parquet:PATH, hub:NAME or a bare path."""
+    ways: Annotated[tuple[str, ...], arg(metavar="NAME...")] = ("real", "random", "dm+noise", "dm+real")
+    """What networks are trained on: real (all rows of a half), selectors, recipes, or recipe+start (dm+noise)."""
+    models: int = 16
+    """Networks of each way, an even number; each is attacked with the others as shadows. 0 attacks nothing."""
+    mode: Literal["online", "offline"] = "online"
+    """online: shadows with and without a row; offline: those without it only."""
+    ipc: int = 10
+    """Images a class of small sets."""
+    steps: Annotated[int | None, left_out("N")] = None
+    """Steps of each distillation; without it, the recipe's own."""
+    network: Annotated[str | None, left_out("NAME")] = None
+    """Network; without it, the field's ConvNet for the size of the images."""
+    sets: Annotated[tuple[Path, ...], left_out("DIR...")] = ()
+    """Folders of sets made from this source: their images are compared with the training rows."""
+    epsilon: Annotated[float | None, left_out("E")] = None
+    """Also make a set that is (E, delta)-differentially private, in OUT/private (pip install 'decoct[privacy]')."""
+    delta: float = 1e-5
+    """Delta of that set, well below 1 / rows."""
+    seed: int = 0
+    """Seed of the attack. The noise of a private set never comes from it."""
+    out: Path = Path("decoct-privacy")
+    """Folder of finished runs, the result and the report; the same command goes on."""
+    device: Annotated[str | None, left_out("NAME")] = None
+    """cpu, cuda or cuda:1; without it, the fastest there is."""
+    opening: Opening = field(default_factory=Opening)
+    output: Output = field(default_factory=Output)
+
+
+def run(options: Options) -> dict[str, Any]:
+    """Attack, look for copies, make a private set: whatever is asked for."""
+    from decoct.files import make_folder
+
+    data = options.opening.open(options.source)
+    make_folder(options.out)
+    found = {"copies": _copies(options, data), "private": _private(options, data)}
+    if options.models == 0:
+        return found
+    return {**found, **_attack(options, data)}
+
+
+def _attack(options: Options, data: Any) -> dict[str, Any]:
+    from decoct.applications.privacy.lira import Lira
+    from decoct.applications.privacy.membership import MembershipConfig, membership
+    from decoct.cli.finding_report import write_finding
+
+    config = MembershipConfig(
+        models=options.models, ipc=options.ipc, steps=options.steps, network=options.network, attack=Lira(options.mode)
+    )
+    attacked = membership(data, options.ways, config, seed=options.seed, out=options.out, device=options.device)
+    return write_finding(options.out, "membership", attacked, data)
+
+
+def _copies(options: Options, data: Any) -> dict[str, Any]:
+    from decoct.applications.privacy.copies import copies
+    from decoct.compact.load import load
+
+    return {str(folder): copies(load(folder), data).to_json() for folder in options.sets}
+
+
+def _private(options: Options, data: Any) -> dict[str, Any] | None:
+    if options.epsilon is None:
+        return None
+    from decoct.applications.privacy.dp import PrivateConfig, private_matching, public_view
+
+    config = PrivateConfig(target=options.epsilon, delta=options.delta)
+    made = private_matching(public_view(data), ipc=options.ipc, config=config, name=options.network)
+    folder = options.out / "private"
+    made.compact_set.save(folder)
+    return {
+        "folder": str(folder), "epsilon": made.epsilon, "delta": made.delta, "noise": made.noise, "claim": made.claim()
+    }  # fmt: skip
+
+
+def show(result: dict[str, Any]) -> str:
+    """Tables, counts of copies, and the claim with its number."""
+    lines = [result["table"], f"report: {Path(result['report']).resolve()}"] if "table" in result else []
+    for folder, found in result["copies"].items():
+        lines.append(
+            f"{folder}: {found['flagged']} of {found['images']} images are copies of training rows "
+            f"({found['expected']:.2g} expected of fresh real rows)"
+        )
+    if result["private"] is not None:
+        lines.append(f"{result['private']['folder']}: {result['private']['claim']}")
+    return "\n".join(lines) or "nothing asked for: name --ways, --sets or --epsilon"
