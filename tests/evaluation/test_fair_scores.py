@@ -153,7 +153,7 @@ def test_augmentation_robustness_uses_random_rows_under_the_same_augmentation() 
     assert score.accuracy == (0.75,)
     assert score.ars == pytest.approx((augmentation_robust_score(0.2, 0.2),))
     [tilted] = fair_scores_of(
-        Matrix({**cards, "none": card(entry("dm", 0.9, kind="judged"), entry("random", 0.4))}), gamma=0
+        Matrix({**cards, "none": card(entry("dm", 0.9, kind="judged"), entry("random", 0.4))}), gamma=0.0
     )
     assert tilted.ars == pytest.approx((augmentation_robust_score(0.0, 0.5, gamma=0.0),))
     [alone] = fair_scores_of(Matrix({"protocol": cards["protocol"]}))

@@ -25,6 +25,8 @@ COMMANDS = {
     "bias": "make biased sets, weigh rows against a bias, measure how much of it a set keeps",
     "analyze": "ask what a set teaches: mixing, agreement, influence, scaling and more",
     "apply": "search architectures or hyper-parameters on small sets, and other uses of them",
+    "import": "read anyone's published set, so that it can be judged",
+    "leaderboard": "merge the scorecards of many runs into one page",
     "report": "write one page about the results in some folders",
     "export": "write a set as an image folder, parquet or npz",
     "methods": "list every method with its paper",

@@ -24,7 +24,7 @@ from decoct.evaluation.match import require_match
 from decoct.evaluation.protocol import Protocol, protocol_from
 from decoct.evaluation.reads import Reads
 from decoct.evaluation.scorecard import Entry, Scorecard
-from decoct.evaluation.search import FIRST_SEED, Search, choose
+from decoct.evaluation.search import FIRST_SEED, Search, choose, silent
 from decoct.evaluation.teacher import Teacher
 from decoct.files import make_folder
 from decoct.machine import hardware, library_versions, usable_device
@@ -156,7 +156,7 @@ class Bench:
             key = {"rows": rows, "data": self.data_key, "network": name}
 
             def trial(protocol: Protocol, seed: int) -> float:
-                return contender.train(seed, self._training(name, protocol), _silent).last or 0.0
+                return contender.train(seed, self._training(name, protocol), silent).last or 0.0
 
             self._choices[place] = choose(self.search, self.protocol, key, trial, self.trials)
         return self._choices[place]
@@ -240,10 +240,6 @@ def _after(tick: Ticker, before: int, title: str) -> Ticker:
         tick(before + done, f"{title} {note}".rstrip())
 
     return inner
-
-
-def _silent(done: float, note: str = "") -> None:
-    """The ticker of a trial."""
 
 
 def _require(good: bool, name: str, received: str, expected: str) -> None:

@@ -42,7 +42,7 @@ class Matrix:
     def lines(self) -> tuple[tuple[str, Kind], ...]:
         """Label and kind of everything there is, what was judged before the baselines."""
         entries = [entry for card in self.scorecards.values() for entry in card.entries]
-        found = dict.fromkeys((entry.label, entry.kind) for entry in entries)
+        found: dict[tuple[str, Kind], None] = dict.fromkeys((entry.label, entry.kind) for entry in entries)
         return tuple(sorted(found, key=lambda line: line[1] == "baseline"))
 
     @property
@@ -67,7 +67,7 @@ class Matrix:
         expect(value.get("schema_version") == SCHEMA_VERSION, f"schema {SCHEMA_VERSION}", value.get("schema_version"))
         cards = value.get("scorecards")
         expect(isinstance(cards, dict) and bool(cards), "scorecards by augmentation", cards)
-        return cls({str(name): Scorecard.from_json(card) for name, card in cards.items()})
+        return cls({str(name): Scorecard.from_json(card) for name, card in (cards or {}).items()})
 
     def save(self, path: str | Path) -> None:
         """Write the JSON whole or not at all; raises `OutputError`."""

@@ -121,3 +121,7 @@ def _tried(trial: Trial, candidate: Protocol, seed: int) -> float:
         return trial(candidate, seed)
     except DivergenceError:
         return 0.0
+
+
+def silent(done: float | int, note: str = "") -> None:
+    """The ticker of a trial, whose progress is that of the search."""

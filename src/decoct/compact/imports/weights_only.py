@@ -1,0 +1,131 @@
+"""Reading foreign files of tensors without running anything that stands in them."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from decoct.errors import IntegrityError, SourceError
+
+MOST_BYTES = 4 << 30
+"""Of a file and of what it unpacks to; published sets are far below, so more is a mistake or an attack."""
+_NUMBERS = (
+    "Bool", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float16", "Float32", "Float64",
+)  # fmt: skip
+
+
+def read_tensors(path: Path) -> Any:
+    """What stands in a `.pt`, `.pth`, `.npz` or `.safetensors` file: tensors in dictionaries and lists.
+
+    `.pt` files are read by `torch.load(weights_only=True)`: tensors, numbers, text, lists and dictionaries, and the
+    numpy numbers that the field's scripts keep beside them (accuracies). Anything else in the pickle, every function
+    and every class, is refused before it is called. `.npz` files are read without pickle.
+
+    Raises `SourceError` where there is no such file or its kind is unknown, `IntegrityError` for pickled code, a
+    damaged file, and tensors larger than what the file holds.
+    """
+    if not path.is_file():
+        raise SourceError(
+            f"importing {path}",
+            received="no such file",
+            expected="a .pt, .pth, .npz or .safetensors file, or a folder",
+            remedy="check the path",
+        )
+    if path.stat().st_size > MOST_BYTES:
+        raise _damaged(path, f"{path.stat().st_size:,} bytes", f"at most {MOST_BYTES:,}")
+    if path.suffix == ".npz":
+        return _npz(path)
+    if path.suffix == ".safetensors":
+        return _safetensors(path)
+    if path.suffix in (".pt", ".pth"):
+        return _pt(path)
+    raise SourceError(
+        f"importing {path}",
+        received=f"a file ending in {path.suffix or 'nothing'}",
+        expected=".pt, .pth, .npz or .safetensors",
+        remedy="save the tensors in one of these forms",
+    )
+
+
+def _pt(path: Path) -> Any:
+    try:
+        with torch.serialization.safe_globals(_numpy_numbers()):
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise IntegrityError(
+            f"importing {path}",
+            received=f"a pickle that wants more than tensors and numbers: {_first_line(error)}",
+            expected="tensors, numbers, text, lists and dictionaries; code in a file is never run",
+            remedy="ask its authors for the tensors alone, or, if you trust them, load the file yourself and save "
+            "images and labels with torch.save({'images': ..., 'labels': ...}, path)",
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise _damaged(path, f"{type(error).__name__}: {_first_line(error)}", "a whole file") from error
+    _require_whole(path, found)
+    return found
+
+
+def _npz(path: Path) -> dict[str, Tensor]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > MOST_BYTES:
+            raise _damaged(path, f"arrays of {size:,} bytes", f"at most {MOST_BYTES:,}")
+        with np.load(path, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in arrays.files}
+        return {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in found.items() if a.dtype.kind in "biuf"}
+    except (OSError, ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        words = "arrays of numbers; arrays of objects are pickles and never read"
+        raise _damaged(path, f"{type(error).__name__}: {_first_line(error)}", words) from error
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _damaged(path, f"{type(error).__name__}: {_first_line(error)}", "a safetensors file") from error
+
+
+def _numpy_numbers() -> list[Any]:
+    """What numpy needs to read a plain number: no function of it does anything but make one.
+
+    The name of the module differs between numpy 1, with which most published files were written, and numpy 2.
+    """
+    scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]
+    names = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    return [*names, (np.dtype, "numpy.dtype"), *(getattr(np.dtypes, f"{name}DType") for name in _NUMBERS)]
+
+
+def _require_whole(path: Path, found: Any) -> None:
+    """Refuse tensors that read the same bytes over and over, which a few bytes can make as large as they like."""
+    if isinstance(found, Tensor):
+        if found.numel() * found.element_size() > max(found.untyped_storage().nbytes(), 1):
+            raise _damaged(path, f"a tensor of shape {list(found.shape)} over {found.untyped_storage().nbytes()} bytes",
+                           "tensors whose values all stand in the file")  # fmt: skip
+    elif isinstance(found, dict):
+        for value in found.values():
+            _require_whole(path, value)
+    elif isinstance(found, list | tuple):
+        for value in found:
+            _require_whole(path, value)
+
+
+def _first_line(error: BaseException) -> str:
+    """The line of torch's message that names what was refused."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    telling = [line for sign in ("GLOBAL", "WeightsUnpickler") for line in lines if sign in line]
+    return [*telling, lines[0]][0][:300]
+
+
+def _damaged(path: Path, received: str, expected: str) -> IntegrityError:
+    return IntegrityError(
+        f"importing {path}", received=received, expected=expected, remedy="take a fresh copy of the file"
+    )

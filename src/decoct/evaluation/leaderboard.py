@@ -1,0 +1,120 @@
+"""The scorecards of many runs side by side: only what was judged on the same data under the same protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from decoct.errors import SourceError
+from decoct.evaluation import statistics
+from decoct.evaluation.scorecard import Entry, Scorecard
+
+DATA_KEYS = ("source", "fingerprint", "shape", "normalisation", "train", "val", "test")
+"""What has to be the same for two numbers to be about the same data."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One line of a leaderboard."""
+
+    entry: Entry
+    run: str
+    """The run that it comes from."""
+    gain: tuple[float, ...]
+    """Accuracy over random rows of the same bytes in the same run: by seed, or one value; empty where not measured."""
+    fewer_runs: bool = False
+    """Whether there are too few runs for an interval."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Everything that may be compared: one data set, one protocol, one network; the most accurate first."""
+
+    data: Mapping[str, Any]
+    protocol: Mapping[str, Any]
+    network: str
+    places: tuple[Place, ...]
+
+    @property
+    def title(self) -> str:
+        return f"{self.data.get('source')}, {self.network}, {self.protocol.get('name')}"
+
+
+def leaderboard(cards: Sequence[tuple[str, Scorecard]]) -> tuple[Group, ...]:
+    """Group the entries of named scorecards by data, protocol (its hash) and network, and sort them.
+
+    What differs in any of these is never put into one table. The same entry in two runs stands there once, that with
+    more seeds; a baseline that is the same draw of the same rows counts as the same entry. An entry of one run has no
+    interval, and says so. Sorted by mean accuracy after the last epoch: no choice is made by it.
+    Raises `SourceError` where there is no entry at all.
+    """
+    groups: dict[str, tuple[Mapping[str, Any], Mapping[str, Any], str, dict[str, Place]]] = {}
+    for run, card in cards:
+        data = {key: card.data.get(key) for key in DATA_KEYS}
+        for entry in card.entries:
+            key = repr((data, card.protocol.get("hash"), entry.network))
+            places = groups.setdefault(key, (card.data, card.protocol, entry.network, {}))[3]
+            place = Place(entry, run, _gain(entry, card), len(entry.seeds) < 2)
+            same = _identity(entry, card)
+            known = places.get(same)
+            if known is None or len(known.entry.seeds) < len(entry.seeds):
+                places[same] = place
+    if not groups:
+        raise SourceError(
+            "merging runs into a leaderboard",
+            received=f"{len(cards)} runs without a judged set",
+            expected="folders with a scorecard",
+            remedy="run decoct evaluate on the sets first",
+        )
+    return tuple(
+        Group(data, protocol, network, tuple(sorted(places.values(), key=_order)))
+        for data, protocol, network, places in groups.values()
+    )
+
+
+def _identity(entry: Entry, card: Scorecard) -> str:
+    """What makes two entries the same: the content of a judged set, the rows and bytes of a baseline."""
+    made = card.provenance.get("content_hash") if entry.kind == "judged" else card.provenance.get("teacher")
+    drawn = made if entry.kind == "judged" or "teacher" in entry.name else ""
+    return repr((entry.kind, entry.label, entry.nbytes, entry.rows, drawn))
+
+
+def _gain(entry: Entry, card: Scorecard) -> tuple[float, ...]:
+    random = next((e for e in card.baselines if e.name == "random" and e.network == entry.network), None)
+    if random is None or entry.name in ("random", "full"):
+        return ()
+    if random.seeds == entry.seeds:
+        return tuple(a - b for a, b in zip(entry.last, random.last, strict=True))
+    return (entry.mean - random.mean,)
+
+
+def _order(place: Place) -> tuple[float, int]:
+    return -place.entry.mean, place.entry.nbytes
+
+
+def table_of_groups(groups: Sequence[Group]) -> str:
+    """Aligned text for a terminal, a table a group."""
+    parts = []
+    for group in groups:
+        head = ("name", "run", "bytes", "last epoch %", "over random")
+        body = [
+            (
+                place.entry.label + ("" if place.entry.kind == "judged" else " (baseline)"),
+                place.run,
+                f"{place.entry.nbytes:,}",
+                statistics.show_percent(place.entry.last),
+                f"{100 * fmean(place.gain):+.1f}" if place.gain else "-",
+            )
+            for place in group.places
+        ]
+        widths = [max(len(row[column]) for row in (head, *body)) for column in range(len(head))]
+        lines = [
+            "  ".join(cell.ljust(widths[i]) if i < 2 else cell.rjust(widths[i]) for i, cell in enumerate(row)).rstrip()
+            for row in (head, *body)
+        ]
+        alone = sum(place.fewer_runs for place in group.places)
+        note = [f"note: {alone} entries of one run have no interval"] if alone else []
+        parts.append("\n".join([group.title, *lines, *note]))
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,72 @@
+"""Merging runs: what may stand in one table, what stands there twice, and in which order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from decoct.errors import SourceError
+from decoct.evaluation.leaderboard import leaderboard, table_of_groups
+from decoct.evaluation.scorecard import Entry, Scorecard
+
+
+def entry(name: str, *last: float, kind: str = "judged", nbytes: int = 640, network: str = "mlp") -> Entry:
+    return Entry(
+        name=name, label=name, kind=kind, network=network, image_bytes=nbytes, label_bytes=0, decoder_bytes=0,
+        rows=nbytes // 64, distinct=10, samples_seen=100, label_kind="hard", seeds=tuple(range(len(last))), last=last,
+        selected=last, val=last, seconds=1.0, peak_memory=1,
+    )  # type: ignore[arg-type] # fmt: skip
+
+
+def card(*entries: Entry, content: str = "a", protocol: str = "p", data: str = "d", train: int = 100) -> Scorecard:
+    facts = {"source": "digits", "fingerprint": data, "shape": [1, 8, 8], "train": train, "test": 10}
+    return Scorecard(entries, {"name": f"quick {protocol}", "hash": protocol}, facts, {"content_hash": content})
+
+
+RANDOM = entry("random", 0.5, 0.6, kind="baseline")
+
+
+def test_sets_of_several_runs_stand_in_one_table_the_best_first() -> None:
+    one = card(entry("dm", 0.7, 0.8), RANDOM)
+    two = card(entry("ridge", 0.9, 0.8), RANDOM, content="b")
+    [group] = leaderboard([("first", one), ("second", two)])
+    assert [(place.entry.label, place.run) for place in group.places] == [
+        ("ridge", "second"), ("dm", "first"), ("random", "first"),
+    ]  # fmt: skip
+    assert group.places[0].gain == pytest.approx((0.4, 0.2))
+    assert group.places[2].gain == ()
+
+
+@pytest.mark.parametrize("change", [{"protocol": "q"}, {"data": "e"}, {"train": 99}])
+def test_other_data_or_another_protocol_is_another_table(change: dict[str, str]) -> None:
+    one, two = card(entry("dm", 0.7)), card(entry("dm", 0.7), **change)  # type: ignore[arg-type]
+    assert [len(group.places) for group in leaderboard([("a", one), ("b", two)])] == [1, 1]
+
+
+def test_another_network_is_another_table() -> None:
+    groups = leaderboard([("a", card(entry("dm", 0.7), entry("dm", 0.8, network="convnet3")))])
+    assert [group.network for group in groups] == ["mlp", "convnet3"]
+
+
+def test_the_same_set_stands_there_once_with_more_seeds_and_another_of_its_name_beside_it() -> None:
+    few, more = card(entry("dm", 0.7)), card(entry("dm", 0.7, 0.72, 0.74))
+    [group] = leaderboard([("few", few), ("more", more), ("few again", few)])
+    assert [(place.run, len(place.entry.seeds)) for place in group.places] == [("more", 3)]
+    other = replace(few, provenance={"content_hash": "another"})
+    [group] = leaderboard([("few", few), ("other", other)])
+    assert len(group.places) == 2
+
+
+def test_one_run_has_no_interval_and_says_so() -> None:
+    [group] = leaderboard([("a", card(entry("dm", 0.7), RANDOM))])
+    assert [place.fewer_runs for place in group.places] == [True, False]
+    assert group.places[0].gain == pytest.approx((0.15,)), "other seeds: the means are compared"
+    text = table_of_groups([group])
+    assert "note: 1 entries of one run have no interval" in text
+    assert "+15.0" in text
+
+
+def test_nothing_to_merge() -> None:
+    with pytest.raises(SourceError, match="0 runs without a judged set"):
+        leaderboard([])
