@@ -6,7 +6,9 @@ python benchmarks/analysis_figures.py
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib as mpl
 
@@ -15,16 +17,15 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from record import RESULTS
 
-from decoct.analysis.finding import Finding
+from decoct.analysis.finding import Chart, Finding
 from decoct.files import write_atomically
 
 OUT = Path(__file__).parents[1] / "docs" / "analysis"
 COLOURS = ("#0a5fb4", "#c4480c", "#00795a", "#a3377f", "#8a6500")
 
 
-def draw(axes: Axes, found: Finding, title: str) -> None:
+def draw(axes: Axes, chart: Chart, title: str) -> None:
     """One chart with its intervals."""
-    chart = found.chart
     factor = 100 if chart.percent else 1
     for place, series in enumerate(chart.series):
         colour = "0.45" if series.quiet else COLOURS[place % len(COLOURS)]
@@ -41,25 +42,37 @@ def draw(axes: Axes, found: Finding, title: str) -> None:
         axes.minorticks_off()
     if chart.names:
         axes.set_xticks(range(len(chart.names)), list(chart.names), rotation=40, ha="right", fontsize=8)
-    axes.set(xlabel=chart.x_label, ylabel=chart.y_label, title=title)
+    if chart.log_y:
+        axes.set_yscale("log")
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel(chart.x_label, fontsize=8)
+    axes.set_ylabel(fill(chart.y_label, 34), fontsize=8)
     axes.grid(alpha=0.25)
     axes.legend(fontsize=7, frameon=False)
 
 
 def main() -> None:
     """Every analysis that has results."""
-    found: dict[str, list[tuple[str, Finding]]] = {}
+    found: dict[str, list[tuple[str, Chart]]] = {}
     for path in sorted((RESULTS / "analysis").glob("*.json")):
         value = json.loads(path.read_text(encoding="utf-8"))
-        own = {name: value[name] for name in ("kind", "schema_version", "name", "sentence", "chart", "rows", "percent",
-                                              "notes", "facts")} | {"pictures": []}  # fmt: skip
+        names = {"kind", "schema_version", *(item.name for item in fields(Finding))}
+        own = {name: part for name, part in value.items() if name in names} | {"pictures": []}
         finding = Finding.from_json(own, path.name)
-        found.setdefault(finding.name, []).append((path.stem.rpartition("-")[2], finding))
+        about = finding.facts["set"]
+        title = f"{finding.name}: {about['method']}, {about['rows']} images"
+        charts = [
+            (finding.name if finding.further else title, finding.chart),
+            *(("", more) for more in finding.further),
+        ]
+        found.setdefault(finding.name, []).extend(charts)
     OUT.mkdir(parents=True, exist_ok=True)
     for name, panels in found.items():
-        figure, axes = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 3.6), squeeze=False, sharey=True)
-        for place, (recipe, finding) in zip(axes[0], panels, strict=True):
-            draw(place, finding, f"{name}: {recipe}, 10 images per class" if name != "scaling" else "scaling")
+        shared = name != "influence" and not any(title == "" for title, _ in panels)
+        width = 4.8 * len(panels)
+        figure, axes = plt.subplots(1, len(panels), figsize=(width, 3.6), squeeze=False, sharey=shared)
+        for place, (title, chart) in zip(axes[0], panels, strict=True):
+            draw(place, chart, title)
         figure.tight_layout()
         write_atomically(OUT / f"{name}.png", lambda part, figure=figure: figure.savefig(part, dpi=90, format="png"))
         plt.close(figure)

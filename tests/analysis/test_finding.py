@@ -20,7 +20,8 @@ def made(**changes: Any) -> Finding:
     fields: dict[str, Any] = {
         "name": "mixing", "sentence": "It is so.", "chart": Chart("n", "%", (series,), percent=True),
         "rows": ({"n": 0, "set": estimate([0.5, 0.7])}, {"n": 1, "set": None}), "percent": ("set",),
-        "notes": ("note",), "facts": {"seeds": [0, 1]}, "pictures": (("image 0", (TILE,)),),
+        "notes": ("note",), "further": (Chart("x", "y", (series,), names=("a", "b")),),
+        "facts": {"seeds": [0, 1]}, "pictures": (("image 0", (TILE,)),),
     }  # fmt: skip
     return Finding(**{**fields, **changes})
 
@@ -70,6 +71,8 @@ def test_what_was_saved_is_read_back(tmp_path: Path) -> None:
         lambda value: value["pictures"].append(["x", ['" onerror="alert(1)']]),
         lambda value: value["pictures"].append(["x", ["PHN2Zz4="]]),
         lambda value: value.update(chart=None),
+        lambda value: value["further"][0].update(x_label=3),
+        lambda value: value["further"][0].update(names=[3]),
     ],
 )
 def test_an_altered_file_is_refused(damage: Any) -> None:

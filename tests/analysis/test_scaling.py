@@ -30,6 +30,14 @@ def test_the_whole_grid_is_told(tmp_path) -> None:
     ]  # fmt: skip
     assert "Errors go as n^" in found.sentence
     assert "law: alpha" in found.notes[0]
+    iso, front = found.further
+    assert [len(series.x) for series in front.series] == [
+        sum(row["unbeaten at its bytes"] == word for row in found.rows) for word in ("yes", "")
+    ]
+    assert len(iso.series) <= 3
+    for series in iso.series:
+        if series.x[-1:] == (3.0,):
+            assert series.y[-1] == pytest.approx((1, 2, 5)[iso.series.index(series)], rel=1e-3)
     assert "iso-accuracy" in found.notes[2]
     # 3 sizes x (1 + 3 entries x 2 passes) and the set, for each of 2 seeds
     assert len(list((tmp_path / "cells").iterdir())) == 2 * (3 * 7 + 1)

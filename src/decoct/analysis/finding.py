@@ -111,6 +111,8 @@ class Finding:
     """Set, data, network, seeds, settings, hardware: what is needed to get the same again."""
     pictures: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Rows of small pictures: a caption, and PNG files in base64."""
+    further: tuple[Chart, ...] = ()
+    """Charts beside the first."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -123,13 +125,13 @@ class Finding:
         try:
             if value["kind"] != "finding" or value["schema_version"] != SCHEMA_VERSION:
                 raise ValueError(f"kind {value['kind']!r}, schema version {value['schema_version']!r}")
-            series = tuple(_series(part) for part in value["chart"]["series"])
-            chart = Chart(**{**value["chart"], "series": series, "names": _texts(value["chart"]["names"])})
+            chart, *further = (_chart(part) for part in (value["chart"], *value.get("further", ())))
             pictures = tuple((str(title), _texts(tiles)) for title, tiles in value["pictures"])
             rows = tuple(dict(row) for row in value["rows"])
             own = {name: part for name, part in value.items() if name not in ("kind", "schema_version")}
             lists = {"percent": _texts(value["percent"]), "notes": _texts(value["notes"])}
-            found = cls(**{**own, **lists, "chart": chart, "rows": rows, "pictures": pictures})
+            found = cls(**{**own, **lists, "chart": chart, "rows": rows, "pictures": pictures,
+                           "further": tuple(further)})  # fmt: skip
             _require_sound(found)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise IntegrityError(
@@ -168,6 +170,14 @@ def _texts(values: Any) -> tuple[str, ...]:
     if not isinstance(values, list | tuple) or not all(isinstance(value, str) for value in values):
         raise ValueError(f"a list of texts was expected, found {values!r:.80}")
     return tuple(values)
+
+
+def _chart(value: Any) -> Chart:
+    series = tuple(_series(part) for part in value["series"])
+    chart = Chart(**{**value, "series": series, "names": _texts(value["names"])})
+    if not all(isinstance(text, str) for text in (chart.x_label, chart.y_label, *(s.name for s in series))):
+        raise ValueError("labels as text were expected")
+    return chart
 
 
 def _series(part: Any) -> Series:

@@ -79,6 +79,7 @@ class Scaling(Analysis):
             self.name, self._sentence(law, worth, own), self._chart(runs, best, kept),
             tuple(self._rows(runs, best, chosen, front, worth, kept)),
             percent=("test accuracy",), notes=self._notes(study, law, best, chosen, kept), facts=study.facts(self),
+            further=(self._iso(law, kept), self._bytes_chart(study, runs, best, front)),
         )  # fmt: skip
 
     def _runs(self, study: Study, kept: Sequence[int]) -> dict[tuple[int, int, int], list[dict[str, float]]]:
@@ -165,6 +166,29 @@ class Scaling(Analysis):
             name = "hard labels" if k == 0 else f"{k} label entries" if k > 1 else "1 label entry"
             series.append(Series.of(name, self.ipc, [estimate([r["test"] for r in c]) for c in cells], quiet=k == 0))
         return Chart("images per class", "test accuracy, %", tuple(series), log_x=True, percent=True)
+
+    def _iso(self, law: Law, kept: Sequence[int]) -> Chart:
+        """Curves of equal accuracy by the law, each through a measured number of images with whole labels."""
+        series = []
+        for n in self.ipc:
+            error = law.error(n, kept[-1])
+            told = [(k, law.images_for(error, k)) for k in kept]
+            points = [(k, count) for k, count in told if count is not None]
+            none = (None,) * len(points)
+            series.append(Series(f"{100 * (1 - error):.0f} % right", tuple(float(k) for k, _ in points),
+                                 tuple(count for _, count in points), none, none))  # fmt: skip
+        return Chart("label entries", "images per class that do as well (law)", tuple(series), log_x=True, log_y=True)
+
+    def _bytes_chart(
+        self, study: Study, runs: Runs, best: Mapping[tuple[int, int], Any], front: Mapping[tuple[int, int], bool]
+    ) -> Chart:
+        """Test accuracy against bytes; what is unbeaten was found on validation data."""
+        series = []
+        for wanted, name in ((True, "unbeaten at its bytes"), (False, "beaten")):
+            cells = sorted((self.nbytes(study, n, k), n, k) for (n, k), first in front.items() if first is wanted)
+            told = [estimate([r["test"] for r in (best[n, k] if k else runs[n, 0, 0])]) for _, n, k in cells]
+            series.append(Series.of(name, [size for size, _, _ in cells], told, line=wanted, quiet=not wanted))
+        return Chart("bytes of images and labels", "test accuracy, %", tuple(series), log_x=True, percent=True)
 
     def _sentence(self, law: Law, worth: Mapping[int, Any], own: tuple[dict[str, Any], float | None]) -> str:
         known = {n: value for n, value in worth.items() if value is not None}

@@ -78,7 +78,10 @@ def _one_set(folder: Path) -> Judged:
 
 
 def findings_in(folder: Path) -> tuple[Finding, ...]:
-    """What `decoct analyze` and `decoct bias measure` found about the set in `folder`, in the order of the names; raises `IntegrityError`."""
+    """What `decoct analyze` and `decoct bias measure` found about the set in `folder`, in the order of the names.
+
+    Raises `IntegrityError`.
+    """
     paths = [folder / "analysis" / f"{name}.json" for name in sorted([*ANALYSES, "bias"])]
     return tuple(Finding.from_json(read_json(path), str(path)) for path in paths if path.is_file())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 
-from decoct.analysis.finding import Finding
+from decoct.analysis.finding import Chart, Finding
 from decoct.report.contents import Contents
 from decoct.report.lines import legend, line_chart
 
@@ -39,13 +39,16 @@ def findings(contents: Contents) -> str:
 
 def _finding(of: str, found: Finding) -> str:
     title = f"{TITLES.get(found.name, found.name)}: {of}"
-    large = line_chart(found.chart, 920.0, 400.0, title)
-    small = line_chart(found.chart, 400.0, 340.0, title)
-    chart = f'<div class="large">{large}</div><div class="small">{small}</div>{legend(found.chart)}' if large else ""
+    chart = "".join(_drawn(part, title) for part in (found.chart, *found.further))
     return (
         f'<h3>{escape(title)}</h3><figure class="chart">{chart}<figcaption>{escape(found.sentence)}</figcaption>'
         f"</figure>{_pictures(found)}{_table(found, title)}{_notes(found)}"
     )
+
+
+def _drawn(chart: Chart, title: str) -> str:
+    large, small = (line_chart(chart, width, height, title) for width, height in ((920.0, 400.0), (400.0, 340.0)))
+    return f'<div class="large">{large}</div><div class="small">{small}</div>{legend(chart)}' if large else ""
 
 
 def _table(found: Finding, title: str) -> str:
