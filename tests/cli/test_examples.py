@@ -13,11 +13,14 @@ import pytest
 FOLDER = Path(__file__).resolve().parents[2] / "examples"
 EXAMPLES = sorted(FOLDER.glob("*.py"))
 SLOW = {
+    "architecture_search", "hcdc",
     "bases", "glad", "bias",
     "frepo", "kip", "soft_random", "rded", "distribution", "ridge", "multiformation", "teacher", "own_folder", "dsa",
     "rtp",
 }  # fmt: skip
 SAYS = {
+    "architecture_search": "times faster than full training",
+    "hcdc": "10 validation images, agreement of hypergradients",
     "bias": "by known groups: Networks trained on",
     "bases": "80 images out of 4 bases: 616 bytes, 640 allowed",
     "glad": "40 images out of 640 bytes of latents",
