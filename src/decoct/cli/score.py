@@ -12,7 +12,7 @@ from decoct.cli.running import Running
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Train a network once and score every training row: scores.parquet, and the map of the data, cartography.png."""
+    """Train a network once and score every training row: scores.parquet, cartography.png, and rows to look at."""
 
     source: Source
     """digits, npz:PATH, imagefolder:PATH, parquet:PATH, hub:NAME or a bare path."""
@@ -34,6 +34,8 @@ class Options:
 def run(options: Options) -> dict[str, Any]:
     """Score, and say what stands out."""
     from decoct.files import write_atomically
+    from decoct.report.examples import write_examples
+    from decoct.selection.features import features
     from decoct.selection.scored import cartography_png, score
 
     data = options.opening.open(options.source)
@@ -44,6 +46,8 @@ def run(options: Options) -> dict[str, Any]:
         )  # fmt: skip
     picture = cartography_png(dynamics)
     write_atomically(options.out / "cartography.png", lambda file: Path(file).write_bytes(picture))
+    # No network is trained for this: "auto" is pixels or their principal components.
+    write_examples(options.out / "rows.html", data, table.columns, features(data, seed=options.seed), picture=picture)
     names, labels = data.spec.class_names, data.train.labels()
 
     def listed(rows: Any) -> list[dict[str, Any]]:
@@ -78,6 +82,7 @@ def show(result: dict[str, Any]) -> str:
             f"most ambiguous           {some(result['most_ambiguous'])}",
             f"scores                   {result['out']}/scores.parquet ({', '.join(result['scores'])})",
             f"map of the data          {result['out']}/cartography.png",
+            f"rows to look at          {result['out']}/rows.html",
             "select by them: decoct select SOURCE --method hardest|easiest|middle|ccs --score NAME "
             f"--scores {result['out']}/scores.parquet",
         ]
