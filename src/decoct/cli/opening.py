@@ -47,6 +47,10 @@ class Opening:
     weights: Annotated[Path | None, left_out("FILE")] = None
     """Parquet file with the columns id and weight: how much each training row counts, to whatever looks at it."""
 
+    group: Annotated[str | None, left_out("COLUMN|RE")] = None
+    """Cut train, val and test anew so that no group is in two: a column of parquet:PATH (a person, a source, a
+    generator), or for other sources a regular expression whose first group is found in the ids."""
+
     def open(self, source: str, tell: bool = True) -> Dataset:
         """Open `source` with these options, and `tell` on standard error what was decided; raises as `decoct.open`."""
         size = self.height_and_width()
@@ -60,6 +64,10 @@ class Opening:
             skip_bad=self.skip_bad,
             cache=self.cache,
         )
+        if self.group is not None:
+            from decoct.data.groups import groups_from, split_by_group
+
+            data = split_by_group(data, groups_from(data, self.group))
         for notice in data.spec.notices if tell else ():
             print(f"note: {notice}", file=sys.stderr)
         if self.weights is None:
@@ -72,6 +80,7 @@ class Opening:
         """The words of a command line that open a source in the same way; where the cache is changes nothing."""
         words = ["--size", self.size] if self.size else []
         words += ["--mode", self.mode] if self.mode else []
+        words += ["--group", self.group] if self.group else []
         words += ["--weights", str(self.weights)] if self.weights else []
         return words + ["--whiten"] * self.whiten + ["--skip-bad"] * self.skip_bad
 

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from decoct.data.cache import cache_key
 from decoct.data.found import Found, Wish, part_named
 from decoct.data.sources.huggingface import columns_asked, import_datasets, open_parts, quiet
@@ -42,6 +45,31 @@ def find(place: str, wish: Wish) -> Found:
             yield {part: loaded[f"part_{part}"] for part in files}
 
     return open_parts(called, key, wish, load, asked=asked, notices=tuple(notices))
+
+
+def column_of(place: str, name: str) -> dict[str, str]:
+    """The values of one column, as texts, by the ids that `find` gives the rows: a source, a person, a generator.
+
+    Raises `SourceError` for missing or damaged files and for a column that is not there.
+    """
+    called = f"reading the column {name!r} of parquet:{place}"
+    path, _ = columns_asked(called, place)
+    files, _ = _parquet_files(called, Path(path).expanduser())
+    values: dict[str, str] = {}
+    for part, found in files.items():
+        row = 0
+        for file in found:
+            try:
+                column = pq.read_table(file, columns=[name])[name].to_pylist()
+            except (OSError, KeyError, pa.ArrowException) as error:
+                raise SourceError(
+                    called, received=f"{file.name}: {str(error).splitlines()[0][:200]}",
+                    expected="whole parquet files with that column",
+                    remedy="check the name of the column and the files",
+                ) from error  # fmt: skip
+            values |= {f"{part}/{row + place}": str(value) for place, value in enumerate(column)}
+            row += len(column)
+    return values
 
 
 def _parquet_files(called: str, path: Path) -> tuple[dict[str, list[Path]], list[str]]:
