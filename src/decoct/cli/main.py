@@ -28,7 +28,7 @@ COMMANDS = {
     "import": "read anyone's published set, so that it can be judged",
     "leaderboard": "merge the scorecards of many runs into one page",
     "report": "write one page about the results in some folders",
-    "export": "write a set as an image folder, parquet or npz",
+    "export": "write a set in a form that other programs read",
     "methods": "list every method with its paper",
     "cite": "print the reference of a method",
 }
