@@ -17,6 +17,7 @@ import decoct.evaluation.contender as contender_module
 from decoct.data.dataset import Dataset
 from decoct.errors import ConfigError, DivergenceError
 from decoct.evaluation.cells import Records
+from decoct.evaluation.compare import compare
 from decoct.evaluation.judge import evaluate
 from decoct.evaluation.protocol import Protocol
 from decoct.evaluation.reads import Reads
@@ -147,3 +148,12 @@ def test_a_number_of_candidates() -> None:
 def test_impossible_searches_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="at least one positive factor"):
         Search(**options)
+
+
+def test_methods_that_are_compared_get_the_same_trials(trainings: list[Any], tmp_path: Path) -> None:
+    found = compare(DATA, ("random", "k-means"), (1,), protocol=FAST, networks=["mlp"], seeds=1, baselines=("random",),
+                    search=SEARCH, out=tmp_path, device="cpu")  # fmt: skip
+    trials = [rate for _, seed, rate in trainings if seed >= FIRST_SEED]
+    assert Counter(trials) == dict.fromkeys([0.01, 0.001, 0.03], 2), "k-means, and random as method and baseline"
+    assert found.protocol["name"] == "test+search3"
+    assert all("in 3 trials" in entry.notes[-1] for entry in found.entries)

@@ -39,6 +39,8 @@ class Options:
     """What every set is compared with, in its own bytes; full is all of the data."""
     seed: int = 0
     """Seed of the makers."""
+    search: Annotated[int | None, left_out("N")] = None
+    """Try N step sizes for every method and every baseline on validation data."""
     out: Path = Path("decoct-compare")
     """Folder of sets, finished runs, comparison.json and report.html."""
     device: Annotated[str | None, left_out("NAME")] = None
@@ -51,6 +53,7 @@ def run(options: Options) -> dict[str, Any]:
     """Compare and report."""
     from decoct.evaluation.compare import compare
     from decoct.evaluation.protocol import protocol_from
+    from decoct.evaluation.search import Search
     from decoct.report.html import write_report
 
     protocol = protocol_from(options.protocol)
@@ -66,6 +69,7 @@ def run(options: Options) -> dict[str, Any]:
         seeds=options.seeds,
         baselines=options.baselines,
         seed=options.seed,
+        search=None if options.search is None else Search.of(options.search),
         out=options.out,
         device=options.device,
     )
@@ -89,7 +93,7 @@ def command_line(options: Options) -> str:
     words = ["decoct", "compare", options.source, "--methods", *options.methods]
     words += ["--ipc", *map(str, options.ipc), "--protocol", options.protocol]
     words += ["--seeds", str(options.seeds), "--baselines", *options.baselines, "--seed", str(options.seed)]
-    for name in ("budget", "steps"):
+    for name in ("budget", "steps", "search"):
         if (value := getattr(options, name)) is not None:
             words += [f"--{name}", str(value)]
     if options.networks:

@@ -20,6 +20,7 @@ from decoct.evaluation.baselines import BASELINES
 from decoct.evaluation.comparison import Comparison, Contest
 from decoct.evaluation.judge import Bench
 from decoct.evaluation.protocol import Protocol
+from decoct.evaluation.search import Search
 from decoct.registry import unknown_name
 from decoct.selection.driver import select
 from decoct.selection.methods import METHODS as SELECTORS
@@ -39,6 +40,7 @@ def compare(
     seeds: int | Sequence[int] = 5,
     baselines: Sequence[str] = BASELINES,
     seed: int = 0,
+    search: Search | None = None,
     out: str | Path | None = None,
     device: str | None = None,
 ) -> Comparison:
@@ -48,7 +50,8 @@ def compare(
     `seed` is that of the makers. Each set is judged as by `evaluate`, beside `baselines` at its own bytes. A method
     that is a baseline itself (random, herding) is judged as one, its rows drawn afresh for each seed, and is not
     repeated as a baseline of the same size. With `out`, sets stand in `out/sets`, finished runs in `out/cells`, the
-    result in `out/comparison.json`, and the same call goes on where it was stopped.
+    result in `out/comparison.json`, and the same call goes on where it was stopped. With `search`, every method and
+    every baseline gets the same number of trials of training settings on validation data before it is judged.
 
     Raises `UnknownNameError` for a method, network, protocol or baseline that does not exist, `ConfigError` for no
     methods or sizes or an impossible budget, `BudgetError` for more images than a class has, `MismatchError` where
@@ -71,7 +74,7 @@ def compare(
     seconds = parse_duration(str(budget)) if budget is not None else None
     if out is not None:
         _require_own(Path(out))
-    bench = Bench.of(data, protocol, networks, seeds, baselines=baselines, out=out, device=device)
+    bench = Bench.of(data, protocol, networks, seeds, baselines=baselines, search=search, out=out, device=device)
     maker = Maker(data, seconds, steps, seed, None if out is None else Path(out) / "sets", bench.device)
     contests = [_contest(bench, maker, method, size) for size in sizes for method in methods]
     asked = {"methods": list(methods), "ipc": list(sizes), "budget_seconds": seconds, "steps": steps, "seed": seed}

@@ -1,0 +1,96 @@
+"""Sets of Fashion-MNIST at 10 images per class on other networks and under other augmentations, with fair scores.
+
+Each set comes from three minutes of one core with a ConvNet-3 of width 32 (the folders of `recipe_table.py`, made
+where they are missing). Students are narrow, so that two cores finish in under 20 minutes. Every student is a cell
+that is never trained twice: stop the script at any time and start it again.
+
+    python benchmarks/cross_architecture.py
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import tyro
+from real_sets import real_set
+from record import save
+
+import decoct
+from decoct.data.dataset import Dataset
+from decoct.evaluation.fair_scores import fair_scores_of
+from decoct.evaluation.matrix import Matrix, evaluate_matrix
+from decoct.evaluation.protocol import PROTOCOLS
+from decoct.evaluation.scorecard import entry_to_json
+
+PROTOCOL = replace(PROTOCOLS["quick"], name="quick-short-full", full_samples=120_000)
+"""quick, whose full-data line and teacher take 2 passes: what this machine finishes."""
+RECIPES = ("ncfm", "dm")
+HOME = "convnet3-w16"
+"""The kind of network that the sets were made with."""
+NETWORKS = (HOME, "convnet2-w16", "convnet4-w16", "convnet3-w32", "convnet3-w16-bn", "mlp", "alexnet-w16", "vgg11-w8",
+            "vit3-w48", "resnet18-w8")  # fmt: skip
+AUGMENTATIONS = ("protocol", "none", "dsa", "cutmix", "randaugment")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which cells, and where their work is kept."""
+
+    source: str = "fashion-mnist"
+    """Data set."""
+    ipc: int = 10
+    """Images per class."""
+    seeds: int = 3
+    """Students for each field."""
+    work: Path = Path("runs/benchmarks")
+    """Folder of sets and finished students."""
+    networks: tuple[str, ...] = NETWORKS
+    """Networks of the first half."""
+
+
+def main(options: Options) -> None:
+    """Networks first, then augmentations on the home network, set by set; the result is written after each step."""
+    data = real_set(options.source, options.work)
+    found: dict[str, Any] = {}
+    for recipe in RECIPES:
+        small = decoct.distill(
+            data, recipe, ipc=options.ipc, budget=180.0, device="cpu",
+            out=options.work / "recipes" / f"{options.source}-{options.ipc}" / f"{recipe}-3min",
+        )  # fmt: skip
+        own: dict[str, Any] = {}
+        found[recipe] = own
+        home = _judged(small, data, options, (HOME,), AUGMENTATIONS, ("random",))
+        own["augmentations"] = home.to_json()
+        _write(options, data, found)
+        # The full data once, under the protocol itself: nothing else asks for it.
+        full = _judged(small, data, options, (HOME,), ("protocol",), ("random", "full"))
+        whole = Matrix({**home.scorecards, "protocol": full.first})
+        own["fair_scores"] = [score.to_json() for score in fair_scores_of(whole)]
+        own["full"] = entry_to_json(next(entry for entry in full.first.entries if entry.name == "full"))
+        _write(options, data, found)
+        own["networks"] = _judged(small, data, options, options.networks, ("protocol",), ("random",)).to_json()
+        _write(options, data, found)
+
+
+def _write(options: Options, data: Dataset, found: dict[str, Any]) -> None:
+    save(
+        "cross_architecture",
+        {"source": options.source, "ipc": options.ipc, "seeds": options.seeds, "protocol": PROTOCOL.facts(),
+         "rows": {"train": len(data.train), "val": len(data.val), "test": len(data.test)}, "sets": found},
+    )  # fmt: skip
+
+
+def _judged(
+    small: Any, data: Dataset, options: Options, networks: tuple[str, ...], augmentations: tuple[str, ...],
+    baselines: tuple[str, ...],
+) -> Matrix:  # fmt: skip
+    return evaluate_matrix(
+        small, data, PROTOCOL, networks, options.seeds, augmentations=augmentations, baselines=baselines,
+        out=options.work / "cross_architecture", device="cpu",
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

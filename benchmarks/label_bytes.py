@@ -1,0 +1,63 @@
+"""What the bytes of labels buy: 10 images per class of Fashion-MNIST, their labels kept in eleven ways.
+
+Two sets of rows, random real ones and those of DM, each with hard labels and with those of a teacher: all entries or
+the k largest, in fp16 or 8 bits. Every student is a cell that is never trained twice.
+
+    python benchmarks/label_bytes.py
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+from cross_architecture import HOME, PROTOCOL
+from real_sets import real_set
+from record import save
+
+import decoct
+from decoct.evaluation.judge import Bench
+from decoct.evaluation.label_bytes import label_bytes, ways
+from decoct.evaluation.scorecard import entry_to_json
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which cells, and where their work is kept."""
+
+    source: str = "fashion-mnist"
+    """Data set."""
+    ipc: int = 10
+    """Images per class."""
+    seeds: int = 3
+    """Students for each way."""
+    work: Path = Path("runs/benchmarks")
+    """Folder of sets and finished students."""
+
+
+def main(options: Options) -> None:
+    """Judge both sets; the result is written after each."""
+    data = real_set(options.source, options.work)
+    folder = options.work / "recipes" / f"{options.source}-{options.ipc}"
+    bench = Bench.of(
+        data, PROTOCOL, [HOME], options.seeds, baselines=(), out=options.work / "label_bytes", device="cpu"
+    )
+    found: dict[str, Any] = {}
+    for name in ("random", "dm"):
+        if name == "random":
+            small: Any = decoct.select(data, "random", ipc=options.ipc, seed=0)
+        else:
+            small = decoct.distill(data, name, ipc=options.ipc, budget=180.0, device="cpu", out=folder / f"{name}-3min")
+        card = label_bytes(small, bench, ways(data.spec.classes, ("teacher",)))
+        found[name] = [entry_to_json(entry) for entry in card.entries]
+        save(
+            "label_bytes",
+            {"source": options.source, "ipc": options.ipc, "seeds": options.seeds, "protocol": PROTOCOL.facts(),
+             "network": HOME, "teacher": bench.teacher.key, "passes_chosen": dict(bench.teacher.chosen), "sets": found},
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))
