@@ -172,12 +172,18 @@ class Scaling(Analysis):
         series = []
         for n in self.ipc:
             error = law.error(n, kept[-1])
-            told = [(k, law.images_for(error, k)) for k in kept]
-            points = [(k, count) for k, count in told if count is not None]
+            points = self._trades(law, error, kept)
             none = (None,) * len(points)
             series.append(Series(f"{100 * (1 - error):.0f} % right", tuple(float(k) for k, _ in points),
                                  tuple(count for _, count in points), none, none))  # fmt: skip
         return Chart("label entries", "images per class that do as well (law)", tuple(series), log_x=True, log_y=True)
+
+    def _trades(self, law: Law, error: float, kept: Sequence[int]) -> list[tuple[int, float]]:
+        """Entries and the images of each class that reach `error` with them, as far as numbers of images were
+        measured."""
+        told = [(k, law.images_for(error, k)) for k in kept]
+        low, high = 0.999 * self.ipc[0], 1.001 * self.ipc[-1]
+        return [(k, count) for k, count in told if count is not None and low <= count <= high]
 
     def _bytes_chart(
         self, study: Study, runs: Runs, best: Mapping[tuple[int, int], Any], front: Mapping[tuple[int, int], bool]
@@ -227,8 +233,7 @@ class Scaling(Analysis):
             + ", ".join(f"{chosen[n, kept[-1]]} at {n}" for n in self.ipc),
         ]
         middle = 1 - fmean(run["test"] for run in best[self.ipc[len(self.ipc) // 2], kept[-1]])
-        curve = [(k, law.images_for(middle, k)) for k in kept]
-        told = ", ".join(f"{k} entries x {n:.3g} images" for k, n in curve if n is not None)
+        told = ", ".join(f"{k} entries x {n:.3g} images" for k, n in self._trades(law, middle, kept))
         notes.append(f"iso-accuracy {100 * (1 - middle):.1f} % by the law: {told or 'out of its reach'}")
         shortest = min(len(rows) for rows in study.data.train.class_rows(study.classes))
         if shortest < self.ipc[-1]:
