@@ -96,7 +96,7 @@ def test_the_report_shows_every_finding_of_a_set(tmp_path: Path) -> None:
     hostile.save(tmp_path / "analysis" / "mixing.json")
     text = page(contents_of(results_in(tmp_path)))
     assert "What is in the sets" in text
-    assert "Mixed with real images: random, 2 per class" in text
+    assert "Mixed with real images (random, 2 per class)" in text
     assert "&lt;script&gt;alert(1)" in text
     assert "<script" not in text
     assert "&lt;b&gt;x" in text

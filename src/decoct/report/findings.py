@@ -38,7 +38,7 @@ def findings(contents: Contents) -> str:
 
 
 def _finding(of: str, found: Finding) -> str:
-    title = f"{TITLES.get(found.name, found.name)}: {of}"
+    title = f"{TITLES.get(found.name, found.name)} ({of})"
     chart = "".join(_drawn(part, title) for part in (found.chart, *found.further))
     return (
         f'<h3>{escape(title)}</h3><figure class="chart">{chart}<figcaption>{escape(found.sentence)}</figcaption>'
