@@ -87,6 +87,7 @@ def test_pictures_elsewhere(source: str, tmp_path: Path, say) -> None:
     [
         (("--ipc", "3"), "--ipc"),
         (("--count", "3", "--whiten"), "--whiten"),
+        (("--count", "3", "--engine", "ray"), "--engine"),
         (("--count", "3", "--explain", "10"), "--explain"),
         (("--count", "3", "--method", "glister"), "selecting images with boxes by glister"),
         (("--count", "3", "--method", "csodd"), "did you mean 'csod'"),

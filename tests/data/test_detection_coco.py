@@ -107,6 +107,7 @@ def test_boxes_that_reach_out_are_cut_and_told(
         ({"bbox": [5, float("nan"), 9, 9]}, "without area inside the image"),
         ({"category_id": 2}, "of an unknown category: annotation 100 (category 2)"),
         ({"category_id": [1]}, "of an unknown category"),
+        ({"image_id": [10]}, "of an image that the json does not know"),
         ({"image_id": 999}, "of an image that the json does not know: annotation 100 (image 999)"),
     ],
 )
@@ -123,6 +124,7 @@ def test_bad_boxes_are_refused_and_with_skip_bad_kept_in_the_json(
     assert len(found.document["annotations"]) == len(document["annotations"])
     assert words in found.notices[0]
     assert "not used" in found.notices[0]
+    assert len(found.take(range(8)).boxes) == len(found.boxes)
 
 
 def test_missing_and_broken_images_are_named(folder: Path, document: dict[str, Any]) -> None:

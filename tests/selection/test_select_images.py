@@ -51,7 +51,9 @@ def test_what_stands_on_disk(scenes: DetectionSet, tmp_path: Path) -> None:
     table = pq.read_table(tmp_path / "run" / "selection.parquet").to_pydict()
     assert table["rank"] == list(range(5))
     assert table["id"] == [str(name) for name in picked.subset().ids]
-    assert table["class"] == [picked.reason(place) for place in range(5)]
+    assert [scenes.ids[row] for row in table["index"]] == list(picked.subset().ids)
+    assert all(f"left with {name}:" in why for name, why in zip(table["class"], table["reason"], strict=True))
+    assert table["class"] == [picked.picked_for(place) for place in range(5)]
     manifest = read_manifest(tmp_path / "run")
     assert (manifest["kind"], manifest["images"], manifest["of"]) == ("detection-coreset", 5, 20)
     assert manifest["boxes"] == picked.box_counts()

@@ -16,6 +16,7 @@ METHOD = "csod"
 NOT_FOR_IMAGES = ("ipc", "score", "scores", "labels", "shard_rows", "explain")
 """Options of `decoct select` that say nothing about images with boxes."""
 NOT_FOR_OPENING = ("mode", "whiten", "cache", "weights")
+NOT_FOR_RUNNING = ("engine", "workers", "address")
 
 
 def concerns(options: Options) -> bool:
@@ -65,7 +66,7 @@ def run(options: Options) -> dict[str, Any]:
         "boxes": picked.box_counts(),
         "boxes_of_all": {name: int((data.labels == c).sum()) for c, name in enumerate(data.class_names)},
         "first": [
-            {"id": small.ids[k], "file_name": small.document["images"][k]["file_name"], "class": picked.reason(k)}
+            {"id": small.ids[k], "file_name": small.document["images"][k]["file_name"], "class": picked.picked_for(k)}
             for k in range(min(5, len(picked)))
         ],
         "provenance": picked.provenance,
@@ -75,7 +76,7 @@ def run(options: Options) -> dict[str, Any]:
 
 def _require_fitting(options: Options) -> None:
     """Raise `ConfigError` where an option is given that would be passed over."""
-    parts = ((options, NOT_FOR_IMAGES), (options.opening, NOT_FOR_OPENING))
+    parts = ((options, NOT_FOR_IMAGES), (options.opening, NOT_FOR_OPENING), (options.running, NOT_FOR_RUNNING))
     given = [
         field.name for part, names in parts for field in fields(part)
         if field.name in names and getattr(part, field.name) != field.default

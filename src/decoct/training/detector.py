@@ -143,9 +143,8 @@ def train_detector(
     streams = Streams(seed)
     with seeded(derive_seed(seed, "network")):
         module = CentreNet(data.classes, chosen.width)
-        module = module.to(device=device, memory_format=torch.channels_last)
-    pixels = shown.pixels.float().div(255)
-    mean, std = pixels.mean((0, 2, 3)), pixels.std((0, 2, 3)).clamp_min(1e-3)
+        module = module.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    mean, std = _mean_and_std(shown.pixels)
     detector = Detector(module.train(), chosen, mean, std, ())
     optimizer = torch.optim.AdamW(module.parameters(), lr=chosen.lr, weight_decay=chosen.weight_decay)
     losses = []
@@ -171,6 +170,16 @@ def train_detector(
         if tick:
             tick(float(step + 1), f"loss {losses[-1]:.2f}")
     return Detector(module.eval(), chosen, mean, std, tuple(losses))
+
+
+def _mean_and_std(pixels: UInt8[Tensor, "n 3 h w"]) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:
+    """Of every channel over all pictures, on a scale from 0 to 1; a few pictures at a time, as floats take 4 bytes."""
+    sums = torch.zeros(2, 3, dtype=torch.float64)
+    for part in pixels.split(BATCH):
+        values = part.double().div(255)
+        sums += torch.stack([values.sum((0, 2, 3)), values.square().sum((0, 2, 3))])
+    mean, square = sums / (len(pixels) * pixels.shape[2] * pixels.shape[3])
+    return mean.float(), (square - mean.square()).clamp_min(1e-6).sqrt().float()
 
 
 def _batches(n: int, config: DetectorConfig, generator: torch.Generator) -> list[Int64[Tensor, " b"]]:

@@ -15,7 +15,8 @@ def subset_document(document: Mapping[str, Any], ids: Sequence[int | str]) -> di
     """
     wanted = set(ids)
     entries = {entry["id"]: entry for entry in document["images"]}
-    own = [one for one in document["annotations"] if one.get("image_id") in wanted]
+    named = ((one, one.get("image_id")) for one in document["annotations"])
+    own = [one for one, name in named if isinstance(name, int | str) and name in wanted]
     return {**document, "images": [entries[name] for name in ids], "annotations": own}
 
 

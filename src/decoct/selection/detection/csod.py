@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from decoct.cards import MethodCard
@@ -34,11 +34,16 @@ NO_BOXES = -1
 
 @dataclass(frozen=True, eq=False)
 class Prototypes:
-    """Mean features of the boxes of each class in each image: `n` images, `C` classes, `d` numbers."""
+    """Mean features of the boxes of each class in each image: a row for each of the `p` pairs that occur."""
 
-    vectors: Float[Tensor, "n C d"]
-    """Zero where the image does not show the class."""
-    present: Bool[Tensor, "n C"]
+    vectors: Float[Tensor, "p d"]
+    images: Int64[Tensor, " p"]
+    """The image of each row."""
+    labels: Int64[Tensor, " p"]
+    """The class of each row, ascending; the images of a class ascend too."""
+    count: int
+    """Images n, with boxes or without."""
+    classes: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,12 +63,10 @@ def prototypes(data: DetectionSet, features: Float[Tensor, "m d"]) -> Prototypes
     Ignored boxes do not count. `features` are those of `data.boxes`.
     """
     used = ~data.ignored
-    place = data.owners[used] * data.classes + data.labels[used]
-    cells = len(data) * data.classes
-    sums = torch.zeros(cells, features.shape[1]).index_add_(0, place, features[used])
-    counts = torch.bincount(place, minlength=cells)
-    means = sums / counts.clamp_min(1)[:, None]
-    return Prototypes(means.reshape(len(data), data.classes, -1), (counts > 0).reshape(len(data), data.classes))
+    pairs, place = torch.unique(data.labels[used] * len(data) + data.owners[used], return_inverse=True)
+    sums = torch.zeros(len(pairs), features.shape[1]).index_add_(0, place, features[used])
+    means = sums / torch.bincount(place, minlength=len(pairs))[:, None]
+    return Prototypes(means, pairs % len(data), pairs // len(data), len(data), data.classes)
 
 
 @dataclass(frozen=True)
@@ -77,9 +80,9 @@ class Csod:
     show to the one that most do. Images without boxes come last, in random order.
 
     Paper: Lee et al., "Coreset Selection for Object Detection" (2024), https://arxiv.org/abs/2404.09161; no code of
-    the authors was found. Shapes: prototypes `[n, C, d]`, presence `[n, C]`.
+    the authors was found. Shapes: prototypes `[p, d]`, with p the pairs of an image and a class that it shows.
     The score of a pick is the figure above. A prefix is what is picked for fewer images.
-    Cost: O(n d) for a pick, O(n C d) time and memory before.
+    Cost: O(|V_c| d) time for each class c that a pick shows, O(p d) memory: no table of similarities is made.
     Differs from the paper, which takes features of a Faster R-CNN, in the order of the classes and perhaps in w:
     what it prints could not be checked. Features as far as they are positive have cosines near 1, which hides what
     tells objects apart; `centred` takes the mean of the class away first.
@@ -101,7 +104,7 @@ class Csod:
 
     def pick(self, found: Prototypes, count: int, generator: torch.Generator) -> ImagePicks:
         """Pick `count` of the images; raises `BudgetError` unless 1 <= count <= n, `DataError` without any box."""
-        n = len(found.present)
+        n = found.count
         if not 1 <= count <= n:
             raise BudgetError(
                 "picking images by CSOD",
@@ -109,45 +112,65 @@ class Csod:
                 expected=f"between 1 and {n} images",
                 remedy="lower the budget, or give more images",
             )
-        if not bool(found.present.any()):
+        if not len(found.images):
             raise DataError(
                 "picking images by CSOD",
                 received=f"{n} images without a single box",
                 expected="boxes: they are what images are compared by",
                 remedy="take the method random, or check the annotations",
             )
-        units = self._units(found)
-        typical = torch.einsum("ncd,cd->nc", units.double(), units.double().sum(0))
-        gain = self.weight * typical
-        left = torch.ones(n, dtype=torch.bool)
-        turns = found.present.sum(0).argsort(stable=True).tolist()
-        rows: list[int] = []
-        reasons: list[int] = []
-        scores: list[float] = []
-        while len(rows) < count and bool((found.present & left[:, None]).any()):
+        walk = _Walk(found, self._units(found), self.weight)
+        # As the sort is stable, classes shown by as many images keep their order.
+        turns = sorted(range(found.classes), key=lambda label: walk.sizes[label])
+        picked: list[tuple[int, int, float]] = []
+        while len(picked) < count:
+            before = len(picked)
             for label in turns:
-                candidates = found.present[:, label] & left
-                if len(rows) == count or not bool(candidates.any()):
-                    continue
-                row = int(gain[:, label].masked_fill(~candidates, -torch.inf).argmax())
-                rows.append(row)
-                reasons.append(label)
-                scores.append(float(gain[row, label]))
-                left[row] = False
-                # Prototypes of classes that the image does not show are zero, and change nothing.
-                gain -= torch.einsum("ncd,cd->nc", units, units[row]).double()
-        rest = left.nonzero()[:, 0]
-        rest = rest[torch.randperm(len(rest), generator=generator)][: count - len(rows)].tolist()
-        return ImagePicks(
-            torch.tensor(rows + rest),
-            torch.tensor(reasons + [NO_BOXES] * len(rest)),
-            torch.tensor(scores + [0.0] * len(rest)),
-        )
+                new = walk.take(label) if len(picked) < count else None
+                picked += [new] if new else []
+            if len(picked) == before:
+                break
+        rest = walk.left.nonzero()[:, 0]
+        rest = rest[torch.randperm(len(rest), generator=generator)][: count - len(picked)].tolist()
+        rows, reasons, scores = zip(*picked, *((row, NO_BOXES, 0.0) for row in rest), strict=True)
+        return ImagePicks(torch.tensor(rows), torch.tensor(reasons), torch.tensor(scores))
 
-    def _units(self, found: Prototypes) -> Float[Tensor, "n C d"]:
-        """Prototypes of length 1, zero where there is none."""
+    def _units(self, found: Prototypes) -> Float[Tensor, "p d"]:
+        """Prototypes of length 1."""
         vectors = found.vectors
         if self.centred:
-            counts = found.present.sum(0).clamp_min(1)
-            vectors = (vectors - vectors.sum(0) / counts[:, None]) * found.present[:, :, None]
-        return F.normalize(vectors, dim=2)
+            sums = torch.zeros(found.classes, vectors.shape[1]).index_add_(0, found.labels, vectors)
+            means = sums / torch.bincount(found.labels, minlength=found.classes).clamp_min(1)[:, None]
+            vectors = vectors - means[found.labels]
+        return F.normalize(vectors, dim=1)
+
+
+class _Walk:
+    """The gains of all pairs while images are picked."""
+
+    def __init__(self, found: Prototypes, units: Float[Tensor, "p d"], weight: float) -> None:
+        self.images, self.labels, self.units = found.images, found.labels.tolist(), units
+        self.sizes = torch.bincount(found.labels, minlength=found.classes).tolist()
+        ends = torch.tensor(self.sizes).cumsum(0).tolist()
+        self.slices = [slice(end - size, end) for end, size in zip(ends, self.sizes, strict=True)]
+        self.left = torch.ones(found.count, dtype=torch.bool)
+        """Images that are not picked."""
+        parts = [units[own].double() for own in self.slices]
+        self.gains = torch.cat([weight * (part @ part.sum(0)) for part in parts])
+        self.pairs: list[list[int]] = [[] for _ in range(found.count)]
+        for pair, image in enumerate(found.images.tolist()):
+            self.pairs[image].append(pair)
+
+    def take(self, label: int) -> tuple[int, int, float] | None:
+        """Pick the best image of this class: its row, the class and the gain; None where no image is left."""
+        own = self.slices[label]
+        free = self.left[self.images[own]]
+        if not bool(free.any()):
+            return None
+        best = own.start + int(self.gains[own].masked_fill(~free, -torch.inf).argmax())
+        image, gain = int(self.images[best]), float(self.gains[best])
+        self.left[image] = False
+        for pair in self.pairs[image]:
+            same = self.slices[self.labels[pair]]
+            self.gains[same] -= (self.units[same] @ self.units[pair]).double()
+        return image, label, gain

@@ -36,6 +36,8 @@ class DetectionCoreset:
     """The class for which each was picked, -1 for none."""
     scores: Float[Tensor, " k"]
     """The method's own figure for each pick."""
+    because: tuple[str, ...]
+    """Why each was picked, in words."""
     provenance: dict[str, Any]
 
     def __len__(self) -> int:
@@ -45,7 +47,7 @@ class DetectionCoreset:
         """The images picked (the first `count` of them) with their boxes."""
         return self.data.take(self.rows[:count])
 
-    def reason(self, pick: int) -> str:
+    def picked_for(self, pick: int) -> str:
         """The name of the class for which the image was picked, "" for none."""
         number = int(self.reasons[pick])
         return self.data.class_names[number] if number >= 0 else ""
@@ -60,7 +62,8 @@ class DetectionCoreset:
 
         `subset.json` is the source's json with these images alone, in the order picked: its file names start at the
         same folder of pictures as the source's, and no picture is copied. `selection.parquet` has a row for each
-        image: rank, id, file_name, class, score. Raises `OutputError`; the folder then is as it was.
+        image: rank, index (its place in the source), id, file_name, class (for which it was picked), score and reason.
+        Raises `OutputError`; the folder then is as it was.
         """
         small = self.subset()
         content = document_bytes(small.document)
@@ -84,10 +87,12 @@ class DetectionCoreset:
         table = pa.table(
             {
                 "rank": pa.array(range(len(self)), pa.int64()),
+                "index": pa.array(self.rows.tolist(), pa.int64()),
                 "id": pa.array([str(name) for name in small.ids], pa.string()),
                 "file_name": pa.array([entry["file_name"] for entry in small.document["images"]], pa.string()),
-                "class": pa.array([self.reason(pick) for pick in range(len(self))], pa.string()),
+                "class": pa.array([self.picked_for(pick) for pick in range(len(self))], pa.string()),
                 "score": pa.array(self.scores.tolist(), pa.float32()),
+                "reason": pa.array(self.because, pa.string()),
             }
         )
         buffer = BytesIO()

@@ -16,6 +16,7 @@ from decoct.networks.centre_net import STRIDE
 from decoct.networks.regions import pool_regions
 from decoct.progress import progress
 from decoct.registry import unknown_name
+from decoct.selection.features import Table
 from decoct.streams import derive_seed
 from decoct.training.detector import DetectorConfig, train_detector
 
@@ -38,7 +39,7 @@ class Features:
 
 def detection_features(
     data: DetectionSet,
-    kind: str | Tensor = "auto",
+    kind: str | Table = "auto",
     seed: int = 0,
     device: str = "cpu",
     config: DetectorConfig | None = None,
@@ -87,7 +88,7 @@ def _pooled_pixels(data: DetectionSet, shown: Pictures) -> Float[Tensor, "m d"]:
     return torch.cat(parts)
 
 
-def _own(data: DetectionSet, table: Tensor) -> Features:
+def _own(data: DetectionSet, table: Table) -> Features:
     called = "selecting images by your own features of boxes"
     if table.ndim != 2 or len(table) != len(data.boxes):
         raise MismatchError(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from decoct.compact.budget import Budget
 from decoct.data.detection.detection_set import DetectionSet
@@ -17,6 +17,7 @@ from decoct.registry import Registry, unknown_name
 from decoct.selection.detection.csod import NO_BOXES, Csod, ImagePicks, prototypes
 from decoct.selection.detection.detection_coreset import DetectionCoreset, require_place
 from decoct.selection.detection.region_features import Features, detection_features
+from decoct.selection.features import Table
 from decoct.selection.methods import METHODS, method_name, selector
 from decoct.selection.selector import Selector
 from decoct.streams import Streams
@@ -34,7 +35,7 @@ def select_images(
     *,
     count: int | None = None,
     fraction: float | None = None,
-    features: str | Tensor | Features = "auto",
+    features: str | Table | Features = "auto",
     seed: int = 0,
     out: str | Path | None = None,
     device: str = "cpu",
@@ -82,10 +83,25 @@ def select_images(
         "seconds": round(time.monotonic() - began, 3),
         "versions": library_versions(),
     }
-    result = DetectionCoreset(data, picks.rows, picks.reasons, picks.scores, provenance)
+    kind = str(provenance["features"])
+    result = DetectionCoreset(
+        data, picks.rows, picks.reasons, picks.scores, tuple(_because(chosen, picks, data, kind)), provenance
+    )
     if out is not None:
         result.save(out)
     return result
+
+
+def _because(method: Csod | Selector, picks: ImagePicks, data: DetectionSet, kind: str) -> Iterator[str]:
+    """Why each image was picked, one clause."""
+    for label, score in zip(picks.reasons.tolist(), picks.scores.tolist(), strict=True):
+        if not isinstance(method, Csod):
+            yield method.reason(score, kind)
+        elif label == NO_BOXES:
+            yield "no image with boxes was left"
+        else:
+            name = data.class_names[label]
+            yield f"best of the images left with {name}: like the others, unlike the picks (gain {score:.4g})"
 
 
 def image_method(method: str | Csod | Selector) -> Csod | Selector:
