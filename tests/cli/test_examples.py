@@ -16,11 +16,14 @@ SLOW = {
     "architecture_search", "hcdc",
     "bases", "glad", "bias",
     "frepo", "kip", "soft_random", "rded", "distribution", "ridge", "multiformation", "teacher", "own_folder", "dsa",
-    "rtp",
+    "rtp", "continual", "federated", "privacy",
 }  # fmt: skip
 SAYS = {
     "architecture_search": "times faster than full training",
     "hcdc": "10 validation images, agreement of hypergradients",
+    "continual": "After 5 tasks with 3,300 bytes of memory",
+    "federated": "bytes sent once",
+    "privacy": "-differentially private",
     "bias": "by known groups: Networks trained on",
     "bases": "80 images out of 4 bases: 616 bytes, 640 allowed",
     "glad": "40 images out of 640 bytes of latents",
@@ -34,6 +37,7 @@ SAYS = {
     "teacher": "labels are probabilities of shape (20, 10), 400 bytes",
     "soft_random": "with the 3 largest entries of each: 180 bytes",
     "rded": "20 crops in 1280 bytes, 1600 bytes of labels",
+    "csod": "6 of 30 images hold",
     "herding": "their classes: 0 1 2 3 4 5 6 7 8 9",
     "k_center": "distance of each pick",
     "k_means": "weights:",
