@@ -1,13 +1,13 @@
 """HCDC: condense the validation digits to one a class, and let optuna search weight decay and smoothing on them."""
 
-from dataclasses import replace
-
 import optuna
 import torch
 
 import decoct
-from decoct.distillation.recipes.table import resolve
-from decoct.distillation.recipes.task import Task
+from decoct.distillation.labels.hard import Hard
+from decoct.distillation.objective.hypergradient import Hypergradient
+from decoct.distillation.recipe import Recipe
+from decoct.distillation.storage.pixels import Pixels
 from decoct.networks.build import network
 from decoct.training.flat import FlatNetwork
 from decoct.training.hyperparameters import LabelSmoothing, Space, WeightDecay
@@ -15,8 +15,8 @@ from decoct.training.responses import Rows, Walk, train_at, validation_loss
 
 data = decoct.open("digits")
 space = Space((WeightDecay(per_layer=False), LabelSmoothing()))
-recipe = resolve("hcdc", Task(data.spec, ipc=1))
-recipe = replace(recipe, objective=replace(recipe.objective, space=space, walk=Walk(starts=2, length=5)))
+objective = Hypergradient(space=space, walk=Walk(starts=2, length=5))
+recipe = Recipe(Pixels(), objective, Hard(), lr=0.02, augment="")
 small = decoct.distill(data, recipe, ipc=1, steps=100, network="convnet2-w4")
 print(f"{len(small)} validation images, agreement of hypergradients {small.provenance['best_agreement']:.2f}")
 
@@ -27,7 +27,7 @@ net = FlatNetwork(network("convnet2-w4", data.spec.shape, 10, 0))
 start = net.flatten(net.module)
 
 
-def objective(trial: optuna.Trial) -> float:
+def loss(trial: optuna.Trial) -> float:
     u = torch.tensor([trial.suggest_float(name, 0.0, 1.0) for name in space.names(net)])
     theta = train_at(net, space, u, start, start, train, steps=60, lr=0.01)
     trial.set_user_attr("every", validation_loss(net, theta, every).item())
@@ -35,6 +35,6 @@ def objective(trial: optuna.Trial) -> float:
 
 
 study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
-study.optimize(objective, n_trials=15)
+study.optimize(loss, n_trials=15)
 chosen, worst = study.best_trial.user_attrs["every"], max(t.user_attrs["every"] for t in study.trials)
 print(f"chosen: {study.best_params}, loss on all validation rows {chosen:.3f}, at worst {worst:.3f}")

@@ -59,6 +59,19 @@ def test_more_noise_between_runs_gives_wider_intervals():
     assert widths[1] > 3 * widths[0]
 
 
+def test_runs_that_rank_alone_are_averaged_after_ranking():
+    truth = np.array([[1.0, 2.0, 3.0]])
+    scores = np.array([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0], [1.0, 2.0, 30.0]])
+    assert agreement(scores, truth).spearman.value == 1.0
+    alone = agreement(scores, truth, runs="alone")
+    assert alone.spearman.value == pytest.approx(1 / 3)
+    assert alone.regret.value == pytest.approx(2 / 3)
+    paired = agreement(scores, scores, runs="paired")
+    assert (paired.spearman.value, paired.regret.value) == (1.0, 0.0)
+    with pytest.raises(DataError, match="of the same runs if paired"):
+        agreement(scores, truth, runs="paired")
+
+
 def test_too_few_items_have_no_interval_and_one_run_no_spread_of_regret():
     rng = np.random.default_rng(2)
     few = agreement(rng.normal(size=(3, 5)), rng.normal(size=(3, 5)))
@@ -73,7 +86,7 @@ def test_too_few_items_have_no_interval_and_one_run_no_spread_of_regret():
 @pytest.mark.parametrize(
     ("scores", "truth", "said"),
     [
-        (np.zeros((1, 2)), np.zeros((1, 2)), "at least 3"),
+        (np.zeros((1, 2)), np.zeros((1, 2)), "of at least 3"),
         (np.zeros((1, 4)), np.zeros((1, 5)), r"scores \[1, 4\] and truth \[1, 5\]"),
         (np.zeros((0, 4)), np.zeros((1, 4)), "same items"),
         (np.full((1, 4), np.nan), np.zeros((1, 4)), "not finite"),

@@ -34,7 +34,7 @@ FILTERS: dict[str, tuple[float, ...]] = {
 DECAY = (1e-5, 1e-1)
 """Ends of the weight decay, on a logarithmic scale."""
 SHARPNESS = 5.0
-Method = Literal["random", "distribution", "hcdc"]
+Method = Literal["random", "distribution", "hcdc", "hcdc-length"]
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ class GraphSearch:
     """
 
     discrete: bool = True
-    starts: int = 9
-    """Trajectories of hyper-parameters; in a discrete space one from each filter."""
+    starts: int = 14
+    """Trajectories of hyper-parameters; in a discrete space the first start at a filter each, the others anywhere."""
     length: int = 6
-    """Points of each."""
-    step: float = 0.15
+    """Points of each. Trajectories that never meet say nothing about the order of their starts."""
+    step: float = 0.25
     """Length of a step against the hypergradient, in the unit cube."""
     steps: int = 400
     """Outer steps of a condensation."""
@@ -178,8 +178,8 @@ class Model:
         generator = Streams(derive_seed(seed, "graph"))("starts")
         for number in range(search.starts):
             u = torch.rand(search.size, generator=generator)
-            if search.discrete:
-                u[1:] = torch.eye(len(FILTERS))[number % len(FILTERS)]
+            if search.discrete and number < len(FILTERS):
+                u[1:] = torch.eye(len(FILTERS))[number]
             weights = None
             for _ in range(search.length):
                 weights = self.fit(u, weights)
@@ -192,12 +192,12 @@ class Model:
 def condense(
     model: Model, method: Method, per_class: int, seed: int, points: list[Response] | None = None
 ) -> CondensedGraph:
-    """`per_class` validation nodes of each class by one of three methods.
+    """`per_class` validation nodes of each class by one of four methods.
 
     `random`: nodes with the edges among them. `distribution`: features and adjacency whose hops have the class means of
     the real ones, the analogue of distribution matching. `hcdc`: features and adjacency whose hypergradients point
-    where those of all validation nodes do, at `points` (found where they are not given). The learned ones start from
-    the random nodes, from a sparse adjacency.
+    where those of all validation nodes do, at `points` (found where they are not given); `hcdc-length`: whose
+    hypergradients are the same, length and all. The learned ones start from the random nodes, classes joined.
 
     Raises `BudgetError` where a class has fewer validation nodes.
     """
@@ -206,7 +206,9 @@ def condense(
     start = model.graph.features[nodes]
     if method == "random":
         return CondensedGraph(start, _induced(model.graph, nodes), labels)
-    found = points if points is not None or method != "hcdc" else model.points(seed)
+    matched = method.startswith("hcdc")
+    found = points if points is not None or not matched else model.points(seed)
+    metric = "relative" if method == "hcdc-length" else "cosine"
     features = start.clone().requires_grad_(True)
     logits = torch.full((len(nodes), len(nodes)), -2.0)
     logits = (logits + 4.0 * (labels[:, None] == labels[None])).requires_grad_(True)
@@ -221,7 +223,8 @@ def condense(
         else:
             assert found is not None
             drawn = torch.randperm(len(found), generator=generator)[: model.search.points]
-            parts = [disagreement(model.found(rows, labels, found[int(k)]), found[int(k)].target) for k in drawn]
+            chosen = [found[int(k)] for k in drawn]
+            parts = [disagreement(model.found(rows, labels, one), one.target, metric) for one in chosen]
             loss = torch.stack(parts).mean()
         optimizer.zero_grad()
         loss.backward()
@@ -231,6 +234,8 @@ def condense(
 
 def orders(model: Model, graphs: dict[str, list[CondensedGraph]], weights: list[Tensor]) -> dict[str, Agreement]:
     """How losses on condensed graphs (one or more for each name) order the candidates, against all validation nodes.
+
+    Every graph ranks alone; the measures of those of one name are averaged.
 
     `weights` are those of `model.fit` at each row of `model.search.grid()`. Raises `ConfigError` for another number.
     """
@@ -246,7 +251,7 @@ def orders(model: Model, graphs: dict[str, list[CondensedGraph]], weights: list[
         found = {}
         for name, ones in graphs.items():
             losses = [[float(model.loss(one.hops(), one.labels, w, u)) for w, u in pairs] for one in ones]
-            found[name] = agreement(-np.array(losses), -truth)
+            found[name] = agreement(-np.array(losses), -truth, runs="alone")
     return found
 
 

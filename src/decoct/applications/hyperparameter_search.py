@@ -72,7 +72,8 @@ class Ordering:
     rows: int
     """Validation rows."""
     agreement: Agreement
-    """Of its losses with those of networks trained on all rows, on the whole validation split; regret in nats."""
+    """Of its losses with those of networks trained on all rows, on the whole validation split; regret in nats. Every
+    run ranks alone, since runs may have validation sets of their own."""
     same_networks: Agreement
     """Of its losses with those of the same networks (trained on the small set) on the whole validation split."""
     losses: tuple[float, ...]
@@ -182,13 +183,14 @@ def hyperparameter_search(
     if count:
         measured[RANDOM] = [bench.random(count, seed) for seed in range(seeds)]
     measured[WHOLE] = [bench.whole()] * seeds
-    small, full = ([[one[which] for one in runs] for runs in trained] for which in (0, 1))
+    small, full = [[one[0] for one in runs] for runs in trained], [[one[1] for one in runs] for runs in trained]
     truth = _losses(net, full, measured[WHOLE])
     same = _losses(net, small, measured[WHOLE])
     tables = {name: _losses(net, small, sets) for name, sets in measured.items()}
     orderings = tuple(
         Ordering(
-            name, len(measured[name][0].inputs), agreement(-table, -truth), agreement(-table, -same),
+            name, len(measured[name][0].inputs), agreement(-table, -truth, runs="alone"),
+            agreement(-table, -same, runs="paired"),
             tuple(table.mean(0).tolist()),
         )
         for name, table in tables.items()

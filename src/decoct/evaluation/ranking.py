@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from decoct.errors import DataError
 
 Scores = NDArray[np.float64]
+Runs = Literal["pooled", "alone", "paired"]
+Measure = Callable[[Scores, Scores], float]
 FEWEST_ITEMS = 3
 """Below, a rank correlation says nothing at all."""
 FEWEST_FOR_INTERVAL = 8
@@ -61,8 +64,12 @@ def regret(scores: Scores, truth: Scores) -> float:
     return float(truth.max() - truth[int(scores.argmax())])
 
 
-def agreement(scores: Scores, truth: Scores, seed: int = 0) -> Agreement:
+def agreement(scores: Scores, truth: Scores, seed: int = 0, *, runs: Runs = "pooled") -> Agreement:
     """Rank agreement of two tables `[runs, items]` of scores, each averaged over its runs (the numbers may differ).
+
+    `runs`: pooled, the mean of the scores ranks; alone, every run of `scores` ranks by itself and its measures are
+    averaged (for runs that are different sets, whose mean would be that of a larger one); paired, the same, with run i
+    of the truth for run i of the scores.
 
     Intervals are the 2.5 and 97.5 percentiles of 1000 resamplings, which draw items with replacement and, on each side,
     runs with replacement: they cover the choice of the items and the chance in training. One run on a side leaves its
@@ -71,33 +78,40 @@ def agreement(scores: Scores, truth: Scores, seed: int = 0) -> Agreement:
 
     Raises `DataError` for fewer than 3 items, different items, or values that are not finite.
     """
-    _require(scores, truth)
+    _require(scores, truth, runs)
     items = scores.shape[1]
-    mine, its = scores.mean(0), truth.mean(0)
     rng = np.random.default_rng(seed)
     many = items >= FEWEST_FOR_INTERVAL
     some_runs = len(scores) > 1 or len(truth) > 1
-    drawn = [_resampled(scores, truth, rng) for _ in range(DRAWS)] if many or some_runs else []
+    drawn = [_resampled(scores, truth, rng, runs) for _ in range(DRAWS)] if many or some_runs else []
 
-    def spread(measure: Callable[[Scores, Scores], float], resample_items: bool) -> tuple[float, float] | None:
+    def measured(measure: Measure, resample_items: bool) -> Correlation:
+        def of(mine: Scores, its: Scores) -> float:
+            found = mine.mean(0, keepdims=True) if runs == "pooled" else mine
+            other = its if runs == "paired" else np.broadcast_to(its.mean(0), found.shape)
+            return float(np.mean([measure(a, b) for a, b in zip(found, other, strict=True)]))
+
+        value = of(scores, truth)
         if not (many if resample_items else some_runs):
-            return None
-        found = [measure(a[rows], b[rows]) if resample_items else measure(a, b) for a, b, rows in drawn]
+            return Correlation(value, None)
+        kept = slice(None)
+        found = [of(a[:, rows if resample_items else kept], b[:, rows if resample_items else kept])
+                 for a, b, rows in drawn]  # fmt: skip
         low, high = np.percentile(found, [2.5, 97.5])
-        return float(low), float(high)
+        return Correlation(value, (float(low), float(high)))
 
     return Agreement(
-        items,
-        Correlation(spearman(mine, its), spread(spearman, True)),
-        Correlation(kendall(mine, its), spread(kendall, True)),
-        Correlation(regret(mine, its), spread(lambda a, b: regret(a, its), False)),
-        int(mine.argmax()),
+        items, measured(spearman, True), measured(kendall, True), measured(regret, False), int(scores.mean(0).argmax())
     )
 
 
-def _resampled(scores: Scores, truth: Scores, rng: np.random.Generator) -> tuple[Scores, Scores, NDArray[np.int64]]:
-    mine, its = (table[rng.integers(len(table), size=len(table))].mean(0) for table in (scores, truth))
-    return mine, its, rng.integers(scores.shape[1], size=scores.shape[1])
+def _resampled(
+    scores: Scores, truth: Scores, rng: np.random.Generator, runs: Runs
+) -> tuple[Scores, Scores, NDArray[np.int64]]:
+    """Both tables with their runs drawn again, and the items drawn again."""
+    mine = rng.integers(len(scores), size=len(scores))
+    its = mine if runs == "paired" else rng.integers(len(truth), size=len(truth))
+    return scores[mine], truth[its], rng.integers(scores.shape[1], size=scores.shape[1])
 
 
 def _ranks(values: Scores) -> Scores:
@@ -112,14 +126,15 @@ def _pearson(a: Scores, b: Scores) -> float:
     return float((x * y).sum() / scale) if scale > 0 else 0.0
 
 
-def _require(scores: Scores, truth: Scores) -> None:
+def _require(scores: Scores, truth: Scores, runs: Runs) -> None:
     shapes = f"scores {list(scores.shape)} and truth {list(truth.shape)}"
     good = scores.ndim == truth.ndim == 2 and scores.shape[1] == truth.shape[1] and len(scores) and len(truth)
+    good = good and (runs != "paired" or len(scores) == len(truth))
     if not good or scores.shape[1] < FEWEST_ITEMS:
         raise DataError(
             "comparing two rankings",
             received=shapes,
-            expected=f"two tables [runs, items] of the same items, at least {FEWEST_ITEMS}",
+            expected=f"two tables [runs, items] of at least {FEWEST_ITEMS} same items, and of the same runs if paired",
             remedy="rank more items, and the same ones on both sides",
         )
     if not (np.isfinite(scores).all() and np.isfinite(truth).all()):
