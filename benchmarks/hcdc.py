@@ -1,0 +1,193 @@
+"""Does a condensed validation set order hyper-parameters as all of the data do? Fashion-MNIST, and Cora with filters.
+
+`fashion`: 40 candidates of weight decay by layer, label smoothing and a choice between three operations on images.
+Networks are trained on 100 rows distilled by distribution matching, the truth on 2,000 rows, three runs each;
+validation sets hold one row of each class: random, herding and distribution matching on the 1,000 validation rows, and
+hypergradient matching (one set for each run; directions alone as published, or lengths too).
+
+`cora`: polynomial filters, nine named ones times six weight decays (discrete) or 54 coefficient vectors
+(continuous); validation graphs of one or five nodes of each class: random with their edges, distribution matching, and
+hypergradient matching, from three starts each.
+
+Everything that is finished is kept: stop the script at any time and start it again. About 15 minutes on two cores.
+
+    python benchmarks/hcdc.py --part fashion        # or cora
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import tyro
+from record import save
+from safetensors.torch import load_file, save_file
+
+import decoct
+from decoct.applications.graph_search import CondensedGraph, GraphSearch, Model, Response, condense, orders
+from decoct.applications.hyperparameter_search import Search, condensing, hyperparameter_search
+from decoct.compact.distilled import DistilledSet
+from decoct.data.dataset import Dataset, Split
+from decoct.data.graph import open_graph
+from decoct.distillation.labels.hard import Hard
+from decoct.distillation.objective.hypergradient import Hypergradient
+from decoct.distillation.recipe import Recipe
+from decoct.distillation.storage.pixels import Pixels
+from decoct.files import write_atomically
+from decoct.streams import Streams
+from decoct.training.hypergradient import ConjugateGradient
+from decoct.training.hyperparameters import LabelSmoothing, OperationMixture, Space, WeightDecay
+from decoct.training.responses import Walk
+
+DATA = Path(os.environ.get("DECOCT_DATA", Path(__file__).parents[2] / "shared" / "data"))
+ROWS = {"train": 200, "val": 100, "test": 10}
+"""Rows of each class; the test rows are never read."""
+NETWORK = "convnet2-w4"
+SPACE = Space((WeightDecay(1e-4, 0.1), LabelSmoothing(), OperationMixture(("identity", "blur", "edges"))))
+WALK = Walk(starts=5, length=5, step=0.25, first_steps=100, next_steps=40, solver=ConjugateGradient(steps=15, damping=1e-3))
+SEARCH = Search(candidates=40, steps=100, full_steps=200)
+SEEDS = 3
+STARTS = 3
+"""Condensed graphs of each kind."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which part, and where its work is kept."""
+
+    part: Literal["fashion", "cora"]
+    """Images or a graph."""
+    work: Path = Path("runs/benchmarks/hcdc")
+    """Folder of sets, weights and finished pieces."""
+    ipc: tuple[int, ...] = (1, 5)
+    """Validation rows or nodes of each class."""
+
+
+def main(options: Options) -> None:
+    """Measure, and write results/hcdc_<part>.json."""
+    (fashion if options.part == "fashion" else cora)(options)
+
+
+def fashion(options: Options) -> None:
+    """Sets, candidates and their orders on Fashion-MNIST."""
+    data, work = _pool(), options.work / "fashion"
+    train = decoct.distill(
+        data, "dm", ipc=10, steps=150, network="convnet2-w8", looks=1, device="cpu", out=work / "train"
+    )
+    found: dict[str, Any] = {}
+    for ipc in options.ipc:
+        sets, seconds = _validation_sets(data, ipc, work)
+        result = hyperparameter_search(
+            data, train, sets, SPACE, network=NETWORK, search=SEARCH, seeds=SEEDS, out=work, device="cpu"
+        )
+        print(result.table())
+        found[str(ipc)] = {**result.to_json(), "made_seconds": seconds}
+        save("hcdc_fashion", {"network": NETWORK, "space": repr(SPACE), "walk": asdict(WALK), "ipc": found})
+
+
+def _validation_sets(data: Dataset, ipc: int, work: Path) -> tuple[dict[str, Any], dict[str, float]]:
+    """Validation sets by name, and the seconds that making them took."""
+    split = condensing(data)
+    began = time.perf_counter()
+    herding = decoct.select(split, "herding", ipc=ipc)
+    seconds = {"herding": time.perf_counter() - began}
+    matched = decoct.distill(
+        split, "dm", ipc=ipc, steps=150, network="convnet2-w8", looks=1, device="cpu", out=work / f"dm-{ipc}"
+    )
+    sets = {"herding": herding, "dm": matched}
+    seconds["dm"] = matched.provenance["seconds"]
+    for name, metric in (("hcdc", "cosine"), ("hcdc-length", "relative")):
+        made = [_hypergradient(data, ipc, seed, metric, work) for seed in range(SEEDS)]
+        print(name, "agreement of hypergradients:", [round(one.provenance["best_agreement"], 3) for one in made])
+        sets[name], seconds[name] = made, made[0].provenance["seconds"]
+    return sets, seconds
+
+
+def _hypergradient(data: Dataset, ipc: int, seed: int, metric: Any, work: Path) -> DistilledSet:
+    """A validation set by matching hypergradients: their directions, or their lengths too."""
+    objective = Hypergradient(space=SPACE, walk=WALK, train_set=str(work / "train"), val_rows=1000, metric=metric)
+    recipe = Recipe(Pixels(), objective, Hard(), lr=0.02, schedule="cosine", steps=300, augment="")
+    out = work / f"hcdc-{metric}-{ipc}-{seed}"
+    return decoct.distill(data, recipe, ipc=ipc, seed=seed, network=NETWORK, device="cpu", out=out)
+
+
+def _pool() -> Dataset:
+    """A fixed part of Fashion-MNIST, classes in equal shares."""
+    data = decoct.open(f"npz:{DATA / 'fashion-mnist.npz'}")
+    parts = {name: _part(getattr(data, name), count, name) for name, count in ROWS.items()}
+    return Dataset(data.spec, parts["train"], parts["val"], parts["test"])
+
+
+def _part(split: Split, count: int, name: str) -> Split:
+    generator = Streams(0)(name)
+    rows = [
+        torch.from_numpy(members)[torch.randperm(len(members), generator=generator)[:count]]
+        for members in split.class_rows(10)
+    ]
+    return split.take(torch.cat(rows).sort().values)
+
+
+def cora(options: Options) -> None:
+    """Condensed graphs and their orders on Cora, in both spaces."""
+    graph = open_graph(DATA / "graph" / "cora.npz")
+    found: dict[str, Any] = {}
+    for kind in ("discrete", "continuous"):
+        base = GraphSearch(steps=300, decays=6, candidates=54)
+        search = base if kind == "discrete" else replace(base, discrete=False)
+        model, work = Model(graph, search), options.work / "cora" / kind
+        weights = _kept(work / "weights", lambda model=model: _fitted(model))
+        points = _points(work, model)
+        graphs = {
+            f"{method}-{ipc}": [_condensed(work, model, method, ipc, seed, points) for seed in range(STARTS)]
+            for method in ("random", "distribution", "hcdc", "hcdc-length")
+            for ipc in options.ipc
+        }
+        found[kind] = {
+            "search": asdict(search),
+            "candidates": len(search.grid()),
+            "orders": {name: asdict(one) for name, one in orders(model, graphs, list(weights["all"])).items()},
+        }
+        for name, one in found[kind]["orders"].items():
+            print(kind, name, one["spearman"], one["regret"])
+        save("hcdc_cora", {"starts": STARTS, "spaces": found})
+
+
+def _kept(path: Path, make: Any) -> dict[str, torch.Tensor]:
+    """Tensors that are made once."""
+    file = path.with_suffix(".safetensors")
+    if not file.exists():
+        tensors = make()
+        write_atomically(file, lambda temporary: save_file(tensors, temporary))
+    return load_file(file)
+
+
+def _fitted(model: Model) -> dict[str, torch.Tensor]:
+    return {"all": torch.stack([model.fit(u) for u in model.search.grid()])}
+
+
+def _points(work: Path, model: Model) -> list[Response]:
+    def walked() -> dict[str, torch.Tensor]:
+        found = model.points(0)
+        return {name: torch.stack([getattr(one, name) for one in found]) for name in names}
+
+    names = ("u", "weights", "moves", "target")
+    kept = _kept(work / "points", walked)
+    return [Response(*parts) for parts in zip(*(kept[name] for name in names), strict=True)]
+
+
+def _condensed(work: Path, model: Model, method: Any, ipc: int, seed: int, points: list[Response]) -> CondensedGraph:
+    def made() -> dict[str, torch.Tensor]:
+        one = condense(model, method, ipc, seed, points)
+        return {name: getattr(one, name).contiguous() for name in names}
+
+    names = ("features", "propagation", "labels")
+    kept = _kept(work / f"{method}-{ipc}-{seed}", made)
+    return CondensedGraph(*(kept[name] for name in names))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))

@@ -1,0 +1,166 @@
+"""Draw the figures and write the tables of docs/architecture-search.md and docs/hyperparameter-search.md.
+
+Both come from the JSON of the two benchmarks; a page whose results are missing stays as it is.
+
+    python benchmarks/search_pages.py
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from record import RESULTS
+
+from decoct.files import write_text
+
+DOCS = Path(__file__).parents[1] / "docs"
+START, END = "<!-- results: written by benchmarks/search_pages.py -->", "<!-- end of results -->"
+INK, BAR, LINE = "#222222", "#6b8fb5", "#b5541c"
+Value = Mapping[str, Any]
+
+
+def shown(value: Value, digits: int = 2, factor: float = 1.0) -> str:
+    """Such as "0.71 [0.52, 0.84]", without brackets where there is no interval."""
+    head = f"{factor * value['value']:.{digits}f}"
+    if not value["interval"]:
+        return head
+    low, high = (factor * end for end in value["interval"])
+    return f"{head} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def verdict(ranked: Sequence[tuple[str, Value]], measured: str) -> str:
+    """Which is best, and which of the others its interval cannot be told from."""
+    (best, value), *rest = sorted(ranked, key=lambda pair: -pair[1]["value"])
+    text = f"Best in {measured}: **{best}**, {shown(value)}."
+    if not value["interval"]:
+        return text
+    near = [name for name, other in rest if other["interval"] and other["interval"][1] >= value["interval"][0]]
+    behind = [name for name, _ in rest if name not in near]
+    return (
+        text
+        + (f" Intervals overlap with {', '.join(near)}." if near else "")
+        + (f" Clearly behind: {', '.join(behind)}." if behind else "")
+    )
+
+
+def bars(axes: Axes, title: str, entries: Sequence[tuple[str, Value]]) -> None:
+    """Horizontal bars with 95 % intervals, the first entry on top."""
+    places = list(range(len(entries)))[::-1]
+    for place, (_, value) in zip(places, entries, strict=True):
+        axes.barh(place, value["value"], color=BAR, height=0.62)
+        if value["interval"]:
+            axes.plot(value["interval"], [place, place], color=INK, linewidth=1.4)
+    axes.set_yticks(places, [name for name, _ in entries])
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.set_xlim(-1, 1)
+    axes.set_title(title, fontsize=10, loc="left")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def architectures(found: dict[str, Any]) -> str:
+    """The figure of the proxies, and their table."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    proxies = sorted(found["proxies"], key=lambda proxy: -proxy["agreement"]["spearman"]["value"])
+    ranked = [(proxy["name"], proxy["agreement"]["spearman"]) for proxy in proxies]
+    bars(left, "Spearman with full training", ranked)
+    for proxy, colour in ((proxies[0], LINE), (proxies[-1], BAR)):
+        heights = [100 * value for value in proxy["accuracies"]]
+        right.scatter([100 * value for value in found["truth"]], heights, s=14, color=colour, label=proxy["name"])
+    right.set_xlabel("test accuracy after full training, %")
+    right.set_ylabel("validation accuracy under the proxy, %")
+    right.legend(frameon=False)
+    figure.savefig(DOCS / "architecture-search.png", dpi=110)
+    rows = [_proxy_row(proxy, found["made_seconds"]) for proxy in proxies]
+    heads = (
+        "proxy",
+        "rows",
+        "Spearman",
+        "Kendall",
+        "Spearman, better half",
+        "regret, points",
+        "times faster",
+        "made in",
+    )
+    truth, ceiling = found["truth"], found["ceiling"]
+    about = (
+        f"{len(truth)} networks, {found['seeds']} runs each, {found['rows']['train']} Fashion-MNIST rows; trained on "
+        f"all of them they reach {100 * min(truth):.1f} to {100 * max(truth):.1f} % on test. Validation accuracy of "
+        f"the full training itself: Spearman {shown(ceiling['spearman'])}, regret "
+        f"{shown(ceiling['regret'], 1, 100)} points."
+    )
+    return f"{about}\n\n{table(heads, rows)}\n\n{verdict(ranked, 'Spearman')}"
+
+
+def _proxy_row(proxy: dict[str, Any], made: dict[str, float]) -> list[str]:
+    agreement, name = proxy["agreement"], proxy["name"]
+    top = "–" if proxy["top_spearman"] is None else f"{proxy['top_spearman']:.2f}"
+    return [
+        name, f"{proxy['rows']:,}", shown(agreement["spearman"]), shown(agreement["kendall"]), top,
+        shown(agreement["regret"], 1, 100), f"{proxy['times_faster']:.1f}",
+        f"{made[name]:.0f} s" if name in made else "–",
+    ]  # fmt: skip
+
+
+def hyperparameters(images: dict[str, Any] | None, graph: dict[str, Any] | None) -> str:
+    """The figure of the validation sets, and their tables."""
+    parts: list[tuple[str, list[tuple[str, Value]], list[list[str]]]] = []
+    for ipc, result in (images or {"ipc": {}})["ipc"].items():
+        ranked = [(one["name"], one["agreement"]["spearman"]) for one in result["orderings"]]
+        rows = [_set_row(one["name"], one["agreement"], one["same_networks"]) for one in result["orderings"]]
+        parts.append((f"Fashion-MNIST, {ipc} a class", ranked, rows))
+    for kind, result in (graph or {"spaces": {}})["spaces"].items():
+        ranked = [(name, one["spearman"]) for name, one in result["orders"].items()]
+        parts.append((f"Cora, {kind} filters", ranked, [_set_row(name, one) for name, one in result["orders"].items()]))
+    figure = Figure(figsize=(9, 2.9 * ((len(parts) + 1) // 2)), layout="constrained")
+    grid = figure.subplots((len(parts) + 1) // 2, 2, squeeze=False).flat
+    for axes, (title, ranked, _) in zip(grid, parts, strict=False):
+        bars(axes, title, ranked)
+    for axes in list(grid)[len(parts) :]:
+        axes.remove()
+    figure.savefig(DOCS / "hyperparameter-search.png", dpi=110)
+    heads = ("validation set", "Spearman", "Kendall", "regret, nats", "Spearman, same networks")
+    small = [[pair for pair in ranked if pair[0] != "whole split"] for _, ranked, _ in parts]
+    texts = [
+        f"### {title}\n\n{table(heads, rows)}\n\n{verdict(some, 'Spearman')}"
+        for (title, _, rows), some in zip(parts, small, strict=True)
+    ]
+    return "\n\n".join(texts)
+
+
+def _set_row(name: str, one: dict[str, Any], same: dict[str, Any] | None = None) -> list[str]:
+    return [name, shown(one["spearman"]), shown(one["kendall"]), shown(one["regret"], 3),
+            shown(same["spearman"]) if same else "–"]  # fmt: skip
+
+
+def _written(page: str, results: str) -> None:
+    path = DOCS / page
+    before, _, rest = path.read_text(encoding="utf-8").partition(START)
+    _, _, after = rest.partition(END)
+    write_text(path, f"{before}{START}\n\n{results}\n\n{END}{after}")
+
+
+def _result(name: str) -> dict[str, Any] | None:
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+if __name__ == "__main__":
+    ranked_networks = _result("architecture_search")
+    if ranked_networks:
+        _written("architecture-search.md", architectures(ranked_networks))
+    on_images, on_graph = _result("hcdc_fashion"), _result("hcdc_cora")
+    if on_images or on_graph:
+        _written("hyperparameter-search.md", hyperparameters(on_images, on_graph))
