@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from toys import blob_images
 
 import decoct
+from decoct.cli.opening import Opening
 from decoct.data.dataset import Dataset
 from decoct.data.groups import groups_by_pattern, groups_from, split_by_group
 from decoct.data.sources.parquet import column_of
@@ -146,3 +147,15 @@ def test_cifake_by_subject(real_data, tmp_path) -> None:
     assert np.bincount(cut.test.y).tolist() == [1200, 1200]
     with pytest.raises(SourceError, match="the name of the column"):
         column_of(str(folder), "sauce")
+
+
+def test_every_command_opens_by_groups_and_says_so_again(tmp_path) -> None:
+    x = np.concatenate([DATA.train.x, DATA.val.x])
+    y = np.concatenate([DATA.train.y, DATA.val.y])
+    np.savez(tmp_path / "rows.npz", x=x, y=y)
+    opening = Opening(group=r"/(\d)")
+    data = opening.open(f"npz:{tmp_path / 'rows.npz'}", tell=False)
+    firsts = [{name.partition("/")[2][0] for name in split.ids.tolist()} for split in (data.train, data.val, data.test)]
+    assert not firsts[0] & firsts[1]
+    assert not (firsts[0] | firsts[1]) & firsts[2]
+    assert opening.words() == ["--group", r"/(\d)"]

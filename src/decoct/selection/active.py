@@ -22,6 +22,7 @@ from decoct.selection.sources import Sources
 from decoct.selection.uncertainty import COMMITTEE, Strategy, diverse, observed, uncertainty
 from decoct.streams import derive_seed
 from decoct.training.accuracy import accuracy
+from decoct.training.config import FitConfig
 from decoct.training.expert import expert_config
 from decoct.training.fit import fit_dataset
 
@@ -71,7 +72,7 @@ class Active(Selector):
     diversity is that of Sener and Savarese, https://arxiv.org/abs/1708.00489, and with `compare="gradients"` in the
     space of BADGE, https://arxiv.org/abs/1906.03671, whose gradients at the predicted label stay in factors.
     Shapes: probabilities `[networks, n, C]`, features `[n, d]`.
-    Weights are 1. The score of a pick is its u when it was chosen, 0 in the random start. The order is that of
+    Weights are 1. The score of a pick is its u when it was chosen, 0 where it was drawn at random. The order is that of
     choosing; the coreset's provenance records each round: rows, validation accuracy, uncertainty of pool and batch.
     Labels of rows that are not chosen are never read with `balanced=False`. With balanced classes, every batch takes
     from every class its share, so that the class of each row, and nothing else, must be known beforehand.
@@ -93,6 +94,9 @@ class Active(Selector):
     """Networks of a committee, from 2; the other strategies train one."""
     spread: float = 3.0
     """Rows among which diversity chooses, as a multiple of the batch, from 1; 1 leaves uncertainty alone."""
+    explore: float = 0.0
+    """Share of every batch that is drawn at random from what is left, from 0 to 1: against rows that are uncertain
+    because nothing can be learned from them."""
     compare: Literal["features", "gradients"] = "features"
     """What rows differ by: the network's features, or the gradients of its last layer at the predicted label."""
 
@@ -103,6 +107,7 @@ class Active(Selector):
             ("strategy", self.strategy in get_args(Strategy), "one of " + ", ".join(get_args(Strategy))),
             ("networks", self.networks >= 2, "2 or more"),
             ("spread", 1 <= self.spread < math.inf, "a number of at least 1"),
+            ("explore", 0 <= self.explore <= 1, "a share from 0 to 1"),
             ("compare", self.compare in ("features", "gradients"), "'features' or 'gradients'"),
         ):
             if not good:
@@ -126,8 +131,21 @@ class Active(Selector):
 
     def reason(self, score: float, features: str) -> str:
         if score == 0:
-            return "drawn at random, before a network was trained"
+            return "drawn at random"
         return f"networks trained on the picks before it were unsure of it ({self.strategy} {score:.4g})"
+
+    def training(self, rows: int) -> FitConfig:
+        """How a network of the loop is trained on so many rows."""
+        return expert_config(rows, self.epochs)
+
+    def measured(self, modules: list[nn.Module], sources: Sources) -> dict[str, Any]:
+        """What is recorded of the networks of a round, measured on the validation split; plain JSON."""
+        data, device = sources.data, sources.device
+        return {"val_accuracy": [round(accuracy(module, data, data.val, device=device), 6) for module in modules]}
+
+    def closed(self, record: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """What is added to the record after the last round."""
+        return []
 
     def pick(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Picks:
         return KCenter().pick(features, count, generator)
@@ -144,13 +162,13 @@ class Pool:
         self._table = LastLayer.of_table(sources.table) if sources.kind == "array" else None
         self._chosen = torch.empty(0, dtype=torch.int64)
         self._scores = torch.empty(0)
+        self._generator = torch.Generator().manual_seed(derive_seed(sources.seed, "active"))
 
     def run(self) -> Pool:
         """Choose until the budget is spent; every round goes into the record of the sources."""
         settings = self._settings
-        generator = torch.Generator().manual_seed(derive_seed(self._sources.seed, "active"))
         start = [
-            rows[torch.randperm(len(rows), generator=generator)[:count]]
+            rows[torch.randperm(len(rows), generator=self._generator)[:count]]
             for rows, count in zip(self._groups, self._shares(0), strict=True)
         ]
         self._add(torch.cat(start), torch.zeros(sum(map(len, start))))
@@ -161,6 +179,7 @@ class Pool:
                 if sum(shares):
                     self._round(number, shares)
                 tick(float(number), f"{len(self._chosen)} rows")
+        self._sources.record.extend(settings.closed(self._sources.record))
         return self
 
     def within(self, rows: Int64[Tensor, " m"]) -> Picks:
@@ -191,17 +210,18 @@ class Pool:
             left = rows[free[rows]]
             order = torch.sort(unsure[left], descending=True, stable=True).indices
             near = left[order[: max(count, int(settings.spread * count))]]
-            added = diverse(compared, near, self._chosen, count)
-            self._add(added, unsure[added])
+            added = diverse(compared, near, self._chosen, count - int(settings.explore * count))
+            free[added] = False
+            left = rows[free[rows]]
+            drawn = left[torch.randperm(len(left), generator=self._generator)[: count - len(added)]]
+            self._add(torch.cat([added, drawn]), torch.cat([unsure[added], torch.zeros(len(drawn))]))
         facts: dict[str, Any] = {
             "round": number,
             "trained_on": before,
             "added": len(self._chosen) - before,
-            "val_accuracy": [
-                round(accuracy(module, data, data.val, device=self._sources.device), 6) for module in modules
-            ],
+            **settings.measured(modules, self._sources),
             "uncertainty_of_pool": round(float(asked.mean()), 6),
-            "uncertainty_of_batch": round(float(self._scores[before:].mean()), 6),
+            "uncertainty_of_batch": round(float(unsure[self._chosen[before:]].mean()), 6),
         }
         self._sources.record.append(facts)
 
@@ -215,7 +235,7 @@ class Pool:
         def build(seed: int) -> nn.Module:
             return build_network(sources.network, data.spec.shape, data.spec.classes, seed)
 
-        config = expert_config(len(self._chosen), settings.epochs)
+        config = settings.training(len(self._chosen))
         return [fitted.module for fitted in fit_dataset(build, data, config, seeds, device=sources.device)]
 
     def _compared(self, features: Tensor, probabilities: Tensor) -> LastLayer:

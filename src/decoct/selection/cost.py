@@ -129,8 +129,9 @@ def _passes(method: Selector, sources: Sources, rows: int, kept: int) -> float:
         return 0.0 if sources.kind == "array" else PASSES * (1 + look)
     if isinstance(method, Active):
         members = method.networks if method.strategy in COMMITTEE else 1
-        seen = sum(kept * number / (method.rounds + 1) for number in range(1, method.rounds + 1)) / rows
-        return members * (method.epochs * seen + method.rounds * look)
+        sizes = [max(1, round(kept * number / (method.rounds + 1))) for number in range(1, method.rounds + 1)]
+        seen = sum(size * method.training(size).epochs for size in sizes) / rows
+        return members * (seen + method.rounds * look)
     if isinstance(method, GradientSelector):
         return 0.0 if sources.kind == "array" else EPOCHS + look
     if method.needs_features and sources.kind.startswith("network:"):

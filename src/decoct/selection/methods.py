@@ -32,6 +32,7 @@ METHODS = Registry(
         "craig": "decoct.selection.craig:Craig",
         "grad-match": "decoct.selection.grad_match:GradMatch",
         "active": "decoct.selection.active:Active",
+        "deepdistal": "decoct.selection.deepdistal:DeepDistal",
     },
 )
 
