@@ -21,6 +21,7 @@ from decoct.analysis.finding import Chart, Finding
 from decoct.files import write_atomically
 
 OUT = Path(__file__).parents[1] / "docs" / "analysis"
+_TICKS = 14
 COLOURS = ("#0a5fb4", "#c4480c", "#00795a", "#a3377f", "#8a6500")
 
 
@@ -38,8 +39,9 @@ def draw(axes: Axes, chart: Chart, title: str) -> None:
     if chart.log_x:
         axes.set_xscale("log")
         places = sorted({value for series in chart.series for value in series.x})
-        axes.set_xticks([value or 0.5 for value in places], [f"{value:g}" for value in places], fontsize=8)
-        axes.minorticks_off()
+        if len(places) <= _TICKS:
+            axes.set_xticks([value or 0.5 for value in places], [f"{value:g}" for value in places], fontsize=8)
+            axes.minorticks_off()
     if chart.names:
         axes.set_xticks(range(len(chart.names)), list(chart.names), rotation=40, ha="right", fontsize=8)
     if chart.log_y:
