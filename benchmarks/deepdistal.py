@@ -73,7 +73,8 @@ def main(options: Options) -> None:
         data = split_by_group(whole, subjects, val_fraction=0.2, test_fraction=0.2, seed=seed)
         cells += one_seed(data, seed, options, records)
         print(f"seed {seed}: {len(cells)} cells", flush=True)
-        save(options.name, {"options": {k: str(v) for k, v in vars(options).items()}, **told(cells, options.budgets)})
+        settings = {name: str(value) for name, value in vars(options).items() if name != "work"}
+        save(options.name, {"options": settings, **told(cells, options.budgets)})
 
 
 def one_seed(data: Dataset, seed: int, options: Options, records: Records) -> list[dict[str, Any]]:
