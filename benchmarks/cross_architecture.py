@@ -29,9 +29,9 @@ PROTOCOL = replace(PROTOCOLS["quick"], name="quick-short-full", full_samples=120
 RECIPES = ("ncfm", "dm")
 HOME = "convnet3-w16"
 """The kind of network that the sets were made with."""
-NETWORKS = (HOME, "convnet2-w16", "convnet4-w16", "convnet3-w32", "convnet3-w16-bn", "mlp", "alexnet-w16", "vgg11-w8",
-            "vit3-w48", "resnet18-w8")  # fmt: skip
-AUGMENTATIONS = ("protocol", "none", "dsa", "cutmix", "randaugment")
+NETWORKS = (HOME, "mlp", "convnet2-w16", "convnet3-w16-bn", "vgg11-w8", "vit3-w48", "resnet18-w8", "alexnet-w16",
+            "convnet4-w16", "convnet3-w32")  # fmt: skip
+AUGMENTATIONS = ("protocol", "none", "cutmix", "randaugment", "dsa")
 
 
 @dataclass(frozen=True)
@@ -48,30 +48,42 @@ class Options:
     """Folder of sets and finished students."""
     networks: tuple[str, ...] = NETWORKS
     """Networks of the first half."""
+    augmentations: tuple[str, ...] = AUGMENTATIONS
+    """Augmentations of the second half, on the home network; two or more."""
+    recipes: tuple[str, ...] = RECIPES
+    """Which sets."""
+    full: bool = True
+    """Also train on all of the data, for the label-robust score."""
 
 
 def main(options: Options) -> None:
     """Networks first, then augmentations on the home network, set by set; the result is written after each step."""
     data = real_set(options.source, options.work)
     found: dict[str, Any] = {}
-    for recipe in RECIPES:
+    for recipe in options.recipes:
         small = decoct.distill(
             data, recipe, ipc=options.ipc, budget=180.0, device="cpu",
             out=options.work / "recipes" / f"{options.source}-{options.ipc}" / f"{recipe}-3min",
         )  # fmt: skip
         own: dict[str, Any] = {}
         found[recipe] = own
-        home = _judged(small, data, options, (HOME,), AUGMENTATIONS, ("random",))
-        own["augmentations"] = home.to_json()
-        _write(options, data, found)
-        # The full data once, under the protocol itself: nothing else asks for it.
-        full = _judged(small, data, options, (HOME,), ("protocol",), ("random", "full"))
-        whole = Matrix({**home.scorecards, "protocol": full.first})
-        own["fair_scores"] = [score.to_json() for score in fair_scores_of(whole)]
-        own["full"] = entry_to_json(next(entry for entry in full.first.entries if entry.name == "full"))
-        _write(options, data, found)
-        own["networks"] = _judged(small, data, options, options.networks, ("protocol",), ("random",)).to_json()
-        _write(options, data, found)
+        for count in range(1, len(options.networks) + 1):
+            wide = _judged(small, data, options, options.networks[:count], ("protocol",), ("random",))
+            own["networks"] = wide.to_json()
+            _write(options, data, found)
+        home = _judged(small, data, options, (HOME,), options.augmentations[:1], ("random",))
+        for count in range(2, len(options.augmentations) + 1):
+            home = _judged(small, data, options, (HOME,), options.augmentations[:count], ("random",))
+            own["augmentations"] = home.to_json()
+            own["fair_scores"] = [score.to_json() for score in fair_scores_of(home)]
+            _write(options, data, found)
+        if options.full:
+            # The full data once, under the protocol itself: nothing else asks for it.
+            full = _judged(small, data, options, (HOME,), ("protocol",), ("random", "full"))
+            whole = Matrix({**home.scorecards, "protocol": full.first})
+            own["fair_scores"] = [score.to_json() for score in fair_scores_of(whole)]
+            own["full"] = entry_to_json(next(entry for entry in full.first.entries if entry.name == "full"))
+            _write(options, data, found)
 
 
 def _write(options: Options, data: Dataset, found: dict[str, Any]) -> None:
