@@ -15,6 +15,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
 from record import RESULTS
 
 from decoct.analysis.finding import Chart, Finding
@@ -42,6 +43,8 @@ def draw(axes: Axes, chart: Chart, title: str) -> None:
         if len(places) <= _TICKS:
             axes.set_xticks([value or 0.5 for value in places], [f"{value:g}" for value in places], fontsize=8)
             axes.minorticks_off()
+        else:
+            axes.xaxis.set_minor_formatter(NullFormatter())
     if chart.names:
         axes.set_xticks(range(len(chart.names)), list(chart.names), rotation=40, ha="right", fontsize=8)
     if chart.log_y:
