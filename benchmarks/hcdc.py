@@ -5,7 +5,7 @@ Networks are trained on 100 rows distilled by distribution matching, the truth o
 validation sets hold one row of each class: random, herding and distribution matching on the 1,000 validation rows, and
 hypergradient matching (one set for each run; directions alone as published, or lengths too).
 
-`cora`: polynomial filters, nine named ones times six weight decays (discrete) or 54 coefficient vectors
+`cora`, its 300 most frequent words: polynomial filters, nine named ones times three weight decays (discrete) or 27 coefficient vectors
 (continuous); validation graphs of one or five nodes of each class: random with their edges, distribution matching, and
 hypergradient matching, from three starts each.
 
@@ -32,7 +32,7 @@ from decoct.applications.graph_search import CondensedGraph, GraphSearch, Model,
 from decoct.applications.hyperparameter_search import Search, condensing, hyperparameter_search
 from decoct.compact.distilled import DistilledSet
 from decoct.data.dataset import Dataset, Split
-from decoct.data.graph import open_graph
+from decoct.data.graph import Graph, open_graph
 from decoct.distillation.labels.hard import Hard
 from decoct.distillation.objective.hypergradient import Hypergradient
 from decoct.distillation.recipe import Recipe
@@ -48,9 +48,13 @@ ROWS = {"train": 200, "val": 100, "test": 10}
 """Rows of each class; the test rows are never read."""
 NETWORK = "convnet2-w4"
 SPACE = Space((WeightDecay(1e-4, 0.1), LabelSmoothing(), OperationMixture(("identity", "blur", "edges"))))
-WALK = Walk(starts=5, length=5, step=0.25, first_steps=100, next_steps=40, solver=ConjugateGradient(steps=15, damping=1e-3))
+WALK = Walk(
+    starts=5, length=5, step=0.25, first_steps=100, next_steps=40, solver=ConjugateGradient(steps=15, damping=1e-3)
+)
 SEARCH = Search(candidates=40, steps=100, full_steps=200)
 SEEDS = 3
+WORDS = 300
+"""Words of Cora that are kept."""
 STARTS = 3
 """Condensed graphs of each kind."""
 
@@ -133,10 +137,10 @@ def _part(split: Split, count: int, name: str) -> Split:
 
 def cora(options: Options) -> None:
     """Condensed graphs and their orders on Cora, in both spaces."""
-    graph = open_graph(DATA / "graph" / "cora.npz")
+    graph = _frequent(open_graph(DATA / "graph" / "cora.npz"), WORDS)
     found: dict[str, Any] = {}
     for kind in ("discrete", "continuous"):
-        base = GraphSearch(steps=300, decays=6, candidates=54)
+        base = GraphSearch(starts=12, length=4, steps=120, decays=3, candidates=27)
         search = base if kind == "discrete" else replace(base, discrete=False)
         model, work = Model(graph, search), options.work / "cora" / kind
         weights = _kept(work / "weights", lambda model=model: _fitted(model))
@@ -153,7 +157,14 @@ def cora(options: Options) -> None:
         }
         for name, one in found[kind]["orders"].items():
             print(kind, name, one["spearman"], one["regret"])
-        save("hcdc_cora", {"starts": STARTS, "spaces": found})
+        save("hcdc_cora", {"words": WORDS, "starts": STARTS, "spaces": found})
+
+
+def _frequent(graph: Graph, words: int) -> Graph:
+    """The graph with its most frequent words as features."""
+    kept = graph.features.bool().sum(0).argsort(descending=True)[:words]
+    features = graph.features[:, kept]
+    return replace(graph, features=features / features.sum(1, keepdim=True).clamp_min(1e-9))
 
 
 def _kept(path: Path, make: Any) -> dict[str, torch.Tensor]:
