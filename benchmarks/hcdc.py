@@ -6,8 +6,8 @@ validation sets hold one row of each class: random, herding and distribution mat
 hypergradient matching (one set for each run; directions alone as published, or lengths too).
 
 `cora`, its 300 most frequent words: polynomial filters, nine named ones times three weight decays (discrete) or 27
-coefficient vectors (continuous); validation graphs of one or five nodes of each class: random with their edges, distribution matching, and
-hypergradient matching, from three starts each.
+coefficient vectors (continuous); validation graphs of one or five nodes of each class: random with their edges,
+distribution matching, and hypergradient matching, from three starts each.
 
 Everything that is finished is kept: stop the script at any time and start it again. About 15 minutes on two cores.
 
