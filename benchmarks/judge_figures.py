@@ -34,9 +34,8 @@ def fields(matrix: dict[str, Any], augmentation: str) -> dict[tuple[str, str], d
 def cross_architecture(result: dict[str, Any]) -> None:
     """Accuracies by network on the left, by augmentation on the right."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True, gridspec_kw={"width_ratios": [2, 1]})
-    for place, (recipe, found) in enumerate(result["sets"].items()):
-        if "augmentations" not in found:
-            found = {**found, "augmentations": found["networks"]}
+    for place, (recipe, own) in enumerate(result["sets"].items()):
+        found = {"augmentations": own["networks"], **own}
         wide = fields(found["networks"], "protocol")
         networks = [network for kind, network in wide if kind == "judged"]
         names = list(found["augmentations"]["scorecards"])
