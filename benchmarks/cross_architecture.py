@@ -69,12 +69,12 @@ def main(options: Options) -> None:
         found[recipe] = own
         for count in range(1, len(options.networks) + 1):
             wide = _judged(small, data, options, options.networks[:count], ("protocol",), ("random",))
-            own["networks"] = wide.to_json()
+            own["networks"] = _shown(wide, options.source)
             _write(options, data, found)
         home = _judged(small, data, options, (HOME,), options.augmentations[:1], ("random",))
         for count in range(2, len(options.augmentations) + 1):
             home = _judged(small, data, options, (HOME,), options.augmentations[:count], ("random",))
-            own["augmentations"] = home.to_json()
+            own["augmentations"] = _shown(home, options.source)
             own["fair_scores"] = [score.to_json() for score in fair_scores_of(home)]
             _write(options, data, found)
         if options.full:
@@ -84,6 +84,14 @@ def main(options: Options) -> None:
             own["fair_scores"] = [score.to_json() for score in fair_scores_of(whole)]
             own["full"] = entry_to_json(next(entry for entry in full.first.entries if entry.name == "full"))
             _write(options, data, found)
+
+
+def _shown(matrix: Matrix, source: str) -> dict[str, Any]:
+    """The matrix as JSON, the data by name: where the file lies says nothing to others."""
+    value = matrix.to_json()
+    for card in value["scorecards"].values():
+        card["data"]["source"] = source
+    return value
 
 
 def _write(options: Options, data: Dataset, found: dict[str, Any]) -> None:
