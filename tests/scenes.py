@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def scene_json(count: int = 8, size: tuple[int, int] = (48, 64), seed: int = 0) 
 
 def draw_scene(document: dict[str, Any], image: dict[str, Any]) -> Image.Image:
     """The picture of one image of the json."""
-    rng = np.random.default_rng(image["id"])
+    rng = np.random.default_rng(zlib.crc32(str(image["id"]).encode()))
     ground = rng.normal(120, 12, (image["height"], image["width"], 3)).clip(0, 255).astype(np.uint8)
     picture = Image.fromarray(ground)
     pen = ImageDraw.Draw(picture)
