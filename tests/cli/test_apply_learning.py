@@ -24,8 +24,8 @@ def command(capsys, *words) -> tuple[int, str, str]:
 def test_continual_writes_its_result_and_a_report(capsys, tmp_path):
     words = ("continual", "digits", "--memories", "random", "reservoir", "--tasks", "2", "--bytes", "1500", "--seeds")
     line = (*words, "2", "--network", "mlp", "--out", tmp_path, "--device", "cpu", "--json")
-    code, out, _ = command(capsys, *line)
-    assert code == 0
+    code, out, err = command(capsys, *line)
+    assert code == 0, err
     result = json.loads(out)
     assert result["application"] == "continual"
     assert {run["memory"] for run in result["runs"]} == {"random", "reservoir"}
@@ -37,11 +37,11 @@ def test_continual_writes_its_result_and_a_report(capsys, tmp_path):
 
 
 def test_federated_writes_its_result_and_a_report(capsys, tmp_path):
-    code, out, _ = command(
+    code, out, err = command(
         capsys, "federated", "digits", "--makers", "herding", "random", "--clients", "3", "--alpha", "1", "--ipc", "3",
         "--rounds", "1", "--seeds", "1", "--network", "mlp", "--out", tmp_path, "--json",
     )  # fmt: skip
-    assert code == 0
+    assert code == 0, err
     result = json.loads(out)
     assert [row["way"] for row in result["finding"]["rows"]][:3] == ["herding", "random", "all rows"]
     assert any("One seed" in note for note in result["finding"]["notes"])
@@ -52,21 +52,21 @@ def test_privacy_attacks_looks_for_copies_and_makes_a_private_set(capsys, tmp_pa
     pytest.importorskip("opacus")
     assert main(["select", "digits", "--method", "random", "--ipc", "2", "--out", str(tmp_path / "set")]) == 0
     capsys.readouterr()
-    code, out, _ = command(
+    code, out, err = command(
         capsys, "privacy", "digits", "--ways", "random", "--models", "6", "--ipc", "2", "--network", "mlp",
         "--sets", tmp_path / "set", "--out", tmp_path / "out", "--device", "cpu",
     )  # fmt: skip
-    assert code == 0
+    assert code == 0, err
     assert "set: 20 of 20 images are copies of training rows" in out
     assert "TPR at 0.1 % FPR" in out
     from decoct.applications.privacy import dp
 
     monkeypatch.setattr(dp.PrivateConfig, "__init__", _short(dp.PrivateConfig.__init__))
-    code, out, _ = command(
+    code, out, err = command(
         capsys, "privacy", "digits", "--models", "0", "--epsilon", "8", "--delta", "1e-4", "--ipc", "1", "--network",
         "convnet1-w4", "--out", tmp_path / "out",
     )  # fmt: skip
-    assert code == 0
+    assert code == 0, err
     assert "0.0001)-differentially private" in out
     assert (tmp_path / "out" / "private" / "manifest.json").is_file()
 
@@ -90,6 +90,6 @@ def _short(make):
 )
 def test_what_cannot_be_done_is_one_screen(capsys, tmp_path, words, text):
     code, _, err = command(capsys, *words, "--out", tmp_path)
-    assert code == 2
+    assert code == 2, err
     assert text in err
     assert "Traceback" not in err

@@ -21,7 +21,7 @@ class Options:
     """What networks are trained on: real (all rows of a half), selectors, recipes, or recipe+start (dm+noise)."""
     models: int = 16
     """Networks of each way, an even number; each is attacked with the others as shadows. 0 attacks nothing."""
-    mode: Literal["online", "offline"] = "online"
+    attack: Literal["online", "offline"] = "online"
     """online: shadows with and without a row; offline: those without it only."""
     ipc: int = 10
     """Images a class of small sets."""
@@ -63,8 +63,9 @@ def _attack(options: Options, data: Any) -> dict[str, Any]:
     from decoct.cli.finding_report import write_finding
 
     config = MembershipConfig(
-        models=options.models, ipc=options.ipc, steps=options.steps, network=options.network, attack=Lira(options.mode)
-    )
+        models=options.models, ipc=options.ipc, steps=options.steps, network=options.network,
+        attack=Lira(options.attack),
+    )  # fmt: skip
     attacked = membership(data, options.ways, config, seed=options.seed, out=options.out, device=options.device)
     return write_finding(options.out, "membership", attacked, data)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from decoct.analysis.finding import Finding
     from decoct.data.dataset import Dataset
 
 
+@runtime_checkable
 class Found(Protocol):
     """The result of an application."""
 
