@@ -19,6 +19,7 @@ from decoct.data.transform import Standardise
 from decoct.distillation.recipe import Recipe
 from decoct.distillation.recipes.table import CARDS, RECIPES, resolve
 from decoct.distillation.recipes.task import Preset, Task
+from decoct.selection.detection.csod import CARD as CSOD
 from decoct.selection.methods import METHODS, card
 
 PAGE = Path(__file__).parent.parent / "docs" / "paper-index.md"
@@ -64,10 +65,9 @@ def distillation_section(name: str) -> list[str]:
     return lines
 
 
-def selection_section(name: str) -> list[str]:
+def selection_section(found: MethodCard) -> list[str]:
     """One selector."""
-    found = card(name)
-    return [f"## {name}", "", f"`{found.axes}`: {found.line}.", "", f"{found.paper}. <{found.link}>", ""]
+    return [f"## {found.name}", "", f"`{found.axes}`: {found.line}.", "", f"{found.paper}. <{found.link}>", ""]
 
 
 def page() -> str:
@@ -75,8 +75,8 @@ def page() -> str:
     parts = [INTRODUCTION, ""]
     for name in RECIPES:
         parts += distillation_section(name)
-    for name in METHODS:
-        parts += selection_section(name)
+    for found in (*(card(name) for name in METHODS), CSOD):
+        parts += selection_section(found)
     return "\n".join(parts).rstrip() + "\n"
 
 
