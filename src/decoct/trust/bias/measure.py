@@ -73,8 +73,8 @@ class GroupScores:
         rates = hits[counts > 0] / counts[counts > 0]
         large = counts[counts > 0] >= LEAST
         worst = rates[large].min() if large.any() else rates.min()
-        parts = (right, right[aligned], right[~aligned])
-        return cls(*(float(part.mean()) for part in parts), float(worst), float(rates.mean()), anti)
+        every, same, other = (float(part.mean()) for part in (right, right[aligned], right[~aligned]))
+        return cls(every, same, other, float(worst), float(rates.mean()), anti)
 
 
 @dataclass(frozen=True, eq=False)
