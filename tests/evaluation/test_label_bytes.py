@@ -68,7 +68,9 @@ def test_what_is_read_back(k: int, bits: int, seed: int) -> None:
     kept = Keeping("x", "own", None if k == 6 else k, bits).kept(labels)
     torch.testing.assert_close(kept.sum(1), torch.ones(4))
     assert int((kept > 0).sum(1).max()) <= k
-    assert torch.equal(kept.argmax(1), labels.argmax(1))
+    # Of two entries that 8 bits do not tell apart either may come out as the larger one.
+    chosen = labels.gather(1, kept.argmax(1, keepdim=True))[:, 0]
+    assert (chosen >= labels.max(1).values * (1 - 1 / 255)).all()
     largest = labels.sort(1, descending=True).values[:, :k]
     expected = largest / largest.sum(1, keepdim=True)
     torch.testing.assert_close(kept.sort(1, descending=True).values[:, :k], expected, atol=1.5 / 255, rtol=0)

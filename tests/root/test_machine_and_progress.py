@@ -84,7 +84,7 @@ def test_the_public_names_are_listed_and_lazy():
     import decoct
 
     assert set(dir(decoct)) == {
-        "Coreset", "DistilledSet", "compare", "distill", "evaluate", "load", "open", "score", "select",
+        "Coreset", "DistilledSet", "analyze", "compare", "distill", "evaluate", "load", "open", "score", "select",
     }  # fmt: skip
     with pytest.raises(AttributeError, match="public names are Coreset"):
         decoct.nothing  # noqa: B018

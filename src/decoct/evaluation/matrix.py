@@ -13,6 +13,7 @@ from decoct.evaluation import statistics
 from decoct.evaluation.augmentations import OWN, require_fitting, with_augmentation
 from decoct.evaluation.baselines import BASELINES
 from decoct.evaluation.judge import Bench, set_protocol
+from decoct.evaluation.match import require_match
 from decoct.evaluation.protocol import Protocol
 from decoct.evaluation.scorecard import Entry, Kind, Scorecard, expect, read_json
 from decoct.evaluation.search import Search
@@ -123,6 +124,7 @@ def evaluate_matrix(
     Raises what `evaluate` raises, `UnknownNameError` for an augmentation that does not exist, and `ConfigError` for
     one that features cannot take, all before the first run.
     """
+    require_match(compact_set.spec, data.spec)
     names = tuple(dict.fromkeys(augmentations)) or (OWN,)
     base = set_protocol(protocol, compact_set)
     for name in names:

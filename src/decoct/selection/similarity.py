@@ -99,7 +99,7 @@ def sparse(whole: Similarity, neighbours: int, search: Search = "exact") -> Spar
 
 
 def nearest(
-    rows: Callable[[Tensor], Tensor], parts: tuple[Int64[Tensor, " p"], ...], k: int
+    rows: Callable[[Tensor], Tensor], parts: tuple[Int64[Tensor, " _"], ...], k: int
 ) -> tuple[Float[Tensor, "n k"], Int64[Tensor, "n k"]]:
     """The k largest entries of every row of a table that `rows` gives piece by piece: values, columns."""
     found = [rows(part).topk(k, dim=1) for part in parts]
