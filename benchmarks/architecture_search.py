@@ -10,20 +10,16 @@ done twice: stop the script at any time and start it again. About 20 minutes on 
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 import tyro
+from pools import parts_of
 from record import save
 
 import decoct
 from decoct.applications.architecture_search import PROTOCOL, Space, architecture_search
-from decoct.data.dataset import Dataset, Split
-from decoct.streams import Streams
 
-DATA = Path(os.environ.get("DECOCT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 ROWS = {"train": 200, "val": 50, "test": 200}
 """Rows of each class."""
 SPACE = Space(widths=(4, 8))
@@ -44,25 +40,9 @@ class Options:
     """Distilled sets to rank by."""
 
 
-def pool() -> Dataset:
-    """A fixed part of Fashion-MNIST, classes in equal shares."""
-    data = decoct.open(f"npz:{DATA / 'fashion-mnist.npz'}")
-    parts = {name: _part(getattr(data, name), count, name) for name, count in ROWS.items()}
-    return Dataset(data.spec, parts["train"], parts["val"], parts["test"])
-
-
-def _part(split: Split, count: int, name: str) -> Split:
-    generator = Streams(0)(name)
-    rows = [
-        torch.from_numpy(members)[torch.randperm(len(members), generator=generator)[:count]]
-        for members in split.class_rows(10)
-    ]
-    return split.take(torch.cat(rows).sort().values)
-
-
 def main(options: Options) -> None:
     """Make the sets, rank, and write results/architecture_search.json."""
-    data = pool()
+    data = parts_of("fashion-mnist", ROWS)
     sets = {
         name: decoct.distill(
             data, name, ipc=10, steps=STEPS[name], network="convnet3-w16", device="cpu", out=options.work / name

@@ -16,7 +16,6 @@ Everything that is finished is kept: stop the script at any time and start it ag
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any, Literal
 
 import torch
 import tyro
+from pools import DATA, parts_of
 from record import save
 from safetensors.torch import load_file, save_file
 
@@ -31,19 +31,17 @@ import decoct
 from decoct.applications.graph_search import CondensedGraph, GraphSearch, Model, Response, condense, orders
 from decoct.applications.hyperparameter_search import Search, condensing, hyperparameter_search
 from decoct.compact.distilled import DistilledSet
-from decoct.data.dataset import Dataset, Split
+from decoct.data.dataset import Dataset
 from decoct.data.graph import Graph, open_graph
 from decoct.distillation.labels.hard import Hard
 from decoct.distillation.objective.hypergradient import Hypergradient
 from decoct.distillation.recipe import Recipe
 from decoct.distillation.storage.pixels import Pixels
 from decoct.files import write_atomically
-from decoct.streams import Streams
 from decoct.training.hypergradient import ConjugateGradient
 from decoct.training.hyperparameters import LabelSmoothing, OperationMixture, Space, WeightDecay
 from decoct.training.responses import Walk
 
-DATA = Path(os.environ.get("DECOCT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 ROWS = {"train": 200, "val": 100, "test": 10}
 """Rows of each class; the test rows are never read."""
 NETWORK = "convnet2-w4"
@@ -78,7 +76,7 @@ def main(options: Options) -> None:
 
 def fashion(options: Options) -> None:
     """Sets, candidates and their orders on Fashion-MNIST."""
-    data, work = _pool(), options.work / "fashion"
+    data, work = parts_of("fashion-mnist", ROWS), options.work / "fashion"
     train = decoct.distill(
         data, "dm", ipc=10, steps=150, network="convnet2-w8", looks=1, device="cpu", out=work / "train"
     )
@@ -117,22 +115,6 @@ def _hypergradient(data: Dataset, ipc: int, seed: int, metric: Any, work: Path) 
     recipe = Recipe(Pixels(), objective, Hard(), lr=0.02, schedule="cosine", steps=300, augment="")
     out = work / f"hcdc-{metric}-{ipc}-{seed}"
     return decoct.distill(data, recipe, ipc=ipc, seed=seed, network=NETWORK, device="cpu", out=out)
-
-
-def _pool() -> Dataset:
-    """A fixed part of Fashion-MNIST, classes in equal shares."""
-    data = decoct.open(f"npz:{DATA / 'fashion-mnist.npz'}")
-    parts = {name: _part(getattr(data, name), count, name) for name, count in ROWS.items()}
-    return Dataset(data.spec, parts["train"], parts["val"], parts["test"])
-
-
-def _part(split: Split, count: int, name: str) -> Split:
-    generator = Streams(0)(name)
-    rows = [
-        torch.from_numpy(members)[torch.randperm(len(members), generator=generator)[:count]]
-        for members in split.class_rows(10)
-    ]
-    return split.take(torch.cat(rows).sort().values)
 
 
 def cora(options: Options) -> None:

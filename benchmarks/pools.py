@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 import decoct
-from decoct.data.dataset import Dataset
-from decoct.streams import derive_seed
+from decoct.data.dataset import Dataset, Split
+from decoct.streams import Streams, derive_seed
 
 DATA = Path(os.environ.get("DECOCT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -22,3 +23,19 @@ def pool(source: str, per_class: int, size: int | None = None) -> Dataset:
         generator = torch.Generator().manual_seed(derive_seed(0, "pool", c))
         rows.append(torch.from_numpy(members)[torch.randperm(len(members), generator=generator)[:per_class]])
     return data.with_train(torch.cat(rows).sort().values)
+
+
+def parts_of(source: str, counts: Mapping[str, int]) -> Dataset:
+    """So many rows of each class of the `train`, `val` and `test` rows of an npz set, drawn once."""
+    data = decoct.open(f"npz:{DATA / source}.npz")
+    parts = {name: _part(getattr(data, name), count, name) for name, count in counts.items()}
+    return Dataset(data.spec, parts["train"], parts["val"], parts["test"])
+
+
+def _part(split: Split, count: int, name: str) -> Split:
+    generator = Streams(0)(name)
+    rows = [
+        torch.from_numpy(members)[torch.randperm(len(members), generator=generator)[:count]]
+        for members in split.class_rows(10)
+    ]
+    return split.take(torch.cat(rows).sort().values)
