@@ -28,8 +28,9 @@ from record import save
 from safetensors.torch import load_file, save_file
 
 import decoct
+from decoct.applications.candidates import Search
 from decoct.applications.graph_search import CondensedGraph, GraphSearch, Model, Response, condense, orders
-from decoct.applications.hyperparameter_search import Search, condensing, hyperparameter_search
+from decoct.applications.hyperparameter_search import condensing, hyperparameter_search
 from decoct.compact.distilled import DistilledSet
 from decoct.data.dataset import Dataset
 from decoct.data.graph import Graph, open_graph

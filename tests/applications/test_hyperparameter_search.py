@@ -10,8 +10,9 @@ import pytest
 from toys import blob_features, blob_images
 
 import decoct
-from decoct.applications import hyperparameter_search as room
-from decoct.applications.hyperparameter_search import RANDOM, WHOLE, Search, condensing, hyperparameter_search
+from decoct.applications import candidates as room
+from decoct.applications.candidates import Search
+from decoct.applications.hyperparameter_search import RANDOM, WHOLE, condensing, hyperparameter_search
 from decoct.errors import ConfigError, MismatchError
 from decoct.evaluation.ranking import spearman
 from decoct.training.hyperparameters import LabelSmoothing, Space, WeightDecay

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import decoct
-from decoct.applications.hyperparameter_search import Search, condensing, hyperparameter_search
+from decoct.applications.candidates import Search
+from decoct.applications.hyperparameter_search import condensing, hyperparameter_search
 from decoct.data.dataset import Dataset
 from decoct.distillation.labels.hard import Hard
 from decoct.distillation.objective.hypergradient import Hypergradient

@@ -52,7 +52,8 @@ class Options:
 
 def run(options: Options) -> dict[str, Any]:
     """Make the sets, order the candidates, and report."""
-    from decoct.applications.hyperparameter_search import Search, hyperparameter_search
+    from decoct.applications.candidates import Search
+    from decoct.applications.hyperparameter_search import hyperparameter_search
     from decoct.compact.load import load
     from decoct.evaluation.compare import Maker
     from decoct.files import write_json
