@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
@@ -19,6 +21,12 @@ def blob_images(
 def blob_features(classes: int = 3, per_class: int = 20, width: int = 12, seed: int = 0) -> Dataset:
     """The same as a table of features `[n, width]`."""
     return _dataset(classes, per_class, (width,), seed)
+
+
+def saved_npz(data: Dataset, path: Path) -> str:
+    """Write the training rows as an npz file, and say how `decoct.open` calls it."""
+    np.savez(path, x=data.train.x, y=data.train.y)
+    return f"npz:{path}"
 
 
 def _dataset(classes: int, per_class: int, shape: tuple[int, ...], seed: int) -> Dataset:

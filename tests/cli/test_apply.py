@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from toys import blob_images
+from toys import blob_images, saved_npz
 
 from decoct.cli.main import main
 from decoct.evaluation.data_facts import data_facts
@@ -16,10 +15,7 @@ from decoct.evaluation.data_facts import data_facts
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> str:
-    data = blob_images(classes=3, per_class=20)
-    path = tmp_path_factory.mktemp("data") / "blobs.npz"
-    np.savez(path, x=data.train.x, y=data.train.y)
-    return f"npz:{path}"
+    return saved_npz(blob_images(classes=3, per_class=20), tmp_path_factory.mktemp("data") / "blobs.npz")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from toys import blob_features, blob_images
+from toys import blob_features, blob_images, saved_npz
 
 from decoct.cli.main import main
 from decoct.distillation.run import Distillation
@@ -43,9 +43,7 @@ def features(tmp_path: Path) -> str:
 
 
 def _saved(path: Path, classes: int = 3, shape: tuple[int, int, int] = (1, 8, 8)) -> str:
-    data = blob_images(classes=classes, shape=shape)
-    np.savez(path, x=data.train.x, y=data.train.y)
-    return f"npz:{path}"
+    return saved_npz(blob_images(classes=classes, shape=shape), path)
 
 
 @pytest.fixture

@@ -8,19 +8,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from toys import blob_images
+from toys import blob_images, saved_npz
 
 from decoct.cli.main import main
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> str:
-    data = blob_images(classes=3, per_class=20)
-    path = tmp_path_factory.mktemp("data") / "blobs.npz"
-    np.savez(path, x=data.train.x, y=data.train.y)
-    return f"npz:{path}"
+    return saved_npz(blob_images(classes=3, per_class=20), tmp_path_factory.mktemp("data") / "blobs.npz")
 
 
 @pytest.fixture

@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from toys import blob_images
+from toys import blob_images, saved_npz
 
 from decoct.cli.main import main
 from decoct.evaluation.matrix import Matrix
@@ -16,12 +15,10 @@ from decoct.evaluation.matrix import Matrix
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    data = blob_images(classes=3, per_class=20)
     path = tmp_path_factory.mktemp("data") / "blobs.npz"
-    np.savez(path, x=data.train.x, y=data.train.y)
-    out = path.parent / "set"
-    assert main(["select", f"npz:{path}", "--method", "random", "--ipc", "2", "--out", str(out)]) == 0
-    return f"npz:{path}", out
+    source, out = saved_npz(blob_images(classes=3, per_class=20), path), path.parent / "set"
+    assert main(["select", source, "--method", "random", "--ipc", "2", "--out", str(out)]) == 0
+    return source, out
 
 
 def say(capfd: pytest.CaptureFixture[str], *arguments: Any) -> dict[str, Any]:
