@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -13,8 +14,11 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from decoct.analysis.table import ANALYSES
+from decoct.applications.table import APPLICATIONS
 from decoct.cli import main as entry
 from decoct.cli.main import COMMANDS, main
+from decoct.cli.methods import cards
 from decoct.errors import ConfigError, InterruptedRunError
 
 SPY = (
@@ -137,6 +141,19 @@ def test_an_error_is_json_too(capfd: pytest.CaptureFixture[str]) -> None:
 def test_cite_prints_bibtex(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["cite", "dm"]) == 0
     assert capfd.readouterr().out.startswith("@inproceedings{")
+
+
+def test_every_analysis_application_and_kind_of_bias_can_be_cited() -> None:
+    found = cards()
+    assert {card.name for card in found["analyze"]} == set(ANALYSES)
+    assert {card.name for card in found["apply"]} == set(APPLICATIONS)
+    assert {card.name for card in found["bias"]} == {"coloured", "corrupted", "density", "errors"}
+    names = [card.name for several in found.values() for card in several]
+    assert len(names) == len(set(names)), "decoct cite takes a bare name"
+    for card in (card for several in found.values() for card in several if card.bibtex):
+        entries = re.findall(r"^@[a-z]+\{[a-z0-9]+,$", card.bibtex, flags=re.MULTILINE)
+        assert len(entries) == card.bibtex.count("@"), card.name
+        assert card.bibtex.count("{") == card.bibtex.count("}"), card.name
 
 
 def _command(error: BaseException, printed: str = ""):

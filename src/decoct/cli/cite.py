@@ -17,7 +17,7 @@ class Options:
     """Print the BibTeX of the paper behind a method."""
 
     method: Annotated[Positional[str], arg(metavar="METHOD")]
-    """A recipe or a selection method."""
+    """A recipe, a selection method, an analysis, an application, or a way to make or weigh a bias."""
     output: Output = field(default_factory=Output)
 
 

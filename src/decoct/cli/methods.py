@@ -19,13 +19,19 @@ class Options:
 
 def cards() -> dict[str, list[MethodCard]]:
     """The cards of all methods, for each command that takes them."""
+    from decoct.analysis.cards import CARDS as ANALYSES
+    from decoct.applications.cards import CARDS as APPLICATIONS
     from decoct.distillation.recipes.table import CARDS, RECIPES
     from decoct.selection.detection.csod import CARD as CSOD
     from decoct.selection.methods import METHODS, card
+    from decoct.trust.bias.cards import CARDS as BIAS
 
     return {
         "distill": [CARDS.load(name) for name in RECIPES if name in CARDS],
         "select": [*(card(name) for name in METHODS), CSOD],
+        "analyze": list(ANALYSES),
+        "apply": list(APPLICATIONS),
+        "bias": list(BIAS),
     }
 
 
@@ -49,7 +55,13 @@ def run(options: Options) -> dict[str, Any]:
 
 def show(result: dict[str, Any]) -> str:
     """A short block for each method, under the command that takes it."""
-    titles = {"distill": "decoct distill --recipe ...", "select": "decoct select --method ..."}
+    titles = {
+        "distill": "decoct distill --recipe ...",
+        "select": "decoct select --method ...",
+        "analyze": "decoct analyze ...",
+        "apply": "decoct apply ...",
+        "bias": "decoct bias ...",
+    }
     blocks = []
     for command, found in ((command, result[command]) for command in titles):
         width = max(len(card["name"]) for card in found)
