@@ -13,7 +13,8 @@ from toys import blob_images
 from decoct.errors import ConfigError, DivergenceError
 from decoct.training.accuracy import accuracy
 from decoct.training.config import FitConfig
-from decoct.training.fit import Job, fit, fit_dataset
+from decoct.training.fit import fit, fit_dataset
+from decoct.training.job import Job
 from decoct.training.sources import TensorSource
 
 CASES = list(itertools.product(("sgd", "adamw", "adam"), ("constant", "step", "cosine")))

@@ -8,7 +8,8 @@ from torch import nn
 
 from decoct.streams import derive_seed, seeded
 from decoct.training.config import FitConfig
-from decoct.training.fit import Fitted, fit
+from decoct.training.fit import fit
+from decoct.training.job import Fitted
 from decoct.training.sources import Replay
 
 M, C = 6, 3

@@ -21,7 +21,7 @@ from decoct.evaluation.scorecard import Kind
 from decoct.evaluation.teacher import Teacher
 from decoct.progress import Ticker
 from decoct.registry import unknown_name
-from decoct.training.fit import Fitted
+from decoct.training.job import Fitted
 
 BASELINES = ("random", "herding", "random+teacher", "full")
 

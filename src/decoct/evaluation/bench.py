@@ -33,7 +33,7 @@ from decoct.progress import Ticker, progress
 from decoct.registry import unknown_name
 from decoct.streams import derive_seed
 from decoct.training.accuracy import accuracy
-from decoct.training.fit import Fitted
+from decoct.training.job import Fitted
 
 KNOWN = (*BASELINES, HARD_LABELS)
 

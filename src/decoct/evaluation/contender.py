@@ -16,7 +16,8 @@ from decoct.evaluation.protocol import Protocol
 from decoct.evaluation.scorecard import Kind
 from decoct.progress import Ticker
 from decoct.training.config import LabelKind
-from decoct.training.fit import Fitted, fit, fit_dataset
+from decoct.training.fit import fit, fit_dataset
+from decoct.training.job import Fitted
 from decoct.training.sources import Replay
 
 HARD_LABELS = "hard-labels"

@@ -19,7 +19,7 @@ from decoct.evaluation.match import require_match
 from decoct.evaluation.scorecard import Kind, Scorecard
 from decoct.progress import Ticker
 from decoct.training.config import LabelKind
-from decoct.training.fit import Fitted
+from decoct.training.job import Fitted
 
 FILE_NAME = "label_bytes.json"
 BITS = {"": 16, "-8bit": 8}

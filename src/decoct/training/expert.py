@@ -21,7 +21,8 @@ from decoct.networks.build import network as build_network
 from decoct.progress import Ticker
 from decoct.training.accuracy import accuracy
 from decoct.training.config import FitConfig
-from decoct.training.fit import Build, fit_dataset
+from decoct.training.fit import fit_dataset
+from decoct.training.job import Build
 
 SMALL = 5000
 """Training rows below which batches of 64 are used instead of 256, so that a pass is enough steps."""

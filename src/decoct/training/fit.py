@@ -4,61 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from decoct.augment.mixing import cutmix, mixup
-from decoct.augment.randaugment import RANDAUGMENT, RandAugment
-from decoct.augment.siamese import Siamese
 from decoct.data.dataset import Dataset
-from decoct.data.sample_weights import Weights, draw
-from decoct.errors import ConfigError, DivergenceError
+from decoct.data.sample_weights import Weights
+from decoct.errors import DivergenceError
 from decoct.machine import peak_memory
 from decoct.progress import Ticker
 from decoct.streams import Streams, derive_seed, seeded
+from decoct.training.batches import Batches
 from decoct.training.config import FitConfig, LabelKind
 from decoct.training.fast import FastGradient
+from decoct.training.job import Build, Evaluate, Fitted, Job
 from decoct.training.optimise import Average, optimizer_for, uphill
-from decoct.training.sources import Replay, Source, SplitSource, TensorSource
+from decoct.training.sources import Replay, SplitSource, TensorSource
 
-__all__ = ["FitConfig", "Fitted", "LabelKind", "fit", "fit_dataset"]
-
-Build = Callable[[int], nn.Module]
-Evaluate = Callable[[nn.Module, int], float]
-
-
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """A trained network and what it took. `last` and `best` are what `evaluate` said; None without it."""
-
-    module: nn.Module
-    """The network after the last epoch (averaged weights where ema is on), in eval mode."""
-    seed: int
-    last: float | None
-    """Value after the last epoch."""
-    best: float | None
-    """Largest value of all epochs looked at."""
-    best_epoch: int
-    """Passes done when it was reached; the last one without `evaluate`."""
-    seconds: float
-    """Time of training alone, without `evaluate`."""
-    samples_seen: int
-    """Rows shown, counted every time."""
-    distinct_samples: int
-    """Different rows shown: with augmentation or mixing every showing is another one."""
-    peak_memory: int
-    """Largest resident memory of the process so far, in bytes."""
-    how: str
-    """How forward and backward were run, in words."""
-    history: list[tuple[int, float]] = field(default_factory=list)
-    """(epoch, value) for every look."""
-    best_state: dict[str, Tensor] | None = None
-    """With keep_best: a copy of the weights of `best_epoch`."""
+__all__ = ["FitConfig", "fit", "fit_dataset", "train"]
 
 
 def fit(
@@ -100,7 +65,7 @@ def fit(
     """
     job = Job(build, TensorSource(inputs, device), targets, config, label_kind, weights, device,
               evaluate, evaluate_every, keep_best, replay=replay)  # fmt: skip
-    return job.run(seeds, tick)
+    return train(job, seeds, tick)
 
 
 def fit_dataset(
@@ -125,76 +90,24 @@ def fit_dataset(
     source = SplitSource(data, data.train, device)
     job = Job(build, source, data.train.labels(), config, "hard", None, device, evaluate, evaluate_every, keep_best,
               shown_by=data.train.weight())  # fmt: skip
-    return job.run(seeds, tick)
+    return train(job, seeds, tick)
 
 
-@dataclass(frozen=True, eq=False)
-class Job:
-    """What every seed is trained on, and how."""
-
-    build: Build
-    source: Source
-    targets: Tensor
-    config: FitConfig
-    label_kind: LabelKind
-    weights: Tensor | None
-    device: str
-    evaluate: Evaluate | None
-    evaluate_every: int
-    keep_best: bool
-    sam_radius: float | int = 0.0
-    """Above 0, every step takes its gradient this far uphill of the weights (sharpness-aware minimisation)."""
-    replay: Replay | None = None
-    """Views that take the place of the rows, a pass each."""
-    shown_by: Tensor | None = None
-    """How often a pass shows each row, with mean 1; none shows each once."""
-
-    def __post_init__(self) -> None:
-        if len(self.source) == 0 or len(self.targets) != len(self.source):
-            raise _refusal(
-                f"inputs of {len(self.source)} rows and targets {list(self.targets.shape)}",
-                "as many targets as inputs, at least one",
-                "pass inputs, targets and weights of one set",
-            )
-        soft = self.targets.is_floating_point()
-        if self.targets.ndim != 1 + soft or soft != (self.label_kind != "hard"):
-            raise _refusal(
-                f"targets {self.targets.dtype} {list(self.targets.shape)} as {self.label_kind} labels",
-                "int64 [m] for hard labels, float [m, classes] for probabilities and scores",
-                "pass the label_kind of the set: compact_set.label_kind",
-            )
-        given = self.weights
-        if given is not None and (len(given) != len(self.source) or bool((given < 0).any()) or float(given.sum()) <= 0):
-            raise _refusal(
-                f"weights {list(given.shape)} with the sum {float(given.sum()):g}",
-                f"{len(self.source)} weights of at least 0, not all 0",
-                "pass the weights of the set, or None",
-            )
-
-    @property
-    def batch_size(self) -> int:
-        return min(self.config.batch_size or len(self.source), len(self.source))
-
-    @property
-    def steps(self) -> int:
-        """Steps of the whole training."""
-        return self.config.epochs * -(-len(self.source) // self.batch_size)
-
-    def run(self, seeds: Sequence[int], tick: Ticker | None) -> list[Fitted]:
-        """Train every seed in turn."""
-        config, fitted = self.config, []
-        gradient: FastGradient | None = None
-        for place, seed in enumerate(seeds):
-            with seeded(derive_seed(seed, "noise")):
-                module = self.build(seed).to(self.device)
-                # The work of one seed decides, so that a seed's bits do not depend on how many there are.
-                gradient = gradient or FastGradient(
-                    module, config.loss_for(self.label_kind), temperature=config.temperature,
-                    dtype=getattr(torch, config.precision), planned_rows=len(self.source) * config.epochs,
-                    rows=self.batch_size,
-                )  # fmt: skip
-                fitted.append(Training(self, module, seed, gradient).run(tick, place * config.epochs))
-        return fitted
+def train(job: Job, seeds: Sequence[int], tick: Ticker | None = None) -> list[Fitted]:
+    """Train every seed in turn."""
+    config, fitted = job.config, []
+    gradient: FastGradient | None = None
+    for place, seed in enumerate(seeds):
+        with seeded(derive_seed(seed, "noise")):
+            module = job.build(seed).to(job.device)
+            # The work of one seed decides, so that a seed's bits do not depend on how many there are.
+            gradient = gradient or FastGradient(
+                module, config.loss_for(job.label_kind), temperature=config.temperature,
+                dtype=getattr(torch, config.precision), planned_rows=len(job.source) * config.epochs,
+                rows=job.batch_size,
+            )  # fmt: skip
+            fitted.append(Training(job, module, seed, gradient).run(tick, place * config.epochs))
+    return fitted
 
 
 class Training:
@@ -205,8 +118,7 @@ class Training:
         self._module = gradient.prepare(module.train(), job.source.take(torch.zeros(1, dtype=torch.int64)))
         self._optimizer = optimizer_for(job.config, module.parameters())
         self._average = Average(module, job.config.ema) if job.config.ema else None
-        self._streams = Streams(derive_seed(seed, "fit"))
-        self._view: tuple[Tensor, ...] | None = None
+        self._batches = Batches(job, self._module, Streams(derive_seed(seed, "fit")))
         self._step = 0
         self._looking = 0.0
         self._history: list[tuple[int, float]] = []
@@ -227,12 +139,9 @@ class Training:
     def _pass(self, epoch: int) -> float:
         """One pass over the set; the mean loss of its rows."""
         job, total = self._job, torch.zeros((), device=self._job.device)
-        if job.replay:
-            self._view = tuple(part.to(job.device) for part in job.replay.view((epoch - 1) % job.replay.count))
-        for rows in self._batches():
+        for inputs, targets, weights in self._batches.of_pass(epoch):
             for group in self._optimizer.param_groups:
                 group["lr"] = self._config.lr * self._config.lr_factor(self._step, job.steps)
-            inputs, targets, weights = self._batch(rows)
             loss = self._gradient(self._module, inputs, targets, weights)
             if job.sam_radius:
                 with uphill(self._module.parameters(), job.sam_radius):
@@ -246,58 +155,6 @@ class Training:
         if not math.isfinite(mean):
             raise self._diverged(mean, epoch)
         return mean
-
-    def _batches(self) -> Iterator[Tensor | None]:
-        """Row numbers of each batch of one pass; None for all rows at once, whose order says nothing."""
-        m, size, shown_by = len(self._job.source), self._job.batch_size, self._job.shown_by
-        if shown_by is not None:
-            yield from draw(shown_by, m, self._streams("order")).split(size)
-            return
-        if size == m:
-            yield None
-            return
-        yield from torch.randperm(m, generator=self._streams("order")).split(size)
-
-    def _batch(self, rows: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-        job, config = self._job, self._config
-        inputs, targets = self._shown(rows)
-        if targets.is_floating_point():
-            targets = targets.to(inputs.dtype)
-        weights = None
-        if job.weights is not None:
-            scaled = job.weights / job.weights.mean()
-            weights = (scaled if rows is None else scaled[rows]).to(inputs)
-        if config.augment and not job.replay:
-            inputs = self._augment(inputs)
-        if config.mix and not job.replay:
-            if not targets.is_floating_point():
-                targets = F.one_hot(targets, self._classes(inputs)).to(inputs.dtype)
-            mix = mixup if config.mix == "mixup" else cutmix
-            inputs, targets = mix(inputs, targets, self._streams("mix"), config.mix_alpha)
-        return inputs, targets, weights
-
-    def _shown(self, rows: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Inputs and targets of these rows, of the view of this pass where there are views."""
-        if self._view is not None:
-            inputs, targets = self._view
-            return (inputs, targets) if rows is None else (inputs[rows], targets[rows])
-        inputs, targets = self._job.source.take(rows), self._job.targets
-        return inputs, (targets if rows is None else targets[rows]).to(inputs.device)
-
-    def _augment(self, inputs: Tensor) -> Tensor:
-        mode = self._config.augment_mode
-        if self._config.augment == RANDAUGMENT:
-            return RandAugment()(inputs, self._streams("augment"))
-        siamese = Siamese(self._config.augment, per_sample=mode != "siamese", one_family=mode == "one_family")
-        return siamese(inputs, self._streams("augment"))
-
-    def _classes(self, inputs: Tensor) -> int:
-        """The number of outputs of the network, asked once."""
-        if not hasattr(self, "_width"):
-            with torch.no_grad():
-                self._width = self._module.eval()(inputs[:1]).shape[1]
-            self._module.train()
-        return self._width
 
     def _look(self, epoch: int) -> None:
         start = time.perf_counter()
@@ -334,7 +191,3 @@ class Training:
             expected="a finite loss",
             remedy=f"lower lr (now {self._config.lr:g}), add warmup_steps, or check the inputs for NaN and infinity",
         )
-
-
-def _refusal(received: str, expected: str, remedy: str) -> ConfigError:
-    return ConfigError("training on a set", received=received, expected=expected, remedy=remedy)

@@ -24,8 +24,9 @@ from decoct.networks.build import network as build_network
 from decoct.progress import Ticker, progress
 from decoct.streams import derive_seed
 from decoct.training.config import FitConfig
-from decoct.training.fit import Job
+from decoct.training.fit import train
 from decoct.training.flat import FlatNetwork
+from decoct.training.job import Job
 from decoct.training.sources import Source
 
 _FLOATS = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -134,7 +135,7 @@ class Trajectories:
 
         job = Job(self._build, source, source.targets, course.config, "hard", None, self._device, look, 1, False,
                   sam_radius=course.sam_radius, shown_by=source.weights)  # fmt: skip
-        job.run([seed], tick)
+        train(job, [seed], tick)
         start = flat.flatten(self._build(seed))
         return start, _moves(start, seen, _FLOATS[course.stored])
 

@@ -27,7 +27,7 @@ from decoct.networks.build import default_network
 from decoct.networks.build import network as build_network
 from decoct.progress import Ticker, progress
 from decoct.training.accuracy import predict
-from decoct.training.fit import Fitted
+from decoct.training.job import Fitted
 from decoct.trust.bias.groups import Groups
 
 LEAST = 10

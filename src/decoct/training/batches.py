@@ -1,0 +1,87 @@
+"""The batches of a training: rows in their order, augmented, mixed and weighted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from decoct.augment.mixing import cutmix, mixup
+from decoct.augment.randaugment import RANDAUGMENT, RandAugment
+from decoct.augment.siamese import Siamese
+from decoct.data.sample_weights import draw
+from decoct.streams import Streams
+from decoct.training.job import Job
+
+Batch = tuple[Tensor, Tensor, Tensor | None]
+"""Inputs `[b, ...]`, targets int64 `[b]` or float `[b, C]`, weights `[b]` or none."""
+
+
+class Batches:
+    """Pass after pass over what a job trains on, everything random from the streams of one seed."""
+
+    def __init__(self, job: Job, module: nn.Module, streams: Streams) -> None:
+        self._job, self._config, self._module, self._streams = job, job.config, module, streams
+        self._view: tuple[Tensor, ...] | None = None
+
+    def of_pass(self, epoch: int) -> Iterator[Batch]:
+        """The batches of this pass, the first of which is 1."""
+        job = self._job
+        if job.replay:
+            self._view = tuple(part.to(job.device) for part in job.replay.view((epoch - 1) % job.replay.count))
+        for rows in self._rows():
+            yield self._batch(rows)
+
+    def _rows(self) -> Iterator[Tensor | None]:
+        """Row numbers of each batch of one pass; None for all rows at once, whose order says nothing."""
+        m, size, shown_by = len(self._job.source), self._job.batch_size, self._job.shown_by
+        if shown_by is not None:
+            yield from draw(shown_by, m, self._streams("order")).split(size)
+            return
+        if size == m:
+            yield None
+            return
+        yield from torch.randperm(m, generator=self._streams("order")).split(size)
+
+    def _batch(self, rows: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        job, config = self._job, self._config
+        inputs, targets = self._shown(rows)
+        if targets.is_floating_point():
+            targets = targets.to(inputs.dtype)
+        weights = None
+        if job.weights is not None:
+            scaled = job.weights / job.weights.mean()
+            weights = (scaled if rows is None else scaled[rows]).to(inputs)
+        if config.augment and not job.replay:
+            inputs = self._augment(inputs)
+        if config.mix and not job.replay:
+            if not targets.is_floating_point():
+                targets = F.one_hot(targets, self._classes(inputs)).to(inputs.dtype)
+            mix = mixup if config.mix == "mixup" else cutmix
+            inputs, targets = mix(inputs, targets, self._streams("mix"), config.mix_alpha)
+        return inputs, targets, weights
+
+    def _shown(self, rows: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of these rows, of the view of this pass where there are views."""
+        if self._view is not None:
+            inputs, targets = self._view
+            return (inputs, targets) if rows is None else (inputs[rows], targets[rows])
+        inputs, targets = self._job.source.take(rows), self._job.targets
+        return inputs, (targets if rows is None else targets[rows]).to(inputs.device)
+
+    def _augment(self, inputs: Tensor) -> Tensor:
+        mode = self._config.augment_mode
+        if self._config.augment == RANDAUGMENT:
+            return RandAugment()(inputs, self._streams("augment"))
+        siamese = Siamese(self._config.augment, per_sample=mode != "siamese", one_family=mode == "one_family")
+        return siamese(inputs, self._streams("augment"))
+
+    def _classes(self, inputs: Tensor) -> int:
+        """The number of outputs of the network, asked once."""
+        if not hasattr(self, "_width"):
+            with torch.no_grad():
+                self._width = self._module.eval()(inputs[:1]).shape[1]
+            self._module.train()
+        return self._width

@@ -1,0 +1,101 @@
+"""What one training is given, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from decoct.errors import ConfigError
+from decoct.training.config import FitConfig, LabelKind
+from decoct.training.sources import Replay, Source
+
+Build = Callable[[int], nn.Module]
+Evaluate = Callable[[nn.Module, int], float]
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A trained network and what it took. `last` and `best` are what `evaluate` said; None without it."""
+
+    module: nn.Module
+    """The network after the last epoch (averaged weights where ema is on), in eval mode."""
+    seed: int
+    last: float | None
+    """Value after the last epoch."""
+    best: float | None
+    """Largest value of all epochs looked at."""
+    best_epoch: int
+    """Passes done when it was reached; the last one without `evaluate`."""
+    seconds: float
+    """Time of training alone, without `evaluate`."""
+    samples_seen: int
+    """Rows shown, counted every time."""
+    distinct_samples: int
+    """Different rows shown: with augmentation or mixing every showing is another one."""
+    peak_memory: int
+    """Largest resident memory of the process so far, in bytes."""
+    how: str
+    """How forward and backward were run, in words."""
+    history: list[tuple[int, float]] = field(default_factory=list)
+    """(epoch, value) for every look."""
+    best_state: dict[str, Tensor] | None = None
+    """With keep_best: a copy of the weights of `best_epoch`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What every seed is trained on, and how."""
+
+    build: Build
+    source: Source
+    targets: Tensor
+    config: FitConfig
+    label_kind: LabelKind
+    weights: Tensor | None
+    device: str
+    evaluate: Evaluate | None
+    evaluate_every: int
+    keep_best: bool
+    sam_radius: float | int = 0.0
+    """Above 0, every step takes its gradient this far uphill of the weights (sharpness-aware minimisation)."""
+    replay: Replay | None = None
+    """Views that take the place of the rows, a pass each."""
+    shown_by: Tensor | None = None
+    """How often a pass shows each row, with mean 1; none shows each once."""
+
+    def __post_init__(self) -> None:
+        if len(self.source) == 0 or len(self.targets) != len(self.source):
+            raise _refusal(
+                f"inputs of {len(self.source)} rows and targets {list(self.targets.shape)}",
+                "as many targets as inputs, at least one",
+                "pass inputs, targets and weights of one set",
+            )
+        soft = self.targets.is_floating_point()
+        if self.targets.ndim != 1 + soft or soft != (self.label_kind != "hard"):
+            raise _refusal(
+                f"targets {self.targets.dtype} {list(self.targets.shape)} as {self.label_kind} labels",
+                "int64 [m] for hard labels, float [m, classes] for probabilities and scores",
+                "pass the label_kind of the set: compact_set.label_kind",
+            )
+        given = self.weights
+        if given is not None and (len(given) != len(self.source) or bool((given < 0).any()) or float(given.sum()) <= 0):
+            raise _refusal(
+                f"weights {list(given.shape)} with the sum {float(given.sum()):g}",
+                f"{len(self.source)} weights of at least 0, not all 0",
+                "pass the weights of the set, or None",
+            )
+
+    @property
+    def batch_size(self) -> int:
+        return min(self.config.batch_size or len(self.source), len(self.source))
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole training."""
+        return self.config.epochs * -(-len(self.source) // self.batch_size)
+
+
+def _refusal(received: str, expected: str, remedy: str) -> ConfigError:
+    return ConfigError("training on a set", received=received, expected=expected, remedy=remedy)
