@@ -1,7 +1,8 @@
 """What the bytes of labels buy: 10 images per class of Fashion-MNIST, their labels kept in eleven ways.
 
-Two sets of rows, random real ones and those of DM, each with hard labels and with those of a teacher: all entries or
-the k largest, in fp16 or 8 bits. Every student is a cell that is never trained twice.
+Random real rows and those of DM with hard labels and with those of a teacher, those of DATM with hard labels and with
+the ones it learned: all entries or the k largest, in fp16 or 8 bits. Every student is a cell that is never trained
+twice.
 
     python benchmarks/label_bytes.py
 """
@@ -22,6 +23,9 @@ from decoct.evaluation.judge import Bench
 from decoct.evaluation.label_bytes import label_bytes, ways
 from decoct.evaluation.scorecard import entry_to_json
 
+SETS = {"random": "teacher", "dm": "teacher", "datm": "own"}
+"""Whose labels each set of rows is judged with, beside hard ones."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -38,19 +42,19 @@ class Options:
 
 
 def main(options: Options) -> None:
-    """Judge both sets; the result is written after each."""
+    """Judge the sets; the result is written after each."""
     data = real_set(options.source, options.work)
     folder = options.work / "recipes" / f"{options.source}-{options.ipc}"
     bench = Bench.of(
         data, PROTOCOL, [HOME], options.seeds, baselines=(), out=options.work / "label_bytes", device="cpu"
     )
     found: dict[str, Any] = {}
-    for name in ("random", "dm"):
+    for name, labels in SETS.items():
         if name == "random":
             small: Any = decoct.select(data, "random", ipc=options.ipc, seed=0)
         else:
             small = decoct.distill(data, name, ipc=options.ipc, budget=180.0, device="cpu", out=folder / f"{name}-3min")
-        card = label_bytes(small, bench, ways(data.spec.classes, ("teacher",)))
+        card = label_bytes(small, bench, ways(data.spec.classes, (labels,)))
         found[name] = [entry_to_json(entry) for entry in card.entries]
         save(
             "label_bytes",
