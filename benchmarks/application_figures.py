@@ -11,6 +11,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from record import RESULTS
 
 from decoct.analysis.finding import Chart, Finding
@@ -46,6 +47,9 @@ def draw(axes: Axes, chart: Chart) -> None:
         axes.errorbar(x, y, ends, fmt="o" + style, ms=4, lw=1.6, elinewidth=1, color=colour, label=series.name)
     if chart.log_x:
         axes.set_xscale("log")
+    elif all(float(x).is_integer() for series in chart.series for x in series.x):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylim(top=min(axes.get_ylim()[1], 100.0))
     if chart.names:
         axes.set_xticks(range(len(chart.names)), chart.names)
     axes.set_xlabel(chart.x_label)
