@@ -66,6 +66,15 @@ def test_every_row_of_an_enlargement_sums_to_one_and_stays_in_its_cell():
         assert used == list(range(cell * 7 // 3, (cell + 1) * 7 // 3))
 
 
+def test_stored_images_smaller_than_the_rows_are_enlarged_to_their_size():
+    stored = images(2, 3, 5, 6)
+    decoded = multiformation({"pixels": stored}, {"factor": 2, "size": [8, 9]})
+    assert decoded.shape == (8, 3, 8, 9)
+    cell = stored[1, :, 2:5, 3:6]
+    expected = functional.interpolate(cell[None], size=(8, 9), mode="bilinear", align_corners=False)[0]
+    torch.testing.assert_close(decoded[7], expected, atol=1e-5, rtol=1e-5)
+
+
 def test_pixels_gradient_reaches_only_the_rows_asked_for():
     stored = images(4, 2, 3, 3).requires_grad_()
     pixels({"pixels": stored}, {}, torch.tensor([1, 1, 3])).sum().backward()
@@ -127,8 +136,11 @@ def test_row_count_and_what_it_refuses():
     assert row_count("multiformation", tensors, {"factor": 2}) == 12
     assert row_count("shelf", tensors, {}) is None
     for factor in (0, -1, 5, 2.0, True, None, 10**9):
-        with pytest.raises(ConfigError, match="a whole number from 1 to the shorter side"):
+        with pytest.raises(ConfigError, match="a factor from 1 to the shorter side"):
             row_count("multiformation", tensors, {"factor": factor})
+    for size in ([4], [4, 0], [4, 4.0], (4, 4), None, [1 << 30, 4]):
+        with pytest.raises(ConfigError, match="a size"):
+            row_count("multiformation", tensors, {"factor": 2, "size": size})
     for broken in (
         {},
         {"pixels": tensors["pixels"]},
@@ -140,7 +152,7 @@ def test_row_count_and_what_it_refuses():
 
 
 def test_enlargements_that_would_fill_the_memory_are_refused():
-    with pytest.raises(ConfigError, match="of a usual size"):
+    with pytest.raises(ConfigError, match=r"images \[s, c, p, q\] and a size \[h, w\] that are usual"):
         row_count("multiformation", {"pixels": torch.zeros(1, 1, 1, 1 << 15).half()}, {"factor": 1})
 
 

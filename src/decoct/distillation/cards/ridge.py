@@ -35,6 +35,31 @@ RIDGE = MethodCard(
 }""",
 )
 
+RIDGE_GRID = MethodCard(
+    name="ridge-grid",
+    line="kernel ridge regression on random networks, four small images with learned labels in the place of one",
+    axes="multiformation x random-features x learned",
+    paper="Loo, Hasani, Amini, Rus: Efficient Dataset Distillation using Random Feature Approximation, 2022; "
+    "Kim, Kim, Oh, Yun, Song, Jeong, Ha, Song: Dataset Condensation via Efficient Synthetic-Data Parameterization, "
+    "2022",
+    link="https://arxiv.org/abs/2210.12067",
+    bibtex="""@inproceedings{loo2022rfad,
+  title = {Efficient Dataset Distillation using Random Feature Approximation},
+  author = {Loo, Noel and Hasani, Ramin and Amini, Alexander and Rus, Daniela},
+  booktitle = {Advances in Neural Information Processing Systems (NeurIPS)},
+  year = {2022},
+  url = {https://arxiv.org/abs/2210.12067}
+}
+@inproceedings{kim2022idc,
+  title = {Dataset Condensation via Efficient Synthetic-Data Parameterization},
+  author = {Kim, Jang-Hyun and Kim, Jinuk and Oh, Seong Joon and Yun, Sangdoo and Song, Hwanjun and Jeong, Joonhyun
+            and Ha, Jung-Woo and Song, Hyun Oh},
+  booktitle = {International Conference on Machine Learning (ICML)},
+  year = {2022},
+  url = {https://arxiv.org/abs/2205.14959}
+}""",
+)
+
 KIP = MethodCard(
     name="kip",
     line="make regression with the tangent kernel of a wide fully connected network predict the real labels",

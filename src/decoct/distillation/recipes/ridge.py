@@ -9,6 +9,7 @@ from decoct.distillation.objective.ridge import Ridge
 from decoct.distillation.objective.tangent import Tangent
 from decoct.distillation.recipe import Recipe
 from decoct.distillation.recipes.task import Task
+from decoct.distillation.storage.multiformation import Multiformation
 from decoct.distillation.storage.pixels import Pixels
 
 
@@ -36,6 +37,49 @@ def ridge(task: Task) -> Recipe:
         lr=0.01, lr_labels=0.01, schedule="cosine", steps=2000 if task.preset == "cpu" else 100_000,
         network=task.network(cpu_width=64),
     )  # fmt: skip
+
+
+def ridge_grid(task: Task) -> Recipe:
+    """Multiformation x random-features x learned: four half-size images in the bytes of one, each with its own scores.
+
+    Not published: the storage of IDC, the regression of RFAD on a kept pool of random networks, learned scores. What
+    the scores weigh is taken from the images, which are stored a few pixels smaller (`shrink`). Tables, images below
+    16 pixels and so many classes that scores would weigh more than half get `ridge`. `paper` renews its networks more
+    often, draws them as wide as the student, and takes more steps; it was never run.
+    """
+    shrink = room_for_scores(task, 2)
+    if shrink is None:
+        return ridge(task)
+    storage = Multiformation(factor=2, shrink=shrink)
+    if task.preset == "paper":
+        objective = RandomFeatures(real_batch=5000, networks=2, pool=40, renew_every=5, reg=1e-3)
+        steps, network = 100_000, task.network(cpu_width=32)
+    else:
+        objective = RandomFeatures(real_batch=2000, networks=1, pool=20, renew_every=20, reg=1e-3)
+        steps, network = 5000, task.network(cpu_width=32)
+    return Recipe(
+        storage, objective, Learned(), lr=0.03, lr_labels=0.01, schedule="cosine", steps=steps, augment="",
+        network=network,
+    )  # fmt: skip
+
+
+def room_for_scores(task: Task, factor: int) -> int | None:
+    """Pixels to shrink stored images by, so that they and scores of two bytes weigh what as many real images do.
+
+    None where there are no images large enough for a grid, or where more than half of the bytes would be scores.
+    """
+    if not task.spec.is_image or min(task.spec.shape[1:]) < 16:
+        return None
+    channels, height, width = task.spec.shape
+    images = task.ipc * task.spec.classes
+    scores = 2 * images * factor**2 * task.spec.classes
+    scales = 8 * channels
+    left = images * (task.spec.row_bytes + 1) - scores - scales
+    fitting = (
+        shrink for shrink in range(min(height, width) - 2 * factor)
+        if images * channels * (height - shrink) * (width - shrink) <= left
+    )  # fmt: skip
+    return next(fitting, None) if 2 * scores <= images * task.spec.row_bytes else None
 
 
 def kip(task: Task) -> Recipe:

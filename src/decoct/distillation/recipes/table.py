@@ -53,7 +53,7 @@ _FAMILIES = {
     "gradient": ("dc", "dsa", "idc"),
     "hypergradient": ("hcdc",),
     "real": ("soft-random", "rded"),
-    "ridge": ("ridge", "kip", "frepo", "rfad", "rcig"),
+    "ridge": ("ridge", "ridge-grid", "kip", "frepo", "rfad", "rcig"),
     "statistics": ("sre2l", "cda", "gvbsm"),
     "trajectory": ("mtt", "tesla", "datm"),
     "unroll": ("dd", "rtp", "rat-bptt"),

@@ -63,7 +63,7 @@ class Patches(Multiformation):
         expert = expert_of(problem, self.network or problem.network, self.epochs, streams)
         generator = streams("patches")
         cells = problem.ipc * self.factor**2
-        stored = torch.zeros(problem.class_count * problem.ipc, *problem.shape)
+        stored = torch.zeros(problem.class_count * problem.ipc, *self.stored_shape(problem))
         for label, members in enumerate(problem.data.train.class_rows(problem.class_count)):
             order = random_order(len(members), problem.data.train.weight(members), generator)
             rows = torch.from_numpy(members)[order[: self.images]]
@@ -73,10 +73,11 @@ class Patches(Multiformation):
                 whole = problem.data.inputs(problem.data.train, rows[image : image + 1])
                 cell = self._cell(stored, label * cells + place)
                 cell.copy_(cut(whole, boxes[image, crop], cell.shape[1:])[0])
-        return {"pixels": stored.to(problem.device)}
+        return self.started(stored, problem)
 
     def _require(self, problem: Problem) -> None:
-        fits = problem.spec.is_image and 1 <= self.factor <= min(problem.shape[1:] or (1,)) // 2
+        fits = problem.spec.is_image and 1 <= self.factor <= min(self.stored_shape(problem)[1:] or (1,)) // 2
+        fits = fits and self.shrink >= 0
         if not fits or self.init_from != "real" or min(self.images, self.crops) < 1 or not 0 < self.smallest <= 1:
             raise ConfigError(
                 "starting the patches storage",
@@ -91,7 +92,7 @@ class Patches(Multiformation):
     ) -> Float[Tensor, "n crops"]:
         """Cross-entropy of every crop in its class, seen as it will be decoded."""
         height, width = problem.shape[1:]
-        small, found = (height // self.factor, width // self.factor), []
+        small, found = tuple(side // self.factor for side in self.stored_shape(problem)[1:]), []
         for some, theirs in zip(rows.split(IMAGES_AT_ONCE), boxes.split(IMAGES_AT_ONCE), strict=True):
             images = problem.data.inputs(problem.data.train, some)
             pieces = [
