@@ -9,23 +9,28 @@ from toys import blob_features, blob_images
 
 import decoct
 from decoct.distillation.labels.teacher import Teacher
-from decoct.distillation.objective.characteristic import Characteristic
 from decoct.distillation.objective.nothing import Nothing
+from decoct.distillation.objective.random_features import RandomFeatures
 from decoct.distillation.objective.ridge import Ridge
 from decoct.distillation.probe import machine_rate
 from decoct.distillation.recipes.auto import auto
 from decoct.distillation.recipes.task import Task
+from decoct.distillation.storage.multiformation import Multiformation
+from decoct.distillation.storage.pixels import Pixels
 
 SPEC = replace(blob_images(classes=10, per_class=2, shape=(1, 28, 28)).spec)
 
 
 def test_size_decides_the_point():
-    assert isinstance(auto(Task(SPEC, 1)).objective, Characteristic)
-    assert isinstance(auto(Task(SPEC, 10)).objective, Ridge)
+    for ipc in (1, 10):
+        assert isinstance(auto(Task(SPEC, ipc)).storage, Multiformation)
+        assert isinstance(auto(Task(SPEC, ipc)).objective, RandomFeatures)
     large = auto(Task(SPEC, 500))
     assert isinstance(large.objective, Nothing)
     assert isinstance(large.labels, Teacher)
-    assert not isinstance(auto(Task(blob_features().spec, 1)).objective, Characteristic)
+    for small in (blob_features().spec, blob_images(shape=(1, 8, 8)).spec):
+        assert isinstance(auto(Task(small, 10)).objective, Ridge)
+        assert isinstance(auto(Task(small, 10)).storage, Pixels)
 
 
 @pytest.mark.parametrize(("seconds", "width"), [(60.0, "w32"), (3600.0, "w64"), (36000.0, "w128")])
