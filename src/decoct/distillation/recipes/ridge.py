@@ -42,8 +42,8 @@ def ridge(task: Task) -> Recipe:
 def ridge_grid(task: Task) -> Recipe:
     """Multiformation x random-features x learned: four half-size images in the bytes of one, each with its own scores.
 
-    Not published: the storage of IDC, the regression of RFAD on a kept pool of random networks, learned scores. What
-    the scores weigh is taken from the images, which are stored a few pixels smaller (`shrink`). Tables, images below
+    Not published: the storage of IDC, the regression of RFAD on a kept pool of networks that learned the set for 0 to
+    100 steps as in FRePo, learned scores. What the scores weigh is taken from the images, which are stored a few pixels smaller (`shrink`). Tables, images below
     16 pixels and so many classes that scores would weigh more than half get `ridge`. `paper` renews its networks more
     often, draws them as wide as the student, and takes more steps; it was never run.
     """
@@ -52,14 +52,14 @@ def ridge_grid(task: Task) -> Recipe:
         return ridge(task)
     storage = Multiformation(factor=2, shrink=shrink)
     if task.preset == "paper":
-        objective = RandomFeatures(real_batch=5000, networks=2, pool=40, renew_every=5, reg=1e-3)
-        steps, network = 100_000, task.network(cpu_width=32)
+        objective = RandomFeatures(real_batch=5000, networks=2, pool=40, renew_every=5, max_age=100, reg=1e-3)
+        steps = 100_000
     else:
-        objective = RandomFeatures(real_batch=2000, networks=1, pool=20, renew_every=20, reg=1e-3)
-        steps, network = 5000, task.network(cpu_width=32)
+        objective = RandomFeatures(real_batch=2000, networks=1, pool=20, renew_every=50, max_age=100, reg=1e-3)
+        steps = 5000
     return Recipe(
         storage, objective, Learned(), lr=0.03, lr_labels=0.01, schedule="cosine", steps=steps, augment="",
-        network=network,
+        network=task.network(cpu_width=32),
     )  # fmt: skip
 
 
