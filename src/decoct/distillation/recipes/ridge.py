@@ -43,9 +43,10 @@ def ridge_grid(task: Task) -> Recipe:
     """Multiformation x random-features x learned: four half-size images in the bytes of one, each with its own scores.
 
     Not published: the storage of IDC, the regression of RFAD on a kept pool of networks that learned the set for 0 to
-    100 steps as in FRePo, learned scores. What the scores weigh is taken from the images, which are stored a few pixels smaller (`shrink`). Tables, images below
-    16 pixels and so many classes that scores would weigh more than half get `ridge`. `paper` renews its networks more
-    often, draws them as wide as the student, and takes more steps; it was never run.
+    100 steps as in FRePo, learned scores. What the scores weigh is taken from the images, which are stored a few pixels
+    smaller (`shrink`). Tables, images below 16 pixels and so many classes that scores would weigh more than half get
+    `ridge`. `paper` renews its networks more often, draws them as wide as the student, and takes more steps; it was
+    never run.
     """
     shrink = room_for_scores(task, 2)
     if shrink is None:
