@@ -55,9 +55,9 @@ SHORT_OF = {
 TITLES = {
     "fashion-10": "Fashion-MNIST, 10 images per class",
     "mnist-1": "MNIST, 1 image per class",
-    "fashion-1-long": "Fashion-MNIST, 1 image per class, half an hour",
-    "mnist-1-long": "MNIST, 1 image per class, half an hour",
-    "cifar-1-long": "CIFAR-10, 1 image per class, an hour",
+    "fashion-1-long": "Fashion-MNIST, the bytes of 1 image per class, half an hour",
+    "mnist-1-long": "MNIST, the bytes of 1 image per class, ten minutes",
+    "cifar-1-long": "CIFAR-10, the bytes of 1 image per class, half an hour",
 }
 
 
