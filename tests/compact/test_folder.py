@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from toys import blob_images
 
 from decoct.compact import folder as folders
+from decoct.compact import manifest as manifests
 from decoct.compact import load as loading
 from decoct.compact.folder import content_writer, is_finished, read_manifest, write_run
 from decoct.compact.load import load
@@ -145,7 +146,7 @@ def test_a_newer_schema_asks_for_an_update(saved):
 
 def test_a_huge_manifest_is_not_read(tmp_path):
     with (tmp_path / "manifest.json").open("wb") as file:
-        file.truncate(folders.MAX_MANIFEST_BYTES + 1)
+        file.truncate(manifests.MAX_MANIFEST_BYTES + 1)
     with pytest.raises(IntegrityError, match="at most 67108864 bytes"):
         read_manifest(tmp_path)
 

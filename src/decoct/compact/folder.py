@@ -10,25 +10,18 @@ kill leaves marks what stands there as decoct's own, so that the next writing ma
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shutil
-import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from decoct.compact.manifest import DIGEST, MANIFEST, SCHEMA, damaged, manifest_text, parse, require_inside
 from decoct.errors import ConfigError, IntegrityError, OutputError, SourceError, UnfinishedRunError
 from decoct.files import make_folder, sha256, write_atomically, writing
 
-SCHEMA = 1
-MANIFEST = "manifest.json"
 STAGING = ".decoct-unfinished"
-MAX_MANIFEST_BYTES = 64 << 20
-_NO_DIGEST = "0" * 64
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
-_REMEDY = "take a fresh copy of the folder, or make the result again"
 
 Writer = Callable[[Path], None]
 
@@ -61,7 +54,7 @@ def write_run(folder: Path, files: Mapping[str, Writer], manifest: Mapping[str, 
         for name, writer in files.items():
             write_atomically(staging / name, writer)
         entries = {name: _entry(staging / name) for name in files} | {name: _entry(folder / name) for name in keep}
-        text = _manifest_text({"schema": SCHEMA, **manifest, "files": entries})
+        text = manifest_text({"schema": SCHEMA, **manifest, "files": entries})
         write_atomically(staging / MANIFEST, content_writer(text))
     except BaseException:
         _undo(folder, marked, existed)
@@ -91,7 +84,7 @@ def _require_writable(
     called = f"writing a result into {folder}"
     if (folder / MANIFEST).exists():
         try:
-            old = _parse(folder)
+            old = parse(folder)
             found = f"a finished {old.get('kind')!r} with content {str(old.get('content'))[:12]}"
             same = (old.get("kind"), old.get("content")) == (manifest["kind"], manifest["content"])
         except IntegrityError as error:
@@ -144,9 +137,9 @@ def read_manifest(folder: Path, kinds: Sequence[str] = ()) -> dict[str, Any]:
             expected="a finished run",
             remedy="start the same command again to finish it, or check the path",
         )
-    manifest = _parse(folder)
+    manifest = parse(folder)
     if kinds and manifest.get("kind") not in kinds:
-        raise _damaged(folder, f"a result of kind {manifest.get('kind')!r}", f"one of {', '.join(kinds)}")
+        raise damaged(folder, f"a result of kind {manifest.get('kind')!r}", f"one of {', '.join(kinds)}")
     for name in _listed(folder, manifest):
         path = _file(folder, manifest, name)
         _require_hash(folder, name, sha256(path), manifest)
@@ -156,70 +149,10 @@ def read_manifest(folder: Path, kinds: Sequence[str] = ()) -> dict[str, Any]:
 def read_file(folder: Path, manifest: Mapping[str, Any], name: str) -> bytes:
     """The content of a listed file, checked in the very bytes that are returned; raises `IntegrityError`."""
     if name not in _listed(folder, manifest):
-        raise _damaged(folder, f"no entry for {name}", "every file of the result listed in the manifest")
+        raise damaged(folder, f"no entry for {name}", "every file of the result listed in the manifest")
     content = _file(folder, manifest, name).read_bytes()
     _require_hash(folder, name, hashlib.sha256(content).hexdigest(), manifest)
     return content
-
-
-def _parse(folder: Path) -> dict[str, Any]:
-    """The manifest as JSON of a schema we know, whose own hash is right."""
-    path = folder / MANIFEST
-    _require_inside(folder, path)
-    if path.stat().st_size > MAX_MANIFEST_BYTES:
-        raise _damaged(folder, f"a manifest of {path.stat().st_size} bytes", f"at most {MAX_MANIFEST_BYTES} bytes")
-    content = path.read_bytes()
-    try:
-        manifest = json.loads(content.decode(), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise _damaged(folder, f"a manifest that is no plain JSON ({error})", "a JSON object") from error
-    schema = manifest.get("schema") if isinstance(manifest, dict) else None
-    if type(schema) is int and schema > SCHEMA:
-        raise IntegrityError(
-            f"reading the run {folder}",
-            received=f"schema version {schema}",
-            expected=f"at most version {SCHEMA}",
-            remedy="update decoct: a newer version wrote this folder",
-        )
-    if type(schema) is not int or schema != SCHEMA:
-        raise _damaged(folder, f"a manifest with schema {schema!r}", f"a JSON object with schema {SCHEMA}")
-    digest = manifest.get("manifest_sha256")
-    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest) or _digest(content, digest) != digest:
-        raise _damaged(folder, "a manifest that does not match its own manifest_sha256", "the manifest as written")
-    return manifest
-
-
-def _manifest_text(manifest: dict[str, Any]) -> bytes:
-    """The manifest as bytes, with the hash of these bytes (taken with zeros in its place) inside."""
-    try:
-        plain = json.dumps({**manifest, "manifest_sha256": _NO_DIGEST}, indent=1, allow_nan=False) + "\n"
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ConfigError(
-            "writing the manifest of a result",
-            received=str(error),
-            expected="config, learned settings and provenance as plain JSON without NaN or infinity",
-            remedy="turn tensors and other objects into numbers, texts, lists and dictionaries",
-        ) from error
-    digest = hashlib.sha256(plain.encode()).hexdigest()
-    head, _, tail = plain.rpartition(_NO_DIGEST)
-    return f"{head}{digest}{tail}".encode()
-
-
-def _digest(content: bytes, digest: str) -> str:
-    """sha256 of the manifest with its last `digest` overwritten by zeros."""
-    head, _, tail = content.rpartition(digest.encode())
-    return hashlib.sha256(head + _NO_DIGEST.encode() + tail).hexdigest()
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a name occurs twice in one object")
-    return value
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def _entry(path: Path) -> dict[str, Any]:
@@ -231,13 +164,13 @@ def _listed(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The table of files, each entry with a plain name, a size and a hash."""
     files = manifest.get("files")
     if not isinstance(files, dict):
-        raise _damaged(folder, f"files {files!r}", "a JSON object of files")
+        raise damaged(folder, f"files {files!r}", "a JSON object of files")
     for name, entry in files.items():
         if not _is_plain(name):
-            raise _damaged(folder, f"the file name {name[:80]!r}", "a plain file name inside the folder")
+            raise damaged(folder, f"the file name {name[:80]!r}", "a plain file name inside the folder")
         size, digest = (entry.get("bytes"), entry.get("sha256")) if isinstance(entry, dict) else (None, None)
-        if type(size) is not int or not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
-            raise _damaged(folder, f"the entry {entry!r} for {name}", "its size in bytes and its sha256")
+        if type(size) is not int or not isinstance(digest, str) or not DIGEST.fullmatch(digest):
+            raise damaged(folder, f"the entry {entry!r} for {name}", "its size in bytes and its sha256")
     return files
 
 
@@ -246,31 +179,21 @@ def _is_plain(name: str) -> bool:
     return _FILE_NAME.fullmatch(name) is not None and name != MANIFEST
 
 
-def _require_inside(folder: Path, path: Path) -> None:
-    """Refuse links that lead out of the folder, and anything that is no ordinary file (a pipe would never end)."""
-    if not path.resolve().is_relative_to(folder.resolve()) or not stat.S_ISREG(path.stat().st_mode):
-        raise _damaged(folder, f"{path.name}, which leads out of the folder or is no file", "an ordinary file in it")
-
-
 def _file(folder: Path, manifest: Mapping[str, Any], name: str) -> Path:
     """The path of a listed file that is there, inside, and of the right size."""
     path, expected = folder / name, manifest["files"][name]["bytes"]
     if not path.exists():
-        raise _damaged(folder, f"no file {name}", f"{name} of {expected} bytes")
-    _require_inside(folder, path)
+        raise damaged(folder, f"no file {name}", f"{name} of {expected} bytes")
+    require_inside(folder, path)
     if path.stat().st_size != expected:
-        raise _damaged(folder, f"{name} of {path.stat().st_size} bytes", f"{name} of {expected} bytes")
+        raise damaged(folder, f"{name} of {path.stat().st_size} bytes", f"{name} of {expected} bytes")
     return path
 
 
 def _require_hash(folder: Path, name: str, found: str, manifest: Mapping[str, Any]) -> None:
     expected = manifest["files"][name]["sha256"]
     if found != expected:
-        raise _damaged(folder, f"{name} with sha256 {found[:16]}...", f"{name} with sha256 {expected[:16]}...")
-
-
-def _damaged(folder: Path, received: str, expected: str) -> IntegrityError:
-    return IntegrityError(f"reading the run {folder}", received=received, expected=expected, remedy=_REMEDY)
+        raise damaged(folder, f"{name} with sha256 {found[:16]}...", f"{name} with sha256 {expected[:16]}...")
 
 
 def _empty(staging: Path) -> None:
