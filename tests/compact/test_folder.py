@@ -19,8 +19,8 @@ from safetensors.torch import save_file
 from toys import blob_images
 
 from decoct.compact import folder as folders
-from decoct.compact import manifest as manifests
 from decoct.compact import load as loading
+from decoct.compact import manifest as manifests
 from decoct.compact.folder import content_writer, is_finished, read_manifest, write_run
 from decoct.compact.load import load
 from decoct.errors import ConfigError, IntegrityError, OutputError, SourceError, UnfinishedRunError

@@ -12,9 +12,15 @@ from toys import blob_features, blob_images
 
 from decoct.augment.siamese import Siamese
 from decoct.distillation.apprentice import Apprentice
-from decoct.distillation.class_gradients import ClassGradients, Metric, gradient_distance, matched_weights
+from decoct.distillation.class_gradients import (
+    ClassGradients,
+    Metric,
+    gradient_distance,
+    matched_weights,
+    settle_statistics,
+)
 from decoct.distillation.labels.hard import Hard
-from decoct.distillation.objective.gradient import Gradient, GradientState, loops, settle_statistics
+from decoct.distillation.objective.gradient import Gradient, GradientState, loops
 from decoct.distillation.problem import Problem, RealSource, Synthetic
 from decoct.distillation.recipe import Recipe
 from decoct.distillation.recipes.task import Task

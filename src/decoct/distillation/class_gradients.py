@@ -173,3 +173,32 @@ class ClassGradients:
         gradient = self.module.get_parameter(name).grad
         assert gradient is not None
         return gradient
+
+
+def rows_of_classes(classes: Int[Tensor, " n"], wanted: Int[Tensor, " k"]) -> list[Int[Tensor, " _"]]:
+    """The rows of each wanted class."""
+    return [torch.nonzero(classes == label).flatten() for label in wanted.tolist()]
+
+
+def with_gradient(
+    value: Float[Tensor, ""], of: Float[Tensor, "n ..."], gradient: Float[Tensor, "n ..."]
+) -> Float[Tensor, ""]:
+    """The same value, whose gradient for `of` is `gradient`, known already."""
+    return value + ((of - of.detach()) * gradient).sum()
+
+
+def settle_statistics(module: nn.Module, inputs: Float[Tensor, "n ..."]) -> None:
+    """Give BatchNorm layers the statistics of `inputs` as their running ones; other modules stay as they are."""
+    layers = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    layers = [part for part in layers if part.running_mean is not None]
+    if not layers:
+        return
+    momenta = [part.momentum for part in layers]
+    try:
+        for part in layers:
+            part.train().momentum = 1.0
+        with torch.no_grad():
+            module(inputs)
+    finally:
+        for part, momentum in zip(layers, momenta, strict=True):
+            part.eval().momentum = momentum

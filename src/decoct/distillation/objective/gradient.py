@@ -8,13 +8,19 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from decoct.augment.siamese import Parameters, Siamese, expand
 from decoct.distillation.apprentice import Apprentice
 from decoct.distillation.axes import Objective, ObjectiveState, Tensors
 from decoct.distillation.checkpoint import prefixed, under
-from decoct.distillation.class_gradients import ClassGradients, Metric
+from decoct.distillation.class_gradients import (
+    ClassGradients,
+    Metric,
+    rows_of_classes,
+    settle_statistics,
+    with_gradient,
+)
 from decoct.distillation.problem import Problem, RealSource, Synthetic
 from decoct.errors import ConfigError
 from decoct.networks.build import network
@@ -192,7 +198,7 @@ class GradientState(ObjectiveState):
         self._step += 1
         self._matcher.module.load_state_dict(lesson.weights)
         images = self._augment(synthetic.images, synthetic.classes, lesson.number)
-        groups = _groups(synthetic.classes, lesson.classes)
+        groups = rows_of_classes(synthetic.classes, lesson.classes)
         values, for_images, for_targets = self._matcher.distances(lesson.gradients, images, synthetic.targets, groups)
         loss = with_gradient(values.sum(), images, for_images)
         return with_gradient(loss, synthetic.targets, for_targets) if synthetic.targets.requires_grad else loss
@@ -222,7 +228,7 @@ class GradientState(ObjectiveState):
         images, labels = real.per_class(self._config.real_per_class, asked.tolist())
         module = self._matcher.module
         module.load_state_dict(self._apprentice.module.state_dict())
-        groups = _groups(labels, asked)
+        groups = rows_of_classes(labels, asked)
         settle_statistics(module, images[torch.cat([rows[:STATISTICS_ROWS] for rows in groups])])
         weights = {name: value.detach().clone() for name, value in module.state_dict().items()}
         targets = F.one_hot(labels, count).to(images.dtype)
@@ -271,32 +277,3 @@ class GradientState(ObjectiveState):
             gradients = under("gradients", own)
             ordered = [gradients[str(place)] for place in range(len(gradients))]
             self._lessons.append(Lesson(number, under("weights", own), own["classes"].cpu(), ordered))
-
-
-def _groups(classes: Int[Tensor, " n"], wanted: Int[Tensor, " k"]) -> list[Int[Tensor, " _"]]:
-    """The rows of each wanted class."""
-    return [torch.nonzero(classes == label).flatten() for label in wanted.tolist()]
-
-
-def with_gradient(
-    value: Float[Tensor, ""], of: Float[Tensor, "n ..."], gradient: Float[Tensor, "n ..."]
-) -> Float[Tensor, ""]:
-    """The same value, whose gradient for `of` is `gradient`, known already."""
-    return value + ((of - of.detach()) * gradient).sum()
-
-
-def settle_statistics(module: nn.Module, inputs: Float[Tensor, "n ..."]) -> None:
-    """Give BatchNorm layers the statistics of `inputs` as their running ones; other modules stay as they are."""
-    layers = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
-    layers = [part for part in layers if part.running_mean is not None]
-    if not layers:
-        return
-    momenta = [part.momentum for part in layers]
-    try:
-        for part in layers:
-            part.train().momentum = 1.0
-        with torch.no_grad():
-            module(inputs)
-    finally:
-        for part, momentum in zip(layers, momenta, strict=True):
-            part.eval().momentum = momentum
