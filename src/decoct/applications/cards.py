@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from decoct.cards import MethodCard
+from decoct.distillation.cards.gradient import DC
+from decoct.distillation.cards.hypergradient import HCDC
 
 CARDS = (
-    MethodCard(
+    replace(
+        DC,
         name="architectures",
         line="rank networks by what small sets say of them, beside full training",
         axes="any set; random, herding and early stopping beside it",
-        paper="Zhao, Mopuri, Bilen: Dataset Condensation with Gradient Matching, 2021",
-        link="https://arxiv.org/abs/2006.05929",
-        bibtex="""@inproceedings{zhao2021dc,
-  title = {Dataset Condensation with Gradient Matching},
-  author = {Zhao, Bo and Mopuri, Konda Reddy and Bilen, Hakan},
-  booktitle = {International Conference on Learning Representations (ICLR)},
-  year = {2021},
-  url = {https://arxiv.org/abs/2006.05929}
-}""",
     ),
     MethodCard(
         name="continual",
@@ -56,21 +52,11 @@ CARDS = (
   url = {https://arxiv.org/abs/1602.05629}
 }""",
     ),
-    MethodCard(
+    replace(
+        HCDC,
         name="hyperparameters",
         line="order hyper-parameters by their loss on a condensed validation set",
         axes="any set; recipe hcdc is made for it",
-        paper="Ding, Xu, Rabbani, Liu, Gravelle, Ranadive, Tuan, Huang: Calibrated Dataset Condensation for Faster "
-        "Hyperparameter Search, 2024",
-        link="https://arxiv.org/abs/2405.17535",
-        bibtex="""@article{ding2024calibrated,
-  title = {Calibrated Dataset Condensation for Faster Hyperparameter Search},
-  author = {Ding, Mucong and Xu, Yuancheng and Rabbani, Tahseen and Liu, Xiaoyu and Gravelle, Brian and
-            Ranadive, Teresa and Tuan, Tai-Ching and Huang, Furong},
-  journal = {arXiv preprint arXiv:2405.17535},
-  year = {2024},
-  url = {https://arxiv.org/abs/2405.17535}
-}""",
     ),
     MethodCard(
         name="privacy",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decoct.cards import MethodCard
+from decoct.distillation.cards.gradient import IDC
 
 RIDGE = MethodCard(
     name="ridge",
@@ -32,31 +33,6 @@ RIDGE = MethodCard(
   booktitle = {International Conference on Learning Representations (ICLR)},
   year = {2021},
   url = {https://arxiv.org/abs/2011.00050}
-}""",
-)
-
-RIDGE_GRID = MethodCard(
-    name="ridge-grid",
-    line="kernel ridge regression on random networks, four small images with learned labels in the place of one",
-    axes="multiformation x random-features x learned",
-    paper="Loo, Hasani, Amini, Rus: Efficient Dataset Distillation using Random Feature Approximation, 2022; "
-    "Kim, Kim, Oh, Yun, Song, Jeong, Ha, Song: Dataset Condensation via Efficient Synthetic-Data Parameterization, "
-    "2022",
-    link="https://arxiv.org/abs/2210.12067",
-    bibtex="""@inproceedings{loo2022rfad,
-  title = {Efficient Dataset Distillation using Random Feature Approximation},
-  author = {Loo, Noel and Hasani, Ramin and Amini, Alexander and Rus, Daniela},
-  booktitle = {Advances in Neural Information Processing Systems (NeurIPS)},
-  year = {2022},
-  url = {https://arxiv.org/abs/2210.12067}
-}
-@inproceedings{kim2022idc,
-  title = {Dataset Condensation via Efficient Synthetic-Data Parameterization},
-  author = {Kim, Jang-Hyun and Kim, Jinuk and Oh, Seong Joon and Yun, Sangdoo and Song, Hwanjun and Jeong, Joonhyun
-            and Ha, Jung-Woo and Song, Hyun Oh},
-  booktitle = {International Conference on Machine Learning (ICML)},
-  year = {2022},
-  url = {https://arxiv.org/abs/2205.14959}
 }""",
 )
 
@@ -126,4 +102,13 @@ RCIG = MethodCard(
   year = {2023},
   url = {https://arxiv.org/abs/2302.06755}
 }""",
+)
+
+RIDGE_GRID = MethodCard(
+    name="ridge-grid",
+    line="kernel ridge regression on random networks, four small images with learned labels in the place of one",
+    axes="multiformation x random-features x learned",
+    paper=f"{RFAD.paper}; {IDC.paper}",
+    link=RFAD.link,
+    bibtex=f"{RFAD.bibtex}\n{IDC.bibtex}",
 )
