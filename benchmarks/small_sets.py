@@ -44,7 +44,7 @@ CELLS = {
     "mnist-1": Cell("mnist", 1, {"ridge": 5.0}, "convnet3-w32"),
     "fashion-1-long": Cell("fashion-mnist", 1, {"ridge-grid": 30.0}),
     "mnist-1-long": Cell("mnist", 1, {"ridge-grid": 10.0}, "convnet3-w32"),
-    "cifar-1-long": Cell("cifar10", 1, {"ridge-grid": 25.0}),
+    "cifar-1-long": Cell("cifar10", 1, {"ridge-grid": 20.0}),
 }
 
 

@@ -57,7 +57,7 @@ TITLES = {
     "mnist-1": "MNIST, 1 image per class",
     "fashion-1-long": "Fashion-MNIST, the bytes of 1 image per class, half an hour",
     "mnist-1-long": "MNIST, the bytes of 1 image per class, ten minutes",
-    "cifar-1-long": "CIFAR-10, the bytes of 1 image per class, 25 minutes",
+    "cifar-1-long": "CIFAR-10, the bytes of 1 image per class, 20 minutes",
 }
 
 
