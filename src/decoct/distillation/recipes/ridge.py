@@ -12,6 +12,9 @@ from decoct.distillation.recipes.task import Task
 from decoct.distillation.storage.multiformation import Multiformation
 from decoct.distillation.storage.pixels import Pixels
 
+ROWS_LEARNED = 4000
+"""Synthetic rows that a new network of `ridge-grid` sees before it is used, so that this is not most of the work."""
+
 
 def ridge(task: Task) -> Recipe:
     """The ridge regression of FRePo with the student's own network; for one image a class, made cheap for two cores.
@@ -43,10 +46,10 @@ def ridge_grid(task: Task) -> Recipe:
     """Multiformation x random-features x learned: four half-size images in the bytes of one, each with its own scores.
 
     Not published: the storage of IDC, the regression of RFAD on a kept pool of networks that learned the set for 0 to
-    100 steps as in FRePo, learned scores. What the scores weigh is taken from the images, which are stored a few pixels
-    smaller (`shrink`). Tables, images below 16 pixels and so many classes that scores would weigh more than half get
-    `ridge`. `paper` renews its networks more often, draws them as wide as the student, and takes more steps; it was
-    never run.
+    100 steps as in FRePo (fewer where sets are large), learned scores. What the scores weigh is taken from the images,
+    which are stored a few pixels smaller (`shrink`). Tables, images below 16 pixels and so many classes that scores
+    would weigh more than half get `ridge`. `paper` renews its networks more often, draws them as wide as the student,
+    and takes more steps; it was never run.
     """
     shrink = room_for_scores(task, 2)
     if shrink is None:
@@ -56,7 +59,8 @@ def ridge_grid(task: Task) -> Recipe:
         objective = RandomFeatures(real_batch=5000, networks=2, pool=40, renew_every=5, max_age=100, reg=1e-3)
         steps = 100_000
     else:
-        objective = RandomFeatures(real_batch=2000, networks=1, pool=20, renew_every=50, max_age=100, reg=1e-3)
+        age = min(100, ROWS_LEARNED // (4 * task.ipc * task.spec.classes))
+        objective = RandomFeatures(real_batch=2000, networks=1, pool=20, renew_every=50, max_age=age, reg=1e-3)
         steps = 5000
     return Recipe(
         storage, objective, Learned(), lr=0.03, lr_labels=0.01, schedule="cosine", steps=steps, augment="",
