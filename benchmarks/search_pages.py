@@ -63,7 +63,8 @@ def bars(axes: Axes, title: str, entries: Sequence[tuple[str, Value]]) -> None:
             axes.plot(value["interval"], [place, place], color=INK, linewidth=1.4)
     axes.set_yticks(places, [name for name, _ in entries])
     axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set_xlim(-1, 1)
+    lowest = min((value["interval"] or [value["value"]])[0] for _, value in entries)
+    axes.set_xlim(min(0.0, lowest - 0.05), 1)
     axes.set_title(title, fontsize=10, loc="left")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
