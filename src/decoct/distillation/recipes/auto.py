@@ -22,7 +22,7 @@ REAL_ROWS = 4000
 def auto(task: Task) -> Recipe:
     """The point of the grid that did best at this size in `benchmarks/recipe_table.py`, as wide as the time allows.
 
-    Images up to 4000 rows: `ridge-grid`, which led every recipe after three minutes of one core (figures in
+    Images up to 4000 rows: `ridge-grid`, which led the recipes after three minutes of one core (figures in
     docs/results.md). More rows: `soft-random`, since real rows with a teacher's labels are hard to beat there and cost
     one training. Tables of features, images too small for a grid and very many classes: `ridge`. The network is the
     widest at which the measured rate of the machine gives `STEPS_WANTED` steps.
