@@ -62,7 +62,7 @@ def test_where_a_grid_makes_no_sense_the_recipe_is_ridge():
 
 @pytest.mark.parametrize(("ipc", "age"), [(1, 100), (10, 10), (50, 2), (200, 0)])
 def test_networks_of_large_sets_grow_up_in_fewer_steps(ipc, age):
-    """Ages of 100 steps leave three minutes of one core room for 73 steps at 10 images a class."""
+    """A step of growing up passes over the whole set, so that ages must fall as sets grow."""
     objective = resolve("ridge-grid", _task((1, 28, 28), 10, ipc)).objective
     assert isinstance(objective, RandomFeatures)
     assert objective.max_age == age
