@@ -32,7 +32,7 @@ from decoct.selection.methods import METHODS
 from decoct.streams import derive_seed
 
 POOL, VALIDATION = 10_000, 2_000
-SHOWN = 100_000
+SHOWN = 50_000
 """Images shown to every student, whatever the size of its set."""
 NETWORK = "convnet3-w32"
 
@@ -105,7 +105,7 @@ def protocol(rows: int) -> Protocol:
     fit = replace(
         PROTOCOLS["soft-300"].fit, epochs=max(1, round(SHOWN / rows)), batch_size=64, augment="", precision="bfloat16"
     )
-    return Protocol(f"shown-{SHOWN}", fit, full_epochs=1, full_samples=SHOWN, full_batch=64)
+    return Protocol(f"shown-{SHOWN}", fit, full_epochs=1, full_samples=SHOWN, full_batch=64, checks=1)
 
 
 def run(cell: Cell, options: Options, data: Dataset, right: dict[str, bool]) -> None:
