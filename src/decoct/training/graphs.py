@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 Compile = bool | Literal["auto"]
 Function = Callable[..., Any]
 
-WORTH_FLOPS = 1e12
+WORTH_FLOPS = 5e11
 """Planned floating-point operations above which compiling (2 to 10 s on two cores) pays for itself."""
 PIECE_BYTES = 6 << 20
 """Bytes of the largest activation of one piece: what two to four of them leave in a processor's cache."""
