@@ -83,10 +83,10 @@ def cells(options: Options) -> Iterator[Cell]:
             yield Cell(options.source, options.noise, fraction, method)
 
 
-def pool(source: str, noise: float, work: Path) -> tuple[Dataset, dict[str, bool]]:
+def pool(source: str, noise: float, work: Path, draw: int = 0) -> tuple[Dataset, dict[str, bool]]:
     """The pool as a data set of its own, and for each of its ids whether its label is the true one."""
     whole = real_set(source, work)
-    chance = np.random.default_rng(derive_seed(0, "selection-table", source))
+    chance = np.random.default_rng(derive_seed(draw, "selection-table", source))
     rows = chance.permutation(len(whole.train))[: POOL + VALIDATION]
     images, truth = whole.train.raw(rows).numpy(), whole.train.labels(rows).numpy()
     classes = whole.spec.classes
