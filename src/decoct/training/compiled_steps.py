@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from decoct.training.fast import TOLERANCE
 from decoct.training.graphs import WORTH_FLOPS, Compile, Function, compiled, compiler_works
+from decoct.training.pieces import TOLERANCE
 
 DEARER = 3.0
 """A step with its second derivatives takes so many times longer to compile than a gradient does."""

@@ -9,7 +9,7 @@ results are the same up to rounding. Layers that join the rows of a batch (Batch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Shaped
@@ -20,13 +20,11 @@ from decoct.networks.embedding import embed
 from decoct.training.config import Loss
 from decoct.training.graphs import Compile, Function, Plan, compiled, compiler_works, measure, mixes_rows, plan_for
 from decoct.training.losses import RowLosses, row_losses
+from decoct.training.pieces import TOLERANCE, in_layout, pieces, two_rows
 
 __all__ = ["FastEmbed", "FastGradient", "compiler_works"]
 
 Embed = Callable[[nn.Module, Tensor], Tensor]
-TOLERANCE = {torch.float32: 1e-2, torch.bfloat16: 0.2, torch.float64: 1e-6}
-"""Largest relative difference between a compiled graph and the module that is taken for rounding (which moves values
-across the kink of ReLU, and is larger for gradients than for outputs)."""
 
 
 class FastEmbed:
@@ -260,30 +258,6 @@ class _Carrier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.embed_fn(self.inner, x)
-
-
-def in_layout(value: Tensor) -> Tensor:
-    """Images and convolution weights with channels last in memory; anything else as it is."""
-    return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
-
-
-def pieces(size: int, *tensors: Tensor, pad: bool) -> Iterator[tuple[int, list[Tensor]]]:
-    """Cut tensors `[n, ...]` into pieces of `size` rows: how many rows are real, and the pieces.
-
-    With `pad` the last piece is filled up with its last row, because a compiled graph has one shape.
-    """
-    n = len(tensors[0])
-    for start in range(0, n, size):
-        rows = min(size, n - start)
-        cut = [tensor[start : start + rows] for tensor in tensors]
-        if pad and rows < size:
-            cut = [torch.cat([part, part[-1:].expand(size - rows, *part.shape[1:])]) for part in cut]
-        yield rows, cut
-
-
-def two_rows(inputs: Tensor) -> Tensor:
-    """Two rows like those of `inputs`: BatchNorm in training needs more than one."""
-    return inputs.detach()[:1].expand(2, *inputs.shape[1:]).contiguous()
 
 
 def _loss_dtype(inputs: Tensor) -> torch.dtype:
