@@ -23,8 +23,8 @@ from decoct.distillation.storage.multiformation import Multiformation
 from decoct.distillation.storage.patches import Patches
 from decoct.distillation.storage.pixels import Pixels
 from decoct.training.config import FitConfig
-from decoct.training.hypergradient import ConjugateGradient
 from decoct.training.responses import Walk
+from decoct.training.solvers import ConjugateGradient
 
 SHORT_QUEUE = QueueConfig(size=3, start=2, renew_every=2, train_steps=2, warm_steps=2, batch=8)
 STORAGES = {"pixels": Pixels(), "multiformation": Multiformation()}

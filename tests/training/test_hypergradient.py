@@ -7,15 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from decoct.errors import ConfigError, CurvatureError
-from decoct.training.hypergradient import (
-    ConjugateGradient,
-    Neumann,
-    gauss_newton_product,
-    hessian_product,
-    hypergradient,
-    largest_eigenvalue,
-    response,
-)
+from decoct.training.hypergradient import gauss_newton_product, hessian_product, hypergradient, response
+from decoct.training.solvers import ConjugateGradient, Neumann, largest_eigenvalue
 
 EXACT = ConjugateGradient(steps=200, tolerance=1e-12)
 

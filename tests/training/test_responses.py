@@ -9,7 +9,7 @@ from torch import nn
 
 from decoct.errors import ConfigError, DivergenceError
 from decoct.training.flat import FlatNetwork
-from decoct.training.hypergradient import ConjugateGradient, hypergradient
+from decoct.training.hypergradient import hypergradient
 from decoct.training.hyperparameters import LabelSmoothing, Space, WeightDecay
 from decoct.training.responses import (
     Rows,
@@ -21,6 +21,7 @@ from decoct.training.responses import (
     validation_slope,
     walk_through,
 )
+from decoct.training.solvers import ConjugateGradient
 
 EXACT = ConjugateGradient(steps=300, tolerance=1e-10)
 SPACE = Space((WeightDecay(1e-2, 1.0), LabelSmoothing()))

@@ -16,7 +16,8 @@ from decoct.distillation.objective.hypergradient import disagreement
 from decoct.errors import BudgetError, ConfigError, DivergenceError
 from decoct.evaluation.ranking import Agreement, agreement
 from decoct.streams import Streams, derive_seed
-from decoct.training.hypergradient import ConjugateGradient, hessian_product, response
+from decoct.training.hypergradient import hessian_product, response
+from decoct.training.solvers import ConjugateGradient
 
 ORDER = 4
 FILTERS: dict[str, tuple[float, ...]] = {

@@ -12,7 +12,7 @@ from decoct.compact.distilled import DistilledSet
 from decoct.data.dataset import Dataset
 from decoct.data.sample_weights import Weights
 from decoct.distillation.estimate import require_room
-from decoct.distillation.interrupt import held_back
+from decoct.distillation.interrupt import cut_off, held_back, interrupted
 from decoct.distillation.probe import kept_rate, machine_rate
 from decoct.distillation.problem import Problem, default_strategy
 from decoct.distillation.recipe import Recipe
@@ -20,8 +20,8 @@ from decoct.distillation.recipes.table import Changes, resolve
 from decoct.distillation.recipes.task import Preset, Task
 from decoct.distillation.run import Distillation
 from decoct.distillation.workplace import Workplace
-from decoct.durations import parse_duration, show_duration
-from decoct.errors import ConfigError, DivergenceError, InterruptedRunError
+from decoct.durations import parse_duration
+from decoct.errors import ConfigError, DivergenceError
 from decoct.machine import hardware, library_versions, usable_device
 from decoct.networks.build import default_network
 from decoct.progress import progress
@@ -186,7 +186,7 @@ def _loop(run: Distillation, limit: Limit, place: Workplace) -> None:
     try:
         run.prepare()
     except KeyboardInterrupt:
-        raise _cut_off(run, place) from None
+        raise cut_off(run, place) from None
     before, began, looked = run.step, time.monotonic(), 0.0
     total = limit.steps or limit.seconds or 1
     with (
@@ -215,11 +215,11 @@ def _loop(run: Distillation, limit: Limit, place: Workplace) -> None:
                 tick(run.step if limit.steps else run.elapsed, f"{steps}loss {loss:.4g}{seen}")
                 if stopped():
                     place.save(run)
-                    raise _interrupted(run, place)
+                    raise interrupted(run, place)
             if not run.best:
                 run.look(limit.looks)
         except KeyboardInterrupt:
-            raise _cut_off(run, place) from None
+            raise cut_off(run, place) from None
 
 
 def _title(run: Distillation) -> str:
@@ -251,29 +251,4 @@ def _diverged(run: Distillation, loss: float) -> DivergenceError:
         received=f"a loss of {loss}",
         expected="a finite loss",
         remedy=f"lower the step size of the recipe (now lr={run.recipe.lr:g}, lr_labels={run.recipe.lr_labels:g})",
-    )
-
-
-def _interrupted(run: Distillation, place: Workplace) -> InterruptedRunError:
-    kept = f"give the same command again: the state is saved in {place.folder} and the run goes on from there"
-    return _stopped(run, kept if place.folder is not None else _NAME_A_FOLDER)
-
-
-def _cut_off(run: Distillation, place: Workplace) -> InterruptedRunError:
-    """Stopped in the middle of a step, from where nothing can go on."""
-    again = "give the same command again: the run goes on from its last checkpoint" + (
-        f" in {place.folder}" if place.has_checkpoint else ", or from its beginning where there is none yet"
-    )
-    return _stopped(run, again if place.folder is not None else _NAME_A_FOLDER)
-
-
-_NAME_A_FOLDER = "name a folder (--out DIR) to be able to resume; without one nothing was kept"
-
-
-def _stopped(run: Distillation, remedy: str) -> InterruptedRunError:
-    return InterruptedRunError(
-        "distilling",
-        received=f"an interrupt at step {run.step}, after {show_duration(run.elapsed)}",
-        expected="the run to reach its end",
-        remedy=remedy,
     )

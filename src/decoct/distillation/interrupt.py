@@ -8,7 +8,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
 
+from decoct.durations import show_duration
+from decoct.errors import InterruptedRunError
+
+if TYPE_CHECKING:
+    from decoct.distillation.run import Distillation
+    from decoct.distillation.workplace import Workplace
+
+_NAME_A_FOLDER = "name a folder (--out DIR) to be able to resume; without one nothing was kept"
 NOTICE = b"\nstopping after this step; press Ctrl-C again to stop at once, without saving\n"
 
 
@@ -38,3 +47,26 @@ def held_back() -> Iterator[Callable[[], bool]]:
         yield lambda: pressed
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def interrupted(run: Distillation, place: Workplace) -> InterruptedRunError:
+    """Stopped between two steps, with the state saved where there is a folder."""
+    kept = f"give the same command again: the state is saved in {place.folder} and the run goes on from there"
+    return _stopped(run, kept if place.folder is not None else _NAME_A_FOLDER)
+
+
+def cut_off(run: Distillation, place: Workplace) -> InterruptedRunError:
+    """Stopped in the middle of a step, from where nothing can go on."""
+    again = "give the same command again: the run goes on from its last checkpoint" + (
+        f" in {place.folder}" if place.has_checkpoint else ", or from its beginning where there is none yet"
+    )
+    return _stopped(run, again if place.folder is not None else _NAME_A_FOLDER)
+
+
+def _stopped(run: Distillation, remedy: str) -> InterruptedRunError:
+    return InterruptedRunError(
+        "distilling",
+        received=f"an interrupt at step {run.step}, after {show_duration(run.elapsed)}",
+        expected="the run to reach its end",
+        remedy=remedy,
+    )

@@ -17,15 +17,9 @@ from decoct.machine import require_memory
 from decoct.progress import Ticker
 from decoct.streams import Streams, derive_seed
 from decoct.training.flat import FlatNetwork
-from decoct.training.hypergradient import (
-    ConjugateGradient,
-    Product,
-    Solver,
-    gauss_newton_product,
-    hessian_product,
-    response,
-)
+from decoct.training.hypergradient import gauss_newton_product, hessian_product, response
 from decoct.training.hyperparameters import Space
+from decoct.training.solvers import ConjugateGradient, Product, Solver
 
 PIECE = 500
 """Validation rows that pass at a time."""
