@@ -1,4 +1,4 @@
-"""Writing a benchmark's result with what is needed to read it: hardware, versions, commit."""
+"""Writing a benchmark's result with what is needed to read it, and saying that: hardware, versions, commit."""
 
 from __future__ import annotations
 
@@ -34,3 +34,10 @@ def save(name: str, result: dict[str, Any]) -> Path:
     write_json(path, {"commit": STARTED, "hardware": hardware(), "versions": library_versions(), **result})
     print(f"wrote {path}")
     return path
+
+
+def machine(result: dict[str, Any]) -> str:
+    """Where and by which code a result was measured, for the texts made of it."""
+    hardware = result["hardware"]
+    cores = "1 core" if hardware["cores"] == 1 else f"{hardware['cores']} cores"
+    return f"{hardware['processor']}, {cores}, commit `{result['commit']}`."

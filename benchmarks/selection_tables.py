@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from record import RESULTS
+from record import RESULTS, machine
 
 from decoct.evaluation import statistics
 
@@ -27,7 +27,52 @@ def selection_sections(docs: Path) -> list[str]:
             name = f"selection-{source}" + (f"-noise{noise:g}" if noise else "")
             figure(own, docs / f"{name}.png")
             lines += [f"![accuracy against the share of the pool]({name}.png)", ""]
+    for name, written in (("noise_found", noise_section), ("dynamic_uncertainty", pruning_section)):
+        path = RESULTS / f"{name}.json"
+        lines += written(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else []
     return lines
+
+
+def noise_section(result: dict[str, Any]) -> list[str]:
+    """How well every score of one training ranks planted wrong labels above right ones."""
+    shares = sorted({line["noise"] for line in result["lines"]})
+    by = {(line["score"], line["noise"]): line["auc"] for line in result["lines"]}
+    names = sorted(
+        {name for name, _ in by}, key=lambda name: -sum(statistics.mean(by[name, share]) for share in shares)
+    )
+    return [
+        "## Wrong labels found", "",
+        f"Area under the ROC curve of scores against planted wrong labels, %: {result['rows']:,} images of "
+        f"{result['source']}, one training of {result['network']} for {result['epochs']} passes, "
+        f"{result['draws']} draws, 95 % intervals. 50 is chance; below 50 wrong labels have the smaller scores. {machine(result)}", "",
+        "| score | " + " | ".join(f"{100 * share:g} % wrong" for share in shares) + " |",
+        "|---" * (len(shares) + 1) + "|",
+        *(
+            f"| `{name}` | " + " | ".join(statistics.show_percent(tuple(by[name, share])) for share in shares) + " |"
+            for name in names
+        ), "",
+    ]  # fmt: skip
+
+
+def pruning_section(result: dict[str, Any]) -> list[str]:
+    """Three quarters of a whole set by dynamic uncertainty, beside random rows and everything."""
+    share = f"{100 * result['fraction']:g} %"
+    names = {"all": "everything", "dyn-unc": f"{share} by `dyn-unc`", "random": f"{share} at random"}
+    low, high = result["gap_intervals"]["dyn-unc"]
+    inside = "holds 0" if low <= 0 <= high else "does not hold 0"
+    return [
+        "## Three quarters of Fashion-MNIST", "",
+        f"{result['rows']:,} rows, students {result['network']}, {result['protocol']['fit']['epochs']} passes over "
+        f"whatever they are given, last epoch, {len(result['last']['all'])} seeds (recording, rows and student), 95 % "
+        f"intervals. {machine(result)}", "",
+        "| rows | accuracy, % | points below everything, seed by seed |", "|---|---|---|",
+        *(
+            f"| {words} | {statistics.show_percent(tuple(result['last'][name]))} "
+            f"| {'' if name == 'all' else statistics.show_percent(tuple(-gap for gap in result['below_all'][name]))} |"
+            for name, words in names.items()
+        ), "",
+        f"The interval of `dyn-unc` less everything {inside}.", "",
+    ]  # fmt: skip
 
 
 def section(source: str, noise: float, cells: Cells) -> list[str]:

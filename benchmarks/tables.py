@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from record import RESULTS
+from record import RESULTS, machine
 from scale_tables import scale_sections
 from selection_tables import selection_sections
 
@@ -165,12 +165,6 @@ def made_line(recipe: str, made: dict[str, Any]) -> str:
         f"kept is that of step {made['best_step']}, {100 * made['best_val_accuracy']:.1f} % on validation for the "
         "short training that watches a run."
     )
-
-
-def machine(result: dict[str, Any]) -> str:
-    hardware = result["hardware"]
-    cores = "1 core" if hardware["cores"] == 1 else f"{hardware['cores']} cores"
-    return f"{hardware['processor']}, {cores}, commit `{result['commit']}`."
 
 
 def judging(result: dict[str, Any]) -> list[str]:
