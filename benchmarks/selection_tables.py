@@ -44,7 +44,8 @@ def noise_section(result: dict[str, Any]) -> list[str]:
         "## Wrong labels found", "",
         f"Area under the ROC curve of scores against planted wrong labels, %: {result['rows']:,} images of "
         f"{result['source']}, one training of {result['network']} for {result['epochs']} passes, "
-        f"{result['draws']} draws, 95 % intervals. 50 is chance; below 50 wrong labels have the smaller scores. {machine(result)}", "",
+        f"{result['draws']} draws, 95 % intervals. 50 is chance; below 50 wrong labels have the smaller scores. "
+        f"{machine(result)}", "",
         "| score | " + " | ".join(f"{100 * share:g} % wrong" for share in shares) + " |",
         "|---" * (len(shares) + 1) + "|",
         *(
