@@ -172,7 +172,7 @@ def test_test_data_are_read_only_after_training(monkeypatch: pytest.MonkeyPatch)
         during, after = run.split("end")
         assert "test" not in during
         assert during.split().count("val") >= FAST.checks
-        assert after.split() == ["test", "test"]
+        assert after.split() in (["test"], ["test", "test"]), "once, and again only where validation chose another pass"
 
 
 def test_the_maker_of_a_number_never_sees_poisoned_test_labels() -> None:

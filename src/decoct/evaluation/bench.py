@@ -189,7 +189,8 @@ class Bench:
     def _measured(self, fitted: Fitted) -> Cell:
         last = accuracy(fitted.module, self.data, self.data.test, device=self.device)
         selected = last
-        if fitted.best_state is not None:
+        # Where validation chose the last pass, these are the weights that were just measured.
+        if fitted.best_state is not None and fitted.best_epoch != fitted.history[-1][0]:
             best = copy.deepcopy(fitted.module)
             best.load_state_dict(fitted.best_state)
             selected = accuracy(best, self.data, self.data.test, device=self.device)
