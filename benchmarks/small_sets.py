@@ -42,7 +42,7 @@ class Cell:
 CELLS = {
     "fashion-10": Cell("fashion-mnist", 10, {"ridge": 15.0, "dm": 20.0}),
     "mnist-1": Cell("mnist", 1, {"ridge": 5.0}, "convnet3-w32"),
-    "fashion-1-long": Cell("fashion-mnist", 1, {"ridge-grid": 30.0}),
+    "fashion-1-long": Cell("fashion-mnist", 1, {"ridge-grid": 30.0}, "convnet3-w32"),
     "mnist-1-long": Cell("mnist", 1, {"ridge-grid": 10.0}, "convnet3-w32"),
     "cifar-1-long": Cell("cifar10", 1, {"ridge-grid": 20.0}),
 }
