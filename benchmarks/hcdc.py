@@ -29,7 +29,8 @@ from safetensors.torch import load_file, save_file
 
 import decoct
 from decoct.applications.candidates import Search
-from decoct.applications.graph_search import CondensedGraph, GraphSearch, Model, Response, condense, orders
+from decoct.applications.graph_model import GraphSearch, Model, Response
+from decoct.applications.graph_search import CondensedGraph, condense, orders
 from decoct.applications.hyperparameter_search import condensing, hyperparameter_search
 from decoct.compact.distilled import DistilledSet
 from decoct.data.dataset import Dataset

@@ -8,7 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from decoct.applications.graph_search import FILTERS, GraphSearch, Model, condense, orders
+from decoct.applications.graph_model import FILTERS, GraphSearch, Model
+from decoct.applications.graph_search import condense, orders
 from decoct.data.graph import Graph
 from decoct.errors import BudgetError, ConfigError
 

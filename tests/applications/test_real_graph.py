@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from decoct.applications.graph_search import GraphSearch, Model, condense, orders
+from decoct.applications.graph_model import GraphSearch, Model
+from decoct.applications.graph_search import condense, orders
 from decoct.data.graph import open_graph
 
 DATA = Path(os.environ.get("DECOCT_DATA", Path(__file__).parents[3] / "shared" / "data"))
