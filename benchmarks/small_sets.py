@@ -89,7 +89,9 @@ def main(options: Options) -> None:
         _write(options, cell, bench, entries, made)
     if not options.baseline_seeds:
         return
-    nbytes = max(entry.nbytes for entry in entries)
+    # Never less than the budget, of which sets may leave a little: so no baseline misses a class.
+    budget = data.spec.classes * cell.ipc * (data.spec.row_bytes + 1)
+    nbytes = max(budget, *(entry.nbytes for entry in entries))
     beside = Bench.of(data, PROTOCOL, ["convnet3"], options.baseline_seeds, baselines=(), out=work, device="cpu")
     for name in ("random", "herding", "random+teacher") if options.teacher else ("random", "herding"):
         entries += beside.judge_baseline(name, nbytes).entries
