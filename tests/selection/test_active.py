@@ -9,6 +9,7 @@ import torch
 from test_gradients import chance
 from toys import blob_features, class_balance
 
+import decoct
 from decoct.data.dataset import Dataset
 from decoct.errors import ConfigError
 from decoct.selection.active import Active
@@ -18,7 +19,7 @@ from decoct.selection.sources import Sources
 from decoct.selection.uncertainty import diverse, uncertainty
 
 DATA = blob_features(classes=3, per_class=14)
-QUICK = Active(rounds=2, epochs=2)
+QUICK = Active(rounds=2, epochs=2, steps=2)
 
 
 def with_labels(data: Dataset, labels) -> Dataset:
@@ -27,7 +28,7 @@ def with_labels(data: Dataset, labels) -> Dataset:
 
 @pytest.mark.parametrize("strategy", ["margin", "vote-entropy"])
 def test_labels_of_rows_that_are_not_chosen_are_never_read(strategy):
-    method = Active(rounds=2, epochs=2, strategy=strategy, networks=2)
+    method = Active(rounds=2, epochs=2, steps=2, strategy=strategy, networks=2)
     chosen = select(DATA, method, count=12, balanced=False).indices
     labels = (DATA.train.y + 1) % 3
     labels[chosen.numpy()] = DATA.train.y[chosen.numpy()]
@@ -50,6 +51,15 @@ def test_every_round_is_balanced_and_recorded():
     assert all(len(round_["val_accuracy"]) == 1 for round_ in rounds[1:])
     assert all(round_["uncertainty_of_batch"] > round_["uncertainty_of_pool"] for round_ in rounds[1:])
     assert class_balance(core.classes[core.scores == 0], 3) == [2, 2, 2]
+
+
+def test_networks_of_few_rows_are_trained_until_their_uncertainty_means_something():
+    """Twenty passes over thirty rows are twenty steps, after which every row is as uncertain as any other."""
+    data = decoct.open("digits")
+    found = select(data, Active(rounds=1), count=60).provenance["record"][1]["val_accuracy"][0]
+    assert found > 0.6
+    assert Active().training(30).epochs == 200
+    assert Active().training(10_000).epochs == 20
 
 
 def test_a_group_that_is_picked_from_alone_is_a_pool_of_its_own():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
@@ -60,6 +60,10 @@ CARD = MethodCard(
 )
 
 
+PASSES = 200
+"""Passes over few rows at most: they are known by heart long before."""
+
+
 @dataclass(frozen=True)
 class Active(Selector):
     """A random start, then rounds: train, rank the pool by uncertainty, add a batch of rows that differ.
@@ -87,7 +91,12 @@ class Active(Selector):
     rounds: int = 4
     """Batches after the random start, from 1; each costs a training."""
     epochs: int = 20
-    """Passes of each training, from 1."""
+    """Passes of each training at least, from 1."""
+    steps: int = 400
+    """Steps of each training at least, from 1: few rows are passed more often than `epochs`, up to 200 times, since the
+    uncertainty of a network that has not learned says nothing."""
+    lr: float = 0.05
+    """Step size of each training, above 0."""
     strategy: Strategy = "margin"
     """What uncertainty is: least-confidence, entropy or margin, or vote-entropy or disagreement of a committee."""
     networks: int = 3
@@ -104,6 +113,8 @@ class Active(Selector):
         for name, good, expected in (
             ("rounds", self.rounds >= 1, "1 or more"),
             ("epochs", self.epochs >= 1, "1 or more"),
+            ("steps", self.steps >= 1, "1 or more"),
+            ("lr", 0 < self.lr < math.inf, "a number above 0"),
             ("strategy", self.strategy in get_args(Strategy), "one of " + ", ".join(get_args(Strategy))),
             ("networks", self.networks >= 2, "2 or more"),
             ("spread", 1 <= self.spread < math.inf, "a number of at least 1"),
@@ -135,8 +146,10 @@ class Active(Selector):
         return f"networks trained on the picks before it were unsure of it ({self.strategy} {score:.4g})"
 
     def training(self, rows: int) -> FitConfig:
-        """How a network of the loop is trained on so many rows."""
-        return expert_config(rows, self.epochs)
+        """How a network of the loop is trained on so many rows: `epochs` passes, or as many as make `steps`."""
+        config = expert_config(rows, self.epochs)
+        passes = min(PASSES, math.ceil(self.steps / math.ceil(max(rows, 1) / (config.batch_size or rows))))
+        return replace(config, lr=self.lr, epochs=max(self.epochs, passes))
 
     def measured(self, modules: list[nn.Module], sources: Sources) -> dict[str, Any]:
         """What is recorded of the networks of a round, measured on the validation split; plain JSON."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,8 +14,6 @@ from decoct.errors import ConfigError
 from decoct.selection.active import Active, Strategy
 from decoct.selection.sources import Sources
 from decoct.training.accuracy import predict
-from decoct.training.config import FitConfig
-from decoct.training.expert import expert_config
 from decoct.training.roc import against_rest
 
 CARD = MethodCard(
@@ -33,10 +31,6 @@ CARD = MethodCard(
   doi = {10.1109/CVPRW63382.2024.00768}
 }""",
 )
-
-
-PASSES = 200
-"""Passes to which few rows are trained at most: they are known by heart long before."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +63,6 @@ class DeepDistal(Active):
     """What uncertainty is, as in `Active`; vote-entropy and disagreement ask a committee."""
     explore: float = 0.5
     """Share of every batch that is drawn at random, from 0 to 1."""
-    steps: int = 400
-    """Steps of every training at least, from 1: with few rows, more passes than `epochs`."""
-    lr: float = 0.05
-    """Step size of every training, above 0."""
     patience: int = 2
     """Rounds without a gain after which a round counts as enough, from 1."""
     min_gain: float = 0.002
@@ -80,11 +70,6 @@ class DeepDistal(Active):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.steps < 1 or not 0 < self.lr < math.inf:
-            raise ConfigError(
-                "setting the trainings of deepdistal", received=f"steps={self.steps}, lr={self.lr}",
-                expected="1 step or more, and a step size above 0", remedy="keep the defaults, steps=400 and lr=0.05",
-            )  # fmt: skip
         if self.patience < 1 or not 0 <= self.min_gain <= 1 or math.isnan(self.min_gain):
             raise ConfigError(
                 "setting when deepdistal has enough",
@@ -92,9 +77,6 @@ class DeepDistal(Active):
                 expected="1 round or more, and a gain in AUC from 0 to 1",
                 remedy="keep the defaults, patience=2 and min_gain=0.002",
             )
-
-    def training(self, rows: int) -> FitConfig:
-        return detector_config(rows, self.epochs, self.steps, self.lr)
 
     def measured(self, modules: list[nn.Module], sources: Sources) -> dict[str, Any]:
         data = sources.data
@@ -104,13 +86,6 @@ class DeepDistal(Active):
 
     def closed(self, record: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [{"enough": enough(record, self.patience, self.min_gain)}]
-
-
-def detector_config(rows: int, epochs: int, steps: int, lr: float) -> FitConfig:
-    """How a detector is trained on so many rows: so many passes, or about so many steps in at most `PASSES` passes."""
-    config = expert_config(rows, epochs)
-    passes = min(PASSES, math.ceil(steps * (config.batch_size or rows) / max(rows, 1)))
-    return replace(config, lr=lr, epochs=max(epochs, passes))
 
 
 def enough(record: list[dict[str, Any]], patience: int, min_gain: float) -> int | None:
