@@ -69,7 +69,7 @@ def test_active_rounds_train_on_what_is_chosen():
     one = cost_of(Active(rounds=4, epochs=10, steps=1), sources(each=10), measure=False)
     # Batches of 4 rows: 10 passes on 4, 8, 12 and 16 of 100 rows, and 4 looks at all of them.
     assert one.passes == pytest.approx(10 * 0.4 + 4 / 3)
-    committee = Active(rounds=4, epochs=10, strategy="vote-entropy", networks=3)
+    committee = Active(rounds=4, epochs=10, strategy="vote-entropy", networks=3, steps=1)
     assert cost_of(committee, sources(each=10), measure=False).passes == pytest.approx(3 * one.passes)
 
 
