@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from test_gradients import a_layer, chance, written_out
-from toys import blob_features
+from toys import blob_features, class_balance
 
+import decoct
 from decoct.errors import ConfigError
 from decoct.networks.build import network
 from decoct.selection.driver import select
@@ -72,20 +74,36 @@ def test_the_stochastic_engine_draws_no_more_than_is_left_and_all_where_it_may_l
     assert few != naive
 
 
-def test_a_class_is_judged_by_its_own_validation_rows_or_by_all_where_it_has_none(monkeypatch):
-    data = blob_features(classes=2, per_class=10)
-    module = network("mlp", data.spec.shape, 2, 0)
-    monkeypatch.setattr(Sources, "expert", module)
-    rows = torch.from_numpy(data.train.class_rows(2)[1])
-    seen, val = look(module, data, data.train), look(module, data, data.val)
-    for judges in (data.val.take((data.val.y == 1).nonzero()[0]), data.val.take((data.val.y == 0).nonzero()[0])):
-        judged = dataclasses.replace(data, val=judges)
-        picks = Glister().bind(Sources(judged, "auto", 0, "cpu"))(rows, 3, chance())
-        own = val.take(torch.from_numpy((data.val.y == judges.y[0]).nonzero()[0]))
-        loss = LastLayerLoss(own, Glister().eta)
-        assert picks.rows.tolist() == Glister().greedy(
-            seen.gradients().take(rows).double(), loss, 3, chance()
-        ).rows.tolist()  # fmt: skip
+def test_classes_are_picked_from_together_and_each_gets_its_budget(monkeypatch):
+    data = blob_features(classes=3, per_class=10)
+    monkeypatch.setattr(Sources, "expert", network("mlp", data.spec.shape, 3, 0))
+    core = select(data, "glister", ipc=4)
+    assert class_balance(core.classes, 3) == [4, 4, 4]
+    seen, val = (look(Sources.expert, data, split) for split in (data.train, data.val))
+    groups = [torch.from_numpy(rows) for rows in data.train.class_rows(3)]
+    pool = torch.cat(groups)
+    # By hand: one validation loss over all classes, a class closed when it has its four.
+    loss, left, rows = LastLayerLoss(val, Glister().eta * 3 / 12), [4, 4, 4], []
+    layer = seen.gradients().take(pool).double()
+    for _ in range(12):
+        gains = layer.inner(loss.gradient())
+        closed = torch.tensor([left[int(label)] == 0 for label in seen.labels[pool]])
+        gains[closed] = -torch.inf
+        gains[rows] = -torch.inf
+        rows.append(int(gains.argmax()))
+        left[int(seen.labels[pool[rows[-1]]])] -= 1
+        loss.add(layer.take(torch.tensor(rows[-1:])).sum())
+    assert sorted(core.indices.tolist()) == sorted(pool[rows].tolist())
+
+
+@pytest.mark.parametrize("balanced", [True, False])
+def test_few_wrong_labels_are_chosen_where_validation_labels_are_right(balanced: bool):
+    clean = decoct.open("digits")
+    wrong = torch.rand(len(clean.train), generator=chance()) < 1 / 3
+    labels = np.where(wrong, (clean.train.y + 1 + np.arange(len(wrong)) % 9) % 10, clean.train.y)
+    data = dataclasses.replace(clean, train=dataclasses.replace(clean.train, y=labels))
+    core = select(data, "glister", count=200, balanced=balanced)
+    assert float(wrong[core.indices].float().mean()) < 0.1
 
 
 def test_test_rows_change_nothing(monkeypatch):

@@ -41,7 +41,7 @@ def test_the_pursuit_on_factors_is_the_one_on_gradients_written_out():
     rows, weights, errors = pursuit(seen.gradients(), 6, 0.5)
     rest, chosen, expected = full.mean(0), [], torch.zeros(0)
     for step in range(6):
-        gains = full @ rest
+        gains = full @ rest / full.norm(dim=1)
         gains[chosen] = -torch.inf
         chosen.append(int(gains.argmax()))
         expected = torch.from_numpy(by_scipy(full[chosen], full.mean(0), ridge))
@@ -59,6 +59,12 @@ def test_without_ridge_the_mean_is_met_by_few_rows_and_the_error_never_grows():
     assert bool((weights >= 0).all())
 
 
+def test_a_long_gradient_that_points_elsewhere_does_not_come_first():
+    """Of a mean near (1, 0.2) the row (1, 0) has most; (4, 8) has the larger product with it, and is a wrong label."""
+    table = torch.tensor([[1.0, 0.0]] * 40 + [[4.0, 8.0]], dtype=torch.float64)
+    assert GradMatch().pick(table, 1, chance()).rows.tolist() == [0]
+
+
 def test_planted_clusters_are_all_met_and_weigh_their_size():
     centres = (torch.eye(3) * 30).repeat_interleave(torch.tensor([30, 20, 10]), 0)
     phi = centres + torch.randn(60, 3, generator=chance(7))
@@ -70,7 +76,7 @@ def test_planted_clusters_are_all_met_and_weigh_their_size():
 def test_what_lacks_is_filled_in_order_of_correlation_with_small_weights():
     table = torch.tensor([[-1.0, 0], [1, 0], [-2, 0], [1, 0], [6, 0]])
     picks = GradMatch(ridge=0.0).pick(table, 4, chance())
-    assert picks.rows.tolist()[0] == 4
+    assert picks.rows.tolist()[0] == 1, "all that point its way match as well, and the lowest row comes first"
     assert picks.weights[0] > 3.9
     torch.testing.assert_close(picks.weights[1:], torch.full((3,), 0.001), atol=1e-5, rtol=0)
     assert float(picks.scores.max()) < 1e-6

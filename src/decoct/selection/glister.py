@@ -68,13 +68,10 @@ class LastLayerLoss:
 
 
 class QuadraticLoss:
-    """A loss whose gradient is the mean of these, and whose curvature is the identity: steps of rate eta / n.
+    """A loss whose gradient is the mean of these, and whose curvature is the identity."""
 
-    With eta = 1, a step by all rows takes the gradient to 0.
-    """
-
-    def __init__(self, gradients: LastLayer, eta: float) -> None:
-        self._gradient, self._rate = gradients.mean(), eta / len(gradients)
+    def __init__(self, gradients: LastLayer, rate: float) -> None:
+        self._gradient, self._rate = gradients.mean(), rate
 
     def gradient(self) -> GradientSum:
         return self._gradient
@@ -91,13 +88,16 @@ class Glister(GradientSelector):
 
     Paper: Killamsetty et al. (2021), https://arxiv.org/abs/2012.10630; authors' code
     https://github.com/decile-team/cords. Gradients are those of the last layer under a network trained on the
-    training split; the validation rows are those of the classes that occur in the group.
+    training split. Groups (classes) are picked from together, each up to its budget, for one validation loss over all
+    classes: under the validation rows of its own class alone a row of another class with this label, whose gradient
+    is longer, looks more helpful than a right one.
     Shapes: residuals `[n, C]` and features `[n, d]` of the rows, the same `[v, ...]` of validation rows.
     Weights are 1. The score of a pick is its gain <g_i, grad L_V> when it was picked; negative where no row helps.
     Cost: O(k (n + v) C d / refresh) time, O((n + v)(C + d)) memory. Ties go to the lowest row.
-    A plain table is taken as the gradients; the validation loss then has their mean as its gradient and curvature 1.
-    The learning rate a is relative to the features, where the paper's is not. Rates as small as usual in training
-    hardly move the gradient by a few rows, and the picks are then nearly those of one fixed gradient.
+    A plain table is taken as the gradients; the validation loss then has their mean as its gradient and curvature 1,
+    and with eta = 1 the picks together take a step of their mean.
+    The learning rate a is relative to the features and to the number of picks, where the paper's is neither.
+    Long gradients come first, so that few rows are hard rows; validation labels must be right.
     Differs from code in which the refreshed gradient is never used (an argument under a misspelt name), so that the
     answer is the k largest products with one fixed gradient; from code that runs all validation rows again for every
     pick; and from code whose stochastic form draws more rows than are left.
@@ -105,8 +105,9 @@ class Glister(GradientSelector):
 
     because = "its gradient helps the validation loss most, by {value:.4g} for each unit of step"
 
-    eta: float = 10.0
-    """Step of a picked row, above 0: by how many of its residuals it moves the logits of a row with like features."""
+    eta: float = 0.5
+    """Step of all picked rows, above 0: by how many residuals those of one class together move the logits of a row with
+    like features. Above 1 they overshoot, and then rows with wrong labels look helpful, for they push back."""
     refresh: int = 1
     """Picks after which the validation gradient is computed afresh, from 1; more is faster and more redundant."""
     engine: Literal["naive", "stochastic"] = "naive"
@@ -132,23 +133,38 @@ class Glister(GradientSelector):
             return super().bind(sources)
         data = sources.data
         train, val = (look(sources.expert, data, split, sources.device) for split in (data.train, data.val))
-        layer = train.gradients()
+        layer, joint = train.gradients(), list[Picks]()
 
         def from_rows(rows: Int64[Tensor, " m"], count: int, generator: torch.Generator) -> Picks:
             checked(layer.features[rows], count)
-            judges = torch.isin(val.labels, train.labels[rows]).nonzero()[:, 0]
-            # A class without validation rows is judged by those of the others.
-            loss = LastLayerLoss(val.take(judges) if len(judges) else val, self.eta)
-            return self.greedy(layer.take(rows).double(), loss, count, generator)
+            # A share for each class, and within it for each of its rows: more rows take smaller steps.
+            each = self.eta * data.spec.classes / (sum(sources.wanted) or count)
+            loss = LastLayerLoss(val, each)
+            if not sources.groups:
+                return self.greedy(layer.take(rows).double(), loss, count, generator)
+            # All groups grow together: a validation loss that only one class has moved favours what moves it back.
+            if not joint:
+                pool = torch.cat(sources.groups)
+                group = torch.cat([torch.full((len(part),), place) for place, part in enumerate(sources.groups)])
+                found = self.greedy(
+                    layer.take(pool).double(), loss, sum(sources.wanted), generator, group, sources.wanted
+                )
+                joint.append(Picks(pool[found.rows], found.weights, found.scores))
+            return _within(joint[0], rows, len(layer))
 
         return from_rows
 
     def pick_from(self, gradients: LastLayer, count: int, generator: torch.Generator) -> Picks:
-        return self.greedy(gradients, QuadraticLoss(gradients, self.eta), count, generator)
+        return self.greedy(gradients, QuadraticLoss(gradients, self.eta / count), count, generator)
 
-    def greedy(self, gradients: LastLayer, loss: Validation, count: int, generator: torch.Generator) -> Picks:
-        """Pick `count` of these rows for this validation loss."""
-        free = torch.ones(len(gradients), dtype=torch.bool)
+    def greedy(
+        self, gradients: LastLayer, loss: Validation, count: int, generator: torch.Generator,
+        group: Int64[Tensor, " n"] | None = None, wanted: tuple[int, ...] = (),
+    ) -> Picks:  # fmt: skip
+        """Pick `count` of these rows for this validation loss, of each group as many as are wanted."""
+        group = torch.zeros(len(gradients), dtype=torch.int64) if group is None else group
+        left = torch.tensor(wanted or (count,))
+        free = left[group] > 0
         rows: list[int] = []
         scores: list[float] = []
         target, gains = loss.gradient(), None
@@ -165,6 +181,9 @@ class Glister(GradientSelector):
             best = int(found.argmax())
             row = best if drawn is None else int(drawn[best])
             free[row] = False
+            left[group[row]] -= 1
+            if left[group[row]] == 0:
+                free[group == group[row]] = False
             rows.append(row)
             scores.append(float(found[best]))
         return Picks(torch.tensor(rows), torch.ones(count), torch.tensor(scores))
@@ -174,3 +193,12 @@ class Glister(GradientSelector):
         left = free.nonzero()[:, 0]
         size = min(len(left), math.ceil(len(free) / count * math.log(1 / self.epsilon)))
         return left[torch.randperm(len(left), generator=generator)[:size]].sort().values
+
+
+def _within(picks: Picks, rows: Int64[Tensor, " m"], count: int) -> Picks:
+    """Those of the picks that are among these of `count` rows, numbered within them."""
+    place = torch.full((count,), -1)
+    place[rows] = torch.arange(len(rows))
+    found = place[picks.rows]
+    here = found >= 0
+    return Picks(found[here], picks.weights[here], picks.scores[here])

@@ -42,7 +42,7 @@ class GradMatch(GradientSelector):
     """Orthogonal matching pursuit with non-negative weights on the gradients of the last layer.
 
     min over S, |S| = k, and w >= 0 of ||sum_{i in S} w_i g_i - g_bar||^2 + lambda ||w||^2, g_bar the mean of the
-    group; the next pick is argmax_i <g_i, g_bar - sum w g>, then all weights are solved for again.
+    group; the next pick is argmax_i <g_i, g_bar - sum w g> / ||g_i||, then all weights are solved for again.
 
     Paper: Killamsetty et al. (2021), https://arxiv.org/abs/2103.00123; authors' code
     https://github.com/decile-team/cords. Gradients are those under a network trained on the training split.
@@ -53,6 +53,8 @@ class GradMatch(GradientSelector):
     correlation with it, such rows weigh 0.001 of the mean too. Rows equal to a pick share its weight.
     Cost: O(k n C d + k^2 (k + C + d)) time, O(n (C + d) + k^2) memory. Ties go to the lowest row.
     A plain table is taken as the gradients themselves.
+    Differs from the paper and its code by the division by ||g_i||, which makes the pick the row that matches most with
+    a weight of its own: without it long gradients come first whatever they match, and those are of wrong or hard rows.
     Differs from code that fills up with random rows of weight 1; from code that takes up a row twice, so that rows
     and weights no longer belong together; and from code with one routine for the processor, which leaves lambda out,
     and another for the accelerator. The validation gradient as target and batches as units are left out.
@@ -89,10 +91,12 @@ def pursuit(
     correlation = gradients.inner(target)
     aim, size, least = correlation.clone(), target.squared_norm(), TOLERANCE * float(correlation.abs().max())
     match = NonNegative(count, ridge * scale)
+    # Zero gradients match nothing; the floor keeps them from dividing by zero.
+    lengths = gradients.squared_norms().sqrt().clamp_min(TOLERANCE * scale**0.5 or 1.0)
     free = torch.ones(len(gradients), dtype=torch.bool)
     rows, errors = torch.empty(0, dtype=torch.int64), []
     for _ in range(count):
-        row = int(correlation.masked_fill(~free, -torch.inf).argmax())
+        row = int((correlation / lengths).masked_fill(~free, -torch.inf).argmax())
         if float(correlation[row]) <= least:
             break
         free[row] = False
