@@ -10,13 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from decoct.distillation.recipes.table import RECIPES
+from decoct.selection.methods import METHODS
+
 FOLDER = Path(__file__).resolve().parents[2] / "examples"
 EXAMPLES = sorted(FOLDER.glob("*.py"))
 SLOW = {
     "architecture_search", "hcdc",
     "bases", "glad", "bias",
     "frepo", "kip", "soft_random", "rded", "distribution", "ridge", "multiformation", "teacher", "own_folder", "dsa",
-    "rtp", "continual", "federated", "privacy",
+    "rtp", "continual", "federated", "privacy", "random_features", "implicit", "gradient", "unroll", "dd", "ridge_grid",
+    "auto", "tesla", "datm", "gvbsm", "cda", "active", "coverage", "dynamic_uncertainty", "glister", "craig",
+    "grad_match",
 }  # fmt: skip
 SAYS = {
     "architecture_search": "times faster than full training",
@@ -46,8 +51,16 @@ SAYS = {
 }
 
 
-def test_every_method_has_an_example() -> None:
+def test_every_method_and_recipe_has_an_example() -> None:
     assert SAYS.keys() <= {path.stem for path in EXAMPLES}
+    text = "\n".join(path.read_text(encoding="utf-8") for path in EXAMPLES)
+    listed = {**{name: target.partition(":")[2] for name, target in METHODS.items()}, **dict.fromkeys(RECIPES, "")}
+    stems = {path.stem for path in EXAMPLES}
+    shown = {
+        name for name, kind in listed.items()
+        if name.replace("-", "_") in stems or f'"{name}"' in text or (kind and f"{kind}(" in text)
+    }  # fmt: skip
+    assert set(listed) - shown == set()
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

@@ -32,6 +32,8 @@ LOOK_SHARE = 0.25
 """Share of a time budget that looks may take."""
 ASSUMED_RATE = 1e11
 """Floating-point operations a second that a time budget is taken to mean, when it is asked whether to compile."""
+COMPILING = 10.0
+"""Seconds that compiling may take: a budget that has no more than these is spent in eager mode."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,8 @@ def _problem(data: Dataset, recipe: Recipe, limit: Limit, ipc: int, network: str
     name = network or recipe.network or default_network(data.spec.shape)
     probe = Problem(data, ipc, name, usable_device(device), strategy, work=0.0)
     if limit.seconds is not None:
-        return Problem(data, ipc, name, probe.device, strategy, work=limit.seconds * ASSUMED_RATE)
+        left = max(0.0, limit.seconds - COMPILING)
+        return Problem(data, ipc, name, probe.device, strategy, work=left * ASSUMED_RATE)
     assert limit.steps is not None
     return Problem(data, ipc, name, probe.device, strategy, work=limit.steps * recipe.objective.flops(probe))
 

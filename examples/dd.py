@@ -1,0 +1,10 @@
+"""Dataset distillation as first published: a few steps from a known start, each with a step size of its own."""
+
+import decoct
+
+data = decoct.open("digits")
+small = decoct.distill(data, "dd", ipc=1, steps=20, network="convnet2-w16", seed=0)
+print("step sizes, learned:", *(f"{rate:.3f}" for rate in small.learned["lrs"][:5]), "...")
+
+card = decoct.evaluate(small, data, networks=["convnet2-w16"], seeds=3, baselines=["random"])
+print(card.table())
