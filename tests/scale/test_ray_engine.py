@@ -72,7 +72,7 @@ def test_sharded_selection_gives_the_ids_of_one_process(
 
 def test_embedding_and_classes_give_the_ids_of_one_process(cluster: RayEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("decoct.selection.features.BLOCK", 16)
-    monkeypatch.setattr("decoct.selection.features.EPOCHS", 1)
+    monkeypatch.setattr("decoct.training.expert.short_training", lambda rows: 1)
     data = blob_images(classes=3, per_class=20)
     picked = [select(data, "k-center", ipc=4, features="network", engine=own) for own in (Local(), cluster)]
     assert picked[0].indices.tolist() == picked[1].indices.tolist()

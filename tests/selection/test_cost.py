@@ -48,8 +48,8 @@ def test_at_break_even_both_ways_cost_the_same():
 @pytest.mark.parametrize(
     ("method", "features", "passes"),
     [
-        ("random", "auto", 0), ("herding", "pixels", 0), ("herding", "network", 5 + 1 / 3),
-        ("craig", "auto", 5 + 1 / 3), ("hardest", "auto", 20 * 4 / 3),
+        ("random", "auto", 0), ("herding", "pixels", 0), ("herding", "network", 50 + 1 / 3),
+        ("craig", "auto", 50 + 1 / 3), ("hardest", "auto", 20 * 4 / 3),
     ],
 )  # fmt: skip
 def test_methods_cost_what_they_train(method: str, features: str, passes: float):

@@ -11,7 +11,7 @@ from toys import blob_features, blob_images
 
 from decoct.errors import ConfigError
 from decoct.training.accuracy import accuracy
-from decoct.training.expert import expert_config, train_expert
+from decoct.training.expert import expert_config, short_training, train_expert
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +67,7 @@ def test_another_choice_of_rows_of_the_same_data_is_another_expert(tmp_path):
     assert first.val_accuracy != second.val_accuracy or not all(
         torch.equal(a, b) for a, b in zip(first.snapshots[0].values(), second.snapshots[0].values(), strict=True)
     )
+
+
+def test_few_rows_are_passed_more_often_until_there_are_steps_enough() -> None:
+    assert [short_training(rows) for rows in (1, 100, 1439, 4999, 10_000, 60_000)] == [50, 50, 9, 5, 5, 5]

@@ -23,7 +23,7 @@ from decoct.selection.uncertainty import COMMITTEE, Strategy, diverse, observed,
 from decoct.streams import derive_seed
 from decoct.training.accuracy import accuracy
 from decoct.training.config import FitConfig
-from decoct.training.expert import expert_config
+from decoct.training.expert import expert_config, passes_of
 from decoct.training.fit import fit_dataset
 
 CARD = MethodCard(
@@ -147,9 +147,7 @@ class Active(Selector):
 
     def training(self, rows: int) -> FitConfig:
         """How a network of the loop is trained on so many rows: `epochs` passes, or as many as make `steps`."""
-        config = expert_config(rows, self.epochs)
-        passes = min(PASSES, math.ceil(self.steps / math.ceil(max(rows, 1) / (config.batch_size or rows))))
-        return replace(config, lr=self.lr, epochs=max(self.epochs, passes))
+        return replace(expert_config(rows, passes_of(rows, self.epochs, self.steps, PASSES)), lr=self.lr)
 
     def measured(self, modules: list[nn.Module], sources: Sources) -> dict[str, Any]:
         """What is recorded of the networks of a round, measured on the validation split; plain JSON."""

@@ -16,13 +16,13 @@ from decoct.networks.build import network as build_network
 from decoct.networks.count import flops_forward
 from decoct.selection.active import Active
 from decoct.selection.by_score import ByScore
-from decoct.selection.features import EPOCHS as FEATURE_EPOCHS
 from decoct.selection.features import Table
 from decoct.selection.gradients import GradientSelector
 from decoct.selection.methods import selector
 from decoct.selection.selector import Selector
-from decoct.selection.sources import EPOCHS, PASSES, Sources
+from decoct.selection.sources import PASSES, Sources
 from decoct.selection.uncertainty import COMMITTEE
+from decoct.training.expert import short_training
 
 TRAINING = 3.0
 """Floating-point operations of a step over those of its forward pass: forward, gradients of layers, of weights."""
@@ -133,9 +133,9 @@ def _passes(method: Selector, sources: Sources, rows: int, kept: int) -> float:
         seen = sum(size * method.training(size).epochs for size in sizes) / rows
         return members * (seen + method.rounds * look)
     if isinstance(method, GradientSelector):
-        return 0.0 if sources.kind == "array" else EPOCHS + look
+        return 0.0 if sources.kind == "array" else short_training(rows) + look
     if method.needs_features and sources.kind.startswith("network:"):
-        return FEATURE_EPOCHS + look
+        return short_training(rows) + look
     return 0.0
 
 

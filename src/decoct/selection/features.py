@@ -30,7 +30,6 @@ KINDS = ("auto", "pixels", "pca", "network", "network:NAME", "transformers:NAME"
 OWN = "npy:"
 BLOCK = 1024
 COMPONENTS = 64
-EPOCHS = 5
 
 
 def feature_kind(data: Dataset, kind: str | Table) -> str:
@@ -151,11 +150,12 @@ def _components(data: Dataset, seed: int) -> Float[Tensor, "n d"]:
 
 
 def _embeddings(data: Dataset, name: str, seed: int, device: str, engine: Engine | None) -> Float[Tensor, "n d"]:
-    from decoct.training.expert import train_expert
+    from decoct.training.expert import short_training, train_expert
     from decoct.training.fast import FastEmbed
 
-    with progress(f"training {name} for its features", total=float(EPOCHS)) as tick:
-        expert = train_expert(data, name, EPOCHS, seed, device, tick=tick)
+    passes = short_training(len(data.train))
+    with progress(f"training {name} for its features", total=float(passes)) as tick:
+        expert = train_expert(data, name, passes, seed, device, tick=tick)
     module = expert.module.eval()
     if engine is not None and device == "cpu":
         arguments = {"module": module, "transform": data.spec.transform, "planned_rows": len(data.train)}

@@ -19,12 +19,10 @@ from decoct.selection.features import features as features_of
 from decoct.selection.kept_features import kept_features
 from decoct.streams import derive_seed
 from decoct.training.dynamics import Dynamics, record_dynamics
-from decoct.training.expert import train_expert
+from decoct.training.expert import short_training, train_expert
 
 PASSES = 20
 """Passes of a training whose dynamics are recorded."""
-EPOCHS = 5
-"""Passes of a network that is trained for its features or gradients."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +87,9 @@ class Sources:
     def expert(self) -> nn.Module:
         """A network trained on the training split, in eval mode, at its best pass on validation."""
         seed = derive_seed(self.seed, "expert")
-        with progress(f"training {self.network} for its gradients", float(EPOCHS)) as tick:
-            found = train_expert(self.data, self.network, EPOCHS, seed, self.device, cache=self.cache, tick=tick)
+        passes = short_training(len(self.data.train))
+        with progress(f"training {self.network} for its gradients", float(passes)) as tick:
+            found = train_expert(self.data, self.network, passes, seed, self.device, cache=self.cache, tick=tick)
         return found.module.eval()
 
     def none(self) -> Float[Tensor, "n 1"]:

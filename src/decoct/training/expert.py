@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,17 @@ def expert_config(rows: int, epochs: int) -> FitConfig:
         optimizer="sgd", lr=0.01, momentum=0.9, weight_decay=5e-4, epochs=epochs, schedule="cosine",
         batch_size=64 if rows < SMALL else 256,
     )  # fmt: skip
+
+
+def passes_of(rows: int, epochs: int, steps: int, most: int) -> int:
+    """`epochs` passes over so many rows, or as many as make `steps` steps of `expert_config`, `most` at most."""
+    each = math.ceil(max(rows, 1) / (expert_config(rows, epochs).batch_size or max(rows, 1)))
+    return max(epochs, min(most, math.ceil(steps / each)))
+
+
+def short_training(rows: int) -> int:
+    """Passes of a training that is done for features or gradients: 5, or up to 50 where few rows make few steps."""
+    return passes_of(rows, 5, 200, 50)
 
 
 def train_expert(
