@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from record import RESULTS
+from record import RESULTS, machine
 
 from decoct.durations import show_bytes, show_duration
 
@@ -23,7 +23,9 @@ def scale_sections(docs: Path) -> list[str]:
         own.sort(key=lambda cell: (ORDER.index(cell["method"]), cell["rows"]))
     lines = [*(_cells(docs, cells) if cells else []), *(_losses(losses) if losses else [])]
     speed = RESULTS / "selection_speed.json"
-    return lines + (_speed(json.loads(speed.read_text(encoding="utf-8"))) if speed.exists() else [])
+    lines += _speed(json.loads(speed.read_text(encoding="utf-8"))) if speed.exists() else []
+    price = RESULTS / "score_cost.json"
+    return lines + (_price(json.loads(price.read_text(encoding="utf-8"))) if price.exists() else [])
 
 
 def _cells(docs: Path, cells: list[dict[str, Any]]) -> list[str]:
@@ -114,4 +116,16 @@ def _speed(result: dict[str, Any]) -> list[str]:
         f"{setting['facility_count']}, all picks the same; {result['threads']} thread(s). "
         f"{result['hardware']['processor']}, commit `{result['commit']}`.", "",
         "| task | beside | its seconds | ours | times faster |", "|---|---|---|---|---|", *rows, "",
+    ]  # fmt: skip
+
+
+def _price(result: dict[str, Any]) -> list[str]:
+    low, high = min(result["times_one_training"]), max(result["times_one_training"])
+    alone = result["processor_seconds"]["training alone"]
+    return [
+        "## The price of all scores", "",
+        f"{len(result['scores'])} scores of {result['rows']:,} rows from one training of {result['network']} for "
+        f"{result['passes']} passes take {low:.2f} to {high:.2f} times the processor seconds of that training by itself "
+        f"({sum(alone) / len(alone):.0f} s; {len(alone)} pairs in turn); a training for each score would take "
+        f"{len(result['scores'])} times. {machine(result)}", "",
     ]  # fmt: skip
