@@ -125,7 +125,7 @@ def _price(result: dict[str, Any]) -> list[str]:
     return [
         "## The price of all scores", "",
         f"{len(result['scores'])} scores of {result['rows']:,} rows from one training of {result['network']} for "
-        f"{result['passes']} passes take {low:.2f} to {high:.2f} times the processor seconds of that training by itself "
-        f"({sum(alone) / len(alone):.0f} s; {len(alone)} pairs in turn); a training for each score would take "
+        f"{result['passes']} passes take {low:.2f} to {high:.2f} times the processor seconds of that training by "
+        f"itself ({sum(alone) / len(alone):.0f} s; {len(alone)} pairs in turn); a training for each score would take "
         f"{len(result['scores'])} times. {machine(result)}", "",
     ]  # fmt: skip
