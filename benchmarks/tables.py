@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from cost_tables import cost_sections
 from record import RESULTS, machine
 from scale_tables import scale_sections
 from selection_tables import selection_sections
@@ -76,7 +77,8 @@ def main() -> None:
     for name in TITLES:
         if name in found:
             lines += accuracy_section(name, found[name])
-    lines += [*recipe_sections(), *selection_sections(ROOT / "docs"), *scale_sections(ROOT / "docs")]
+    docs = ROOT / "docs"
+    lines += [*recipe_sections(), *cost_sections(), *selection_sections(docs), *scale_sections(docs)]
     for name, section in (("judging_speed", judging), ("dm_step", dm_step), ("memory", memory), ("kill_resume", kills)):
         if name in found:
             lines += section(found[name])
