@@ -15,8 +15,8 @@ import decoct
 from decoct.errors import ConfigError
 from decoct.networks.build import network
 from decoct.selection.driver import select
-from decoct.selection.glister import Glister, LastLayerLoss
-from decoct.selection.gradients import look
+from decoct.selection.glister import Glister, LastLayerLoss, QuadraticLoss
+from decoct.selection.gradients import LastLayer, look
 from decoct.selection.sources import Sources
 
 TWO_DIRECTIONS = torch.tensor([[1.0, 0.0]] * 6 + [[0.0, 0.9]] * 6)
@@ -57,6 +57,17 @@ def test_the_validation_gradient_follows_the_picks_in_closed_form(refresh: int):
 def test_a_gradient_that_is_never_refreshed_stays_in_one_direction():
     assert sorted(Glister(eta=6.0).pick(TWO_DIRECTIONS, 2, chance()).rows.tolist()) == [0, 6]
     assert Glister(eta=6.0, refresh=99).pick(TWO_DIRECTIONS, 2, chance()).rows.tolist() == [0, 1]
+
+
+def test_a_hundred_refreshes_are_enough_unless_asked_for_more(monkeypatch):
+    asked = []
+    loss = QuadraticLoss(LastLayer.of_table(torch.randn(900, 3, generator=chance(), dtype=torch.float64)), 1e-3)
+    gradients = LastLayer.of_table(torch.randn(900, 3, generator=chance(1), dtype=torch.float64))
+    monkeypatch.setattr(loss, "add", asked.append)
+    Glister().greedy(gradients, loss, 400, chance())
+    assert len(asked) == 99
+    Glister(refresh=50).greedy(gradients, loss, 400, chance())
+    assert len(asked) == 99 + 7
 
 
 def test_planted_clusters_are_all_met():

@@ -108,8 +108,9 @@ class Glister(GradientSelector):
     eta: float = 0.5
     """Step of all picked rows, above 0: by how many residuals those of one class together move the logits of a row with
     like features. Above 1 they overshoot, and then rows with wrong labels look helpful, for they push back."""
-    refresh: int = 1
-    """Picks after which the validation gradient is computed afresh, from 1; more is faster and more redundant."""
+    refresh: int | None = None
+    """Picks after which the validation gradient is computed afresh, from 1; more is faster and more redundant. None
+    takes a hundredth of the picks, in which small steps hardly move it."""
     engine: Literal["naive", "stochastic"] = "naive"
     """naive looks at every row for every pick, stochastic at (n / k) ln(1 / epsilon) rows drawn afresh each time."""
     epsilon: float = 0.01
@@ -118,7 +119,7 @@ class Glister(GradientSelector):
     def __post_init__(self) -> None:
         for name, good, expected in (
             ("eta", self.eta > 0, "a number above 0"),
-            ("refresh", self.refresh >= 1, "1 or more picks"),
+            ("refresh", self.refresh is None or self.refresh >= 1, "1 or more picks"),
             ("engine", self.engine in ("naive", "stochastic"), "'naive' or 'stochastic'"),
             ("epsilon", 0 < self.epsilon < 1, "a number between 0 and 1"),
         ):
@@ -167,10 +168,11 @@ class Glister(GradientSelector):
         free = left[group] > 0
         rows: list[int] = []
         scores: list[float] = []
+        every = self.refresh or max(1, count // 100)
         target, gains = loss.gradient(), None
         for step in range(count):
-            if step and step % self.refresh == 0:
-                loss.add(gradients.take(torch.tensor(rows[-self.refresh :])).sum())
+            if step and step % every == 0:
+                loss.add(gradients.take(torch.tensor(rows[-every:])).sum())
                 target, gains = loss.gradient(), None
             if self.engine == "stochastic":
                 drawn = self._draw(free, count, generator)
