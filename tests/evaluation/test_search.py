@@ -108,7 +108,8 @@ def test_trials_never_read_test_data_and_every_run_reads_them_once(
 
     monkeypatch.setattr(bench_module, "accuracy", spy)
     card = judged(out=tmp_path)
-    assert looks.count("test") == 2 * 6
+    # Once for the last pass, once more where validation chose another.
+    assert 6 <= looks.count("test") <= 2 * 6
     counts = Reads(tmp_path).counts()
     assert set(counts) == {path.stem for path in (tmp_path / "cells").glob("*.json")}
     assert set(counts.values()) == {1}

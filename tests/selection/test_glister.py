@@ -31,7 +31,7 @@ def by_autograd(count: int, eta: float, refresh: int) -> list[int]:
     for step in range(count):
         if step % refresh == 0:
             moved = [part.detach().clone().requires_grad_() for part in layer.parameters()]
-            at = sum((full[row] for row in rows), torch.zeros_like(full[0])) * -eta
+            at = sum((full[row] for row in rows), torch.zeros_like(full[0])) * -eta * 3 / max(len(rows), 3)
             with torch.no_grad():
                 moved[0] += at[:15].reshape(3, 5)
                 moved[1] += at[15:]
@@ -59,15 +59,16 @@ def test_a_gradient_that_is_never_refreshed_stays_in_one_direction():
     assert Glister(eta=6.0, refresh=99).pick(TWO_DIRECTIONS, 2, chance()).rows.tolist() == [0, 1]
 
 
-def test_a_hundred_refreshes_are_enough_unless_asked_for_more(monkeypatch):
+def test_refreshes_grow_rarer_with_the_picks_unless_asked_otherwise(monkeypatch):
     asked = []
     loss = QuadraticLoss(LastLayer.of_table(torch.randn(900, 3, generator=chance(), dtype=torch.float64)), 1e-3)
     gradients = LastLayer.of_table(torch.randn(900, 3, generator=chance(1), dtype=torch.float64))
-    monkeypatch.setattr(loss, "add", asked.append)
+    monkeypatch.setattr(loss, "add", lambda part, rows: asked.append(rows))
     Glister().greedy(gradients, loss, 400, chance())
-    assert len(asked) == 99
+    assert asked[:199] == [1] * 199
+    assert asked[-1] == 3
     Glister(refresh=50).greedy(gradients, loss, 400, chance())
-    assert len(asked) == 99 + 7
+    assert asked[-7:] == [50] * 7
 
 
 def test_planted_clusters_are_all_met():
@@ -87,24 +88,23 @@ def test_the_stochastic_engine_draws_no_more_than_is_left_and_all_where_it_may_l
 
 def test_classes_are_picked_from_together_and_each_gets_its_budget(monkeypatch):
     data = blob_features(classes=3, per_class=10)
-    monkeypatch.setattr(Sources, "expert", network("mlp", data.spec.shape, 3, 0))
+    module = network("mlp", data.spec.shape, 3, 0)
+    monkeypatch.setattr(Sources, "expert", module)
     core = select(data, "glister", ipc=4)
     assert class_balance(core.classes, 3) == [4, 4, 4]
-    seen, val = (look(Sources.expert, data, split) for split in (data.train, data.val))
+    seen, val = (look(module, data, split) for split in (data.train, data.val))
     groups = [torch.from_numpy(rows) for rows in data.train.class_rows(3)]
     pool = torch.cat(groups)
-    # By hand: one validation loss over all classes, a class closed when it has its four.
-    loss, left, rows = LastLayerLoss(val, Glister().eta * 3 / 12), [4, 4, 4], []
+    # By hand: one validation loss over all classes, which take turns.
+    loss, rows = LastLayerLoss(val, Glister().eta), []
     layer = seen.gradients().take(pool).double()
-    for _ in range(12):
+    for step in range(12):
         gains = layer.inner(loss.gradient())
-        closed = torch.tensor([left[int(label)] == 0 for label in seen.labels[pool]])
-        gains[closed] = -torch.inf
+        gains[seen.labels[pool] != step % 3] = -torch.inf
         gains[rows] = -torch.inf
         rows.append(int(gains.argmax()))
-        left[int(seen.labels[pool[rows[-1]]])] -= 1
-        loss.add(layer.take(torch.tensor(rows[-1:])).sum())
-    assert sorted(core.indices.tolist()) == sorted(pool[rows].tolist())
+        loss.add(layer.take(torch.tensor(rows[-1:])).sum(), 1)
+    assert core.indices.tolist() == pool[rows].tolist()
 
 
 @pytest.mark.parametrize("balanced", [True, False])

@@ -36,14 +36,14 @@ CARD = MethodCard(
 
 @runtime_checkable
 class Validation(Protocol):
-    """The loss on validation rows at `theta_S = theta - a sum_{i in S} g_i`, of which only the gradient is asked."""
+    """The loss on validation rows at `theta_S = theta - a mean_{i in S} g_i`, of which only the gradient is asked."""
 
     def gradient(self) -> GradientSum:
         """Its gradient for the last layer."""
         ...
 
-    def add(self, gradients: GradientSum) -> None:
-        """Move on by the sum of the gradients of rows that came into S."""
+    def add(self, gradients: GradientSum, rows: int) -> None:
+        """So many rows, whose gradients have this sum, came into S."""
         ...
 
 
@@ -51,44 +51,49 @@ class LastLayerLoss:
     """The mean cross-entropy of validation rows, whose logits follow every step of the last layer in closed form.
 
     Moving weights and bias by `-a (M, s)` moves the logits `[v, C]` by `-a (H M^T + s)`: O(v C d) a step. The learning
-    rate is `a = eta / mean(1 + ||h||^2)`, so that eta means the same for features of any size.
+    rate is `a = eta C / mean(1 + ||h||^2)`, so that eta means the same for features of any size; each of the first C
+    rows moves by `a / C`.
     """
 
     def __init__(self, seen: Seen, eta: float) -> None:
         self._seen = Seen(seen.features.double(), seen.logits.double(), seen.labels)
         self._rate = eta / float((1 + self._seen.features.square().sum(1)).mean())
+        self._moved, self._rows = torch.zeros_like(self._seen.logits), 0
 
     def gradient(self) -> GradientSum:
-        return self._seen.gradients().mean()
+        seen, classes = self._seen, self._seen.logits.shape[1]
+        # Classes take turns: until each had its first, a pick moves no more than it will then.
+        step = self._rate * classes / max(self._rows, classes)
+        return Seen(seen.features, seen.logits - step * self._moved, seen.labels).gradients().mean()
 
-    def add(self, gradients: GradientSum) -> None:
-        seen = self._seen
-        moved = seen.features @ gradients.weight.T + gradients.bias
-        self._seen = Seen(seen.features, seen.logits - self._rate * moved, seen.labels)
+    def add(self, gradients: GradientSum, rows: int) -> None:
+        self._moved += self._seen.features @ gradients.weight.T + gradients.bias
+        self._rows += rows
 
 
 class QuadraticLoss:
     """A loss whose gradient is the mean of these, and whose curvature is the identity."""
 
-    def __init__(self, gradients: LastLayer, rate: float) -> None:
-        self._gradient, self._rate = gradients.mean(), rate
+    def __init__(self, gradients: LastLayer, eta: float) -> None:
+        self._start, self._eta = gradients.mean(), eta
+        self._sum, self._rows = self._start.plus(self._start, -1.0), 0
 
     def gradient(self) -> GradientSum:
-        return self._gradient
+        return self._start.plus(self._sum, -self._eta / max(self._rows, 1))
 
-    def add(self, gradients: GradientSum) -> None:
-        self._gradient = self._gradient.plus(gradients, -self._rate)
+    def add(self, gradients: GradientSum, rows: int) -> None:
+        self._sum, self._rows = self._sum.plus(gradients), self._rows + rows
 
 
 @dataclass(frozen=True)
 class Glister(GradientSelector):
     """Greedy on the first-order gain in validation loss, with the validation gradient kept up to date.
 
-    max over S of -L_V(theta - a sum_{i in S} g_i); each pick is argmax_i <g_i, grad L_V(theta_S)>.
+    max over S of -L_V(theta - a mean_{i in S} g_i); each pick is argmax_i <g_i, grad L_V(theta_S)>.
 
     Paper: Killamsetty et al. (2021), https://arxiv.org/abs/2012.10630; authors' code
     https://github.com/decile-team/cords. Gradients are those of the last layer under a network trained on the
-    training split. Groups (classes) are picked from together, each up to its budget, for one validation loss over all
+    training split. Groups (classes) take turns, each up to its budget, under one validation loss over all
     classes: under the validation rows of its own class alone a row of another class with this label, whose gradient
     is longer, looks more helpful than a right one.
     Shapes: residuals `[n, C]` and features `[n, d]` of the rows, the same `[v, ...]` of validation rows.
@@ -96,7 +101,8 @@ class Glister(GradientSelector):
     Cost: O(k (n + v) C d / refresh) time, O((n + v)(C + d)) memory. Ties go to the lowest row.
     A plain table is taken as the gradients; the validation loss then has their mean as its gradient and curvature 1,
     and with eta = 1 the picks together take a step of their mean.
-    The learning rate a is relative to the features and to the number of picks, where the paper's is neither.
+    The learning rate a is relative to the features, and the picks step by their mean, where the paper takes their sum:
+    steps do not grow with the budget, and a smaller budget's picks are the first of a larger one's.
     Long gradients come first, so that few rows are hard rows; validation labels must be right.
     Differs from code in which the refreshed gradient is never used (an argument under a misspelt name), so that the
     answer is the k largest products with one fixed gradient; from code that runs all validation rows again for every
@@ -110,7 +116,7 @@ class Glister(GradientSelector):
     like features. Above 1 they overshoot, and then rows with wrong labels look helpful, for they push back."""
     refresh: int | None = None
     """Picks after which the validation gradient is computed afresh, from 1; more is faster and more redundant. None
-    takes a hundredth of the picks, in which small steps hardly move it."""
+    takes a hundredth of the picks so far, which hardly move it."""
     engine: Literal["naive", "stochastic"] = "naive"
     """naive looks at every row for every pick, stochastic at (n / k) ln(1 / epsilon) rows drawn afresh each time."""
     epsilon: float = 0.01
@@ -138,9 +144,7 @@ class Glister(GradientSelector):
 
         def from_rows(rows: Int64[Tensor, " m"], count: int, generator: torch.Generator) -> Picks:
             checked(layer.features[rows], count)
-            # A share for each class, and within it for each of its rows: more rows take smaller steps.
-            each = self.eta * data.spec.classes / (sum(sources.wanted) or count)
-            loss = LastLayerLoss(val, each)
+            loss = LastLayerLoss(val, self.eta)
             if not sources.groups:
                 return self.greedy(layer.take(rows).double(), loss, count, generator)
             # All groups grow together: a validation loss that only one class has moved favours what moves it back.
@@ -156,24 +160,25 @@ class Glister(GradientSelector):
         return from_rows
 
     def pick_from(self, gradients: LastLayer, count: int, generator: torch.Generator) -> Picks:
-        return self.greedy(gradients, QuadraticLoss(gradients, self.eta / count), count, generator)
+        return self.greedy(gradients, QuadraticLoss(gradients, self.eta), count, generator)
 
     def greedy(
         self, gradients: LastLayer, loss: Validation, count: int, generator: torch.Generator,
         group: Int64[Tensor, " n"] | None = None, wanted: tuple[int, ...] = (),
     ) -> Picks:  # fmt: skip
-        """Pick `count` of these rows for this validation loss, of each group as many as are wanted."""
+        """Pick `count` of these rows for this validation loss; groups take turns, up to what is wanted of each."""
         group = torch.zeros(len(gradients), dtype=torch.int64) if group is None else group
-        left = torch.tensor(wanted or (count,))
-        free = left[group] > 0
+        turns = _turns(wanted or (count,))
+        unpicked = torch.ones(len(gradients), dtype=torch.bool)
         rows: list[int] = []
         scores: list[float] = []
-        every = self.refresh or max(1, count // 100)
-        target, gains = loss.gradient(), None
-        for step in range(count):
-            if step and step % every == 0:
-                loss.add(gradients.take(torch.tensor(rows[-every:])).sum())
-                target, gains = loss.gradient(), None
+        target, gains, fresh = loss.gradient(), None, 0
+        for step, turn in enumerate(turns):
+            # Not a share of the budget, or a smaller one would pick other rows.
+            if step - fresh >= (self.refresh or max(1, step // 100)):
+                loss.add(gradients.take(torch.tensor(rows[fresh:])).sum(), step - fresh)
+                target, gains, fresh = loss.gradient(), None, step
+            free = unpicked & (group == turn)
             if self.engine == "stochastic":
                 drawn = self._draw(free, count, generator)
                 found = gradients.take(drawn).inner(target)
@@ -182,10 +187,7 @@ class Glister(GradientSelector):
                 drawn, found = None, gains.masked_fill(~free, -torch.inf)
             best = int(found.argmax())
             row = best if drawn is None else int(drawn[best])
-            free[row] = False
-            left[group[row]] -= 1
-            if left[group[row]] == 0:
-                free[group == group[row]] = False
+            unpicked[row] = False
             rows.append(row)
             scores.append(float(found[best]))
         return Picks(torch.tensor(rows), torch.ones(count), torch.tensor(scores))
@@ -195,6 +197,11 @@ class Glister(GradientSelector):
         left = free.nonzero()[:, 0]
         size = min(len(left), math.ceil(len(free) / count * math.log(1 / self.epsilon)))
         return left[torch.randperm(len(left), generator=generator)[:size]].sort().values
+
+
+def _turns(wanted: tuple[int, ...]) -> list[int]:
+    """The group of every pick: all take turns, each as long as it wants more."""
+    return [place for turn in range(max(wanted)) for place, count in enumerate(wanted) if turn < count]
 
 
 def _within(picks: Picks, rows: Int64[Tensor, " m"], count: int) -> Picks:
