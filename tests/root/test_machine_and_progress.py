@@ -9,12 +9,14 @@ import pytest
 
 import decoct.progress
 from decoct.errors import DecoctError, MemoryEstimateError
-from decoct.machine import hardware, library_versions, peak_memory, require_memory, total_memory
+from decoct.machine import hardware, library_versions, native_bfloat16, peak_memory, require_memory, total_memory
 from decoct.progress import progress
 
 
 def test_facts_are_plain_json():
-    assert json.loads(json.dumps(hardware()))["cores"] >= 1
+    facts = json.loads(json.dumps(hardware()))
+    assert facts["cores"] >= 1
+    assert facts["vectors"].endswith("with bfloat16") == native_bfloat16("cpu")
     assert "torch" in library_versions()
     assert 0 < peak_memory() < total_memory()
 

@@ -10,7 +10,8 @@ from toys import blob_features, blob_images
 from decoct.errors import ConfigError
 from decoct.networks.build import network
 from decoct.networks.embedding import embed_and_classify
-from decoct.training.dynamics import observe, record_dynamics, row_facts
+from decoct.training.dynamics import record_dynamics
+from decoct.training.looks import Watched, observe, row_facts
 
 
 def test_the_factorised_gradient_norm_is_that_of_the_materialised_gradient():
@@ -72,8 +73,26 @@ def test_observing_changes_nothing():
     data = blob_images()
     module = network("convnet2-w4-bn", (1, 8, 8), 3, 0).eval()
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    observe(module, data)
+    observe(Watched("a test", 3, 0, module), data)
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+def test_a_compiled_look_tells_what_a_plain_one_tells():
+    data = blob_images(classes=3, per_class=8)
+    module = network("convnet2-w4", (1, 8, 8), 3, 0)
+    plain = observe(Watched("plain", 3, 0, module), data)
+    fast = observe(Watched("compiled", 3, 10**9, module), data)
+    for name, values in plain.items():
+        assert torch.allclose(fast[name].float(), values.float(), atol=1e-4), name
+
+
+def test_looks_of_another_training_are_not_taken():
+    data = blob_images(classes=3, per_class=8)
+    first, second = (network("convnet2-w4", (1, 8, 8), 3, seed) for seed in (0, 1))
+    alone = observe(Watched("second", 3, 10**9, second), data)
+    observe(Watched("first", 3, 10**9, first), data)
+    after = observe(Watched("second", 3, 10**9, second), data)
+    assert all(torch.equal(alone[name], after[name]) for name in alone)
 
 
 def test_too_few_passes_say_what_to_ask_for():

@@ -70,12 +70,25 @@ def test_differentiable_embeddings_have_gradients_for_inputs_alone():
     torch.testing.assert_close(found.grad, plain.grad)
 
 
-def test_bfloat16_embeddings_are_close_and_float32():
+def test_bfloat16_embeddings_are_close_and_float32(monkeypatch):
+    monkeypatch.setattr("decoct.training.fast.native_bfloat16", lambda _: True)
     inputs, _ = problem(20)
     module = small_network(0)
     found, exact = FastEmbed(module, dtype=torch.bfloat16)(inputs), embed(module, inputs)
     assert found.dtype == torch.float32
     assert 0 < (found - exact).norm() / exact.norm() < 0.02
+
+
+def test_where_bfloat16_would_be_imitated_everything_is_float32(monkeypatch):
+    monkeypatch.setattr("decoct.training.fast.native_bfloat16", lambda _: False)
+    inputs, targets = problem(20)
+    module = small_network(0)
+    fast = FastEmbed(module, dtype=torch.bfloat16)
+    assert torch.equal(fast(inputs), FastEmbed(module)(inputs))
+    assert fast.how.endswith("float32")
+    gradient = FastGradient(module, dtype=torch.bfloat16)
+    assert torch.equal(gradient(module, inputs, targets), FastGradient(module)(module, inputs, targets))
+    assert gradient.how.endswith("float32")
 
 
 def test_the_largest_activation_and_the_work_of_a_row():

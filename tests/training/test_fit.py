@@ -96,7 +96,8 @@ def test_soft_labels_that_are_one_hot_equal_hard_labels():
     assert distance(hard.module, scores.module) > 1e-3
 
 
-def test_bfloat16_stays_close_to_float32():
+def test_bfloat16_stays_close_to_float32(monkeypatch):
+    monkeypatch.setattr("decoct.training.fast.native_bfloat16", lambda _: True)
     inputs, targets = problem()
     runs = [
         fit(small_network, inputs, targets, FitConfig(epochs=10, precision=kind), [0])[0]  # type: ignore[arg-type]

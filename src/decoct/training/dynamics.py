@@ -19,16 +19,14 @@ from decoct.engine import Engine
 from decoct.errors import ConfigError
 from decoct.files import write_atomically
 from decoct.networks.build import default_network, network
-from decoct.networks.embedding import embed_and_classify
 from decoct.progress import Ticker
 from decoct.training.accuracy import accuracy
 from decoct.training.config import FitConfig
 from decoct.training.fit import fit_dataset
+from decoct.training.looks import Watched, observe
 
 SMALL = 5000
 """Training rows below which batches of 32 are used instead of 128."""
-BLOCK = 2048
-"""Rows looked at together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,48 +56,6 @@ class Dynamics:
 
     def __len__(self) -> int:
         return len(self.probability)
-
-
-def observe(module: nn.Module, data: Dataset, device: str = "cpu", engine: Engine | None = None) -> dict[str, Tensor]:
-    """One column of `Dynamics`: every training row under `module` as it is now, in eval mode, without gradients.
-
-    Blocks of rows are work units of the `engine` where there is one and `device` is the processor.
-    """
-    if engine is not None and device == "cpu":
-        from decoct.training.looks import observed
-
-        return observed(engine, module, data)
-    found: dict[str, list[Tensor]] = {}
-    labels = data.train.labels()
-    with torch.no_grad():
-        for start in range(0, len(data.train), BLOCK):
-            y = labels[start : start + BLOCK].to(device)
-            features, logits = embed_and_classify(module, data.inputs(data.train, slice(start, start + BLOCK), device))
-            for name, values in row_facts(features.float(), logits.float(), y).items():
-                found.setdefault(name, []).append(values.cpu())
-    return {name: torch.cat(parts) for name, parts in found.items()}
-
-
-def row_facts(
-    features: Float[Tensor, "n d"], logits: Float[Tensor, "n classes"], labels: Tensor
-) -> dict[str, Float[Tensor, " n"] | Bool[Tensor, " n"]]:
-    """The facts that `Dynamics` keeps, of rows with these features, logits and labels."""
-    p = logits.softmax(1)
-    own = logits.gather(1, labels[:, None])[:, 0]
-    others = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
-    error = p - nn.functional.one_hot(labels, logits.shape[1])
-    norm = error.norm(dim=1)
-    top = p.topk(2, dim=1).values
-    return {
-        "probability": p.gather(1, labels[:, None])[:, 0],
-        "margin": own - others,
-        "correct": own > others,
-        "error_norm": norm,
-        "gradient_norm": norm * (1 + features.square().sum(1)).sqrt(),
-        "entropy": -(p * logits.log_softmax(1)).sum(1),
-        "confidence": top[:, 0],
-        "lead": top[:, 0] - top[:, 1],
-    }
 
 
 def dynamics_config(rows: int, epochs: int) -> FitConfig:
@@ -147,19 +103,23 @@ def record_dynamics(
     path = None if cache is None else cache / f"dynamics-{hashlib.sha256(told.encode()).hexdigest()[:16]}.safetensors"
     found = None if path is None else _read(path, told)
     if found is None:
-        found = _recorded(data, name, chosen, seed, device, tick, engine)
+        found = _recorded(data, name, chosen, seed, device, tick, engine, told)
         if path is not None:
             _write(path, told, found)
     return found
 
 
 def _recorded(
-    data: Dataset, name: str, config: FitConfig, seed: int, device: str, tick: Ticker | None, engine: Engine | None
+    data: Dataset, name: str, config: FitConfig, seed: int, device: str, tick: Ticker | None, engine: Engine | None,
+    told: str,
 ) -> Dynamics:  # fmt: skip
     columns: list[dict[str, Tensor]] = []
+    rows = len(data.train) * config.epochs
 
     def look(module: nn.Module, epoch: int) -> float:
-        columns.append({key: _narrow(values) for key, values in observe(module, data, device, engine).items()})
+        # The module lives as long as what was compiled for it, so its id is its own.
+        watched = Watched(f"{told} {id(module)}", data.spec.classes, rows, module)
+        columns.append({key: _narrow(values) for key, values in observe(watched, data, device, engine).items()})
         return accuracy(module, data, data.val, device=device)
 
     def build(start: int) -> nn.Module:

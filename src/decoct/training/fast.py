@@ -16,6 +16,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from decoct.machine import native_bfloat16
 from decoct.networks.embedding import embed
 from decoct.training.config import Loss
 from decoct.training.graphs import Compile, Function, Plan, compiled, compiler_works, measure, mixes_rows, plan_for
@@ -33,7 +34,8 @@ class FastEmbed:
     `planned_rows` is how many rows will be embedded in all: with compile="auto" it decides, together with the cost of
     a row, whether the network is compiled; 0 (unknown) never compiles. Give the number for the whole job, not for
     what is left of it, so that a resumed job computes the same bits. `how` says in words what was decided, at the
-    first call. `embed_fn(module, inputs)` may be any function whose rows depend on their own inputs alone.
+    first call. A device that only imitates bfloat16 computes in float32. `embed_fn(module, inputs)` may be any
+    function whose rows depend on their own inputs alone.
 
     The module is never changed: running statistics stay as they are, and its mode (train or eval) is honoured.
     """
@@ -50,7 +52,7 @@ class FastEmbed:
     ) -> None:
         self.module, self.how = module, "not run yet"
         self._carrier = _Carrier(module, embed_fn)
-        self._dtype, self._piece, self._planned = dtype, piece, planned_rows
+        self._dtype, self._piece, self._planned = _supported(dtype, module), piece, planned_rows
         self._compile: Compile = compile
         self._plan: Plan | None = None
         self._graphs: dict[bool, Function | None] = {}
@@ -126,7 +128,8 @@ class FastGradient:
     the work of the whole job, `planned_flops` (forward and backward) or `planned_rows`, makes compiling worth while.
     Works for every module of the structure of the first one; `rows` is the usual size of a batch, by default that of
     the first.
-    bfloat16 runs forward and backward in bfloat16 and keeps weights, gradients and loss in float32.
+    bfloat16 runs forward and backward in bfloat16 and keeps weights, gradients and loss in float32; a device that only
+    imitates bfloat16 computes in float32.
     """
 
     def __init__(
@@ -144,7 +147,7 @@ class FastGradient:
     ) -> None:
         self.module, self.how = module, "not run yet"
         self._row_losses = loss if callable(loss) else row_losses(loss, temperature)
-        self._half = dtype == torch.bfloat16 and not mixes_rows(module)
+        self._half = _supported(dtype, module) == torch.bfloat16 and not mixes_rows(module)
         self._tolerance = TOLERANCE[torch.bfloat16] if self._half else TOLERANCE[torch.float32]
         self._flops, self._planned = planned_flops, planned_rows
         self._piece, self._rows = piece, rows
@@ -258,6 +261,13 @@ class _Carrier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.embed_fn(self.inner, x)
+
+
+def _supported(dtype: torch.dtype, module: nn.Module) -> torch.dtype:
+    """float32 in place of bfloat16 where the device of `module` would only imitate it: more exact, and much faster."""
+    weight = next(module.parameters(), None)
+    device = "cpu" if weight is None else weight.device.type
+    return torch.float32 if dtype == torch.bfloat16 and not native_bfloat16(device) else dtype
 
 
 def _loss_dtype(inputs: Tensor) -> torch.dtype:

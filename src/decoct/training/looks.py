@@ -1,47 +1,98 @@
-"""Looking at every training row as work units of an engine: one forward pass of one block each."""
+"""Looking at every training row: one forward pass of one block after another, here or as work units of an engine."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import overload
 
 import torch
-from jaxtyping import Int64, Shaped
+from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor, nn
 
 from decoct.data.dataset import Dataset
 from decoct.data.transform import Transform
 from decoct.engine import Engine
 from decoct.networks.embedding import embed_and_classify
-from decoct.training.dynamics import BLOCK, row_facts
+from decoct.networks.probe import undisturbed
+from decoct.training.fast import FastEmbed
+
+BLOCK = 2048
+"""Rows looked at together."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A network that is looked at more than once while it is trained."""
+
+    key: str
+    """Names the training: looks of one training share a compiled forward pass, and never take that of another."""
+    classes: int
+    planned_rows: int
+    """Rows of all looks together: what decides, by arithmetic alone, whether compiling pays."""
+    module: nn.Module = field(compare=False)
 
 
 @dataclass(frozen=True, eq=False)
 class Look:
     """A block of raw rows, and the network that looks at them."""
 
-    module: nn.Module
+    watched: Watched
     transform: Transform
     raw: Shaped[Tensor, "b ..."]
     labels: Int64[Tensor, " b"]
+    device: str = "cpu"
 
 
 def look(unit: Look) -> dict[str, Tensor]:
-    """What the network thinks of each row of the block, in eval mode."""
-    module = unit.module.eval()
-    with torch.no_grad():
-        features, logits = embed_and_classify(module, unit.transform(unit.raw))
-        return row_facts(features.float(), logits.float(), unit.labels)
+    """What the network thinks of each row of the block, in eval mode; on the processor."""
+    module, classes = unit.watched.module, unit.watched.classes
+    with undisturbed(module):
+        seen = _forward(unit.watched)(unit.transform(unit.raw.to(unit.device)), module)
+        facts = row_facts(seen[:, :-classes], seen[:, -classes:], unit.labels.to(unit.device))
+    return {name: values.cpu() for name, values in facts.items()}
+
+
+@lru_cache(maxsize=1)
+def _forward(watched: Watched) -> FastEmbed:
+    return FastEmbed(watched.module, _features_and_logits, planned_rows=watched.planned_rows)
+
+
+def _features_and_logits(module: nn.Module, inputs: Tensor) -> Tensor:
+    return torch.cat(embed_and_classify(module, inputs), 1)
+
+
+def row_facts(
+    features: Float[Tensor, "n d"], logits: Float[Tensor, "n classes"], labels: Tensor
+) -> dict[str, Float[Tensor, " n"] | Bool[Tensor, " n"]]:
+    """The facts that `Dynamics` keeps, of rows with these features, logits and labels."""
+    p = logits.softmax(1)
+    own = logits.gather(1, labels[:, None])[:, 0]
+    others = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
+    error = p - nn.functional.one_hot(labels, logits.shape[1])
+    norm = error.norm(dim=1)
+    top = p.topk(2, dim=1).values
+    return {
+        "probability": p.gather(1, labels[:, None])[:, 0],
+        "margin": own - others,
+        "correct": own > others,
+        "error_norm": norm,
+        "gradient_norm": norm * (1 + features.square().sum(1)).sqrt(),
+        "entropy": -(p * logits.log_softmax(1)).sum(1),
+        "confidence": top[:, 0],
+        "lead": top[:, 0] - top[:, 1],
+    }
 
 
 @dataclass(frozen=True, eq=False)
 class Looks(Sequence[Look]):
     """The blocks of the training split, each read when it is its turn."""
 
-    module: nn.Module
+    watched: Watched
     data: Dataset
+    device: str = "cpu"
 
     def __len__(self) -> int:
         return math.ceil(len(self.data.train) / BLOCK)
@@ -57,12 +108,19 @@ class Looks(Sequence[Look]):
             raise IndexError(place)
         rows = slice(place * BLOCK, (place + 1) * BLOCK)
         train = self.data.train
-        return Look(self.module, self.data.spec.transform, train.raw(rows), train.labels(rows))
+        return Look(self.watched, self.data.spec.transform, train.raw(rows), train.labels(rows), self.device)
 
 
-def observed(engine: Engine, module: nn.Module, data: Dataset) -> dict[str, Tensor]:
-    """What `dynamics.observe` gives, computed by the engine, on the processor."""
-    was_training = module.training
-    parts = dict(engine.map(look, Looks(module, data)))
-    module.train(was_training)
+def observe(
+    watched: Watched, data: Dataset, device: str = "cpu", engine: Engine | None = None
+) -> dict[str, Shaped[Tensor, " n"]]:
+    """One column of `Dynamics`: every training row under the network as it is now, in eval mode, without gradients.
+
+    Blocks of rows are work units of the `engine` where there is one and `device` is the processor.
+    """
+    units = Looks(watched, data, device)
+    if engine is not None and device == "cpu":
+        parts = dict(engine.map(look, units))
+    else:
+        parts = {place: look(unit) for place, unit in enumerate(units)}
     return {name: torch.cat([parts[place][name] for place in range(len(parts))]) for name in parts[0]}
