@@ -54,6 +54,8 @@ class Options:
     """Students for each set."""
     work: Path = Path("runs/benchmarks/recipes")
     """Folder of sets and finished students."""
+    draw: int = 0
+    """Seed of the distillation: another draw of the set of every cell, with students of its own."""
     share: tuple[int, int] = (0, 1)
     """(i, n): of all cells take i, i + n, i + 2 n, ..."""
     stop_after: float = 600.0
@@ -67,10 +69,12 @@ class Cell:
     source: str
     ipc: int
     method: str
+    draw: int
 
     @property
     def name(self) -> str:
-        return f"recipes/{self.source}-{self.ipc}-{self.method.replace('+', '-and-')}"
+        again = f"-draw{self.draw}" if self.draw else ""
+        return f"recipes/{self.source}-{self.ipc}-{self.method.replace('+', '-and-')}{again}"
 
     @property
     def done(self) -> bool:
@@ -81,15 +85,16 @@ def cells(options: Options) -> Iterator[Cell]:
     """Baselines first, then recipes, size by size."""
     for ipc in options.ipc:
         for method in options.recipes or (*BASELINES, *RECIPES):
-            yield Cell(options.source, ipc, method)
+            yield Cell(options.source, ipc, method, options.draw)
 
 
 def run(cell: Cell, options: Options, data: Dataset) -> None:
     """Make, judge, write; a recipe that refuses these data leaves its words."""
     work = options.work / f"{cell.source}-{cell.ipc}"
-    bench = Bench.of(data, PROTOCOL, [NETWORK], options.seeds, baselines=(), out=work, device="cpu")
+    students = [options.seeds * cell.draw + seed for seed in range(options.seeds)]
+    bench = Bench.of(data, PROTOCOL, [NETWORK], students, baselines=(), out=work, device="cpu")
     facts: dict[str, Any] = {
-        "source": cell.source, "ipc": cell.ipc, "method": cell.method, "minutes": options.minutes,
+        "source": cell.source, "ipc": cell.ipc, "method": cell.method, "draw": cell.draw, "minutes": options.minutes,
         "threads": torch.get_num_threads(), "students": NETWORK, "seeds": options.seeds, "protocol": PROTOCOL.facts(),
     }  # fmt: skip
     if cell.method in BASELINES:
@@ -99,8 +104,8 @@ def run(cell: Cell, options: Options, data: Dataset) -> None:
         return
     try:
         small = decoct.distill(
-            data, cell.method, ipc=cell.ipc, budget=60 * options.minutes, device="cpu",
-            out=work / f"{cell.method}-{options.minutes:g}min",
+            data, cell.method, ipc=cell.ipc, budget=60 * options.minutes, seed=cell.draw, device="cpu",
+            out=work / f"{cell.method}-{options.minutes:g}min-{cell.draw}",
         )  # fmt: skip
     except ConfigError as error:
         save(cell.name, {**facts, "refused": str(error)})

@@ -56,6 +56,10 @@ SHORT_OF = {
     "rtp": "500,000 steps of 150 inner ones there, of 30 here",
 }  # fmt: skip
 """What the published settings have more of, for cells that fall short of the published figure."""
+SLOWER = (
+    "`*`: distilled on a processor of the AVX2 kind, without bfloat16, which does fewer steps in the same minutes; its "
+    "students were trained in float32 where the others were in bfloat16."
+)
 TITLES = {
     "fashion-10": "Fashion-MNIST, 10 images per class",
     "mnist-1": "MNIST, 1 image per class",
@@ -124,11 +128,12 @@ def recipe_sections() -> list[str]:
 
 def recipe_section(source: str, ipc: int, cells: list[dict[str, Any]]) -> list[str]:
     """Every recipe's `cpu` preset on one data set at one size, best first."""
-    judged = [cell for cell in cells if "entries" in cell]
+    judged = merged([cell for cell in cells if "entries" in cell])
     judged.sort(key=lambda cell: -statistics.mean(tuple(cell["entries"][0]["last"])))
     first = judged[0]
     commits = ", ".join(sorted({f"`{cell['commit']}`" for cell in judged}))
     refused = [cell["method"] for cell in cells if "refused" in cell]
+    slow = [SLOWER, ""] if any(on_slower_processor(cell) for cell in judged) else []
     return [
         f"## Recipes in minutes: {source}, {ipc} image{'s' if ipc > 1 else ''} per class", "",
         f"Every recipe's `cpu` preset for {first['minutes']:g} minutes by the clock on {first['threads']} thread(s), "
@@ -139,8 +144,24 @@ def recipe_section(source: str, ipc: int, cells: list[dict[str, Any]]) -> list[s
         "| recipe | accuracy, % | bytes | rows | steps | published | where short of it |",
         "|---|---|---|---|---|---|---|",
         *(recipe_row(source, ipc, cell) for cell in judged), "",
+        *slow,
         *([f"Refused these data: {', '.join(refused)}.", ""] if refused else []),
     ]  # fmt: skip
+
+
+def merged(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Draws of one recipe as one cell that has the students of all of them."""
+    found: dict[str, dict[str, Any]] = {}
+    for cell in sorted(cells, key=lambda cell: cell.get("draw", 0)):
+        first = found.setdefault(cell["method"], {**cell, "sets": 0, "entries": [{**cell["entries"][0], "last": []}]})
+        first["sets"] += 1
+        first["entries"][0]["last"] += cell["entries"][0]["last"]
+    return list(found.values())
+
+
+def on_slower_processor(cell: dict[str, Any]) -> bool:
+    """Whether it lacks bfloat16. Cells that do not tell their vector units are older, and had it."""
+    return not cell["hardware"].get("vectors", "with bfloat16").endswith("with bfloat16")
 
 
 def recipe_row(source: str, ipc: int, cell: dict[str, Any]) -> str:
@@ -149,8 +170,9 @@ def recipe_row(source: str, ipc: int, cell: dict[str, Any]) -> str:
     known = PUBLISHED_RECIPES.get(source, {}).get(cell["method"])
     published = known[0 if ipc == 1 else 1] if known and ipc in (1, 10) else ""
     short = bool(published) and 100 * statistics.mean(tuple(entry["last"])) < float(published)
+    mark = ("*" if on_slower_processor(cell) else "") + (f" ({cell['sets']} sets)" if cell["sets"] > 1 else "")
     return (
-        f"| `{cell['method']}` | {percent(entry['last'])} | {show_bytes(size)} | {entry['rows']} "
+        f"| `{cell['method']}`{mark} | {percent(entry['last'])} | {show_bytes(size)} | {entry['rows']} "
         f"| {made.get('steps_done', '')} | {published} | {SHORT_OF.get(cell['method'], '') if short else ''} |"
     )
 
