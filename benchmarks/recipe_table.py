@@ -56,6 +56,10 @@ class Options:
     """Folder of sets and finished students."""
     draw: int = 0
     """Seed of the distillation: another draw of the set of every cell, with students of its own."""
+    judge: bool = True
+    """Train students; without, sets are only made, and another call judges them, on another core for instance."""
+    made_only: bool = False
+    """Leave out cells whose set is not whole yet."""
     share: tuple[int, int] = (0, 1)
     """(i, n): of all cells take i, i + n, i + 2 n, ..."""
     stop_after: float = 600.0
@@ -88,6 +92,10 @@ def cells(options: Options) -> Iterator[Cell]:
             yield Cell(options.source, ipc, method, options.draw)
 
 
+def set_folder(cell: Cell, options: Options) -> Path:
+    return options.work / f"{cell.source}-{cell.ipc}" / f"{cell.method}-{options.minutes:g}min-{cell.draw}"
+
+
 def run(cell: Cell, options: Options, data: Dataset) -> None:
     """Make, judge, write; a recipe that refuses these data leaves its words."""
     work = options.work / f"{cell.source}-{cell.ipc}"
@@ -98,17 +106,23 @@ def run(cell: Cell, options: Options, data: Dataset) -> None:
         "threads": torch.get_num_threads(), "students": NETWORK, "seeds": options.seeds, "protocol": PROTOCOL.facts(),
     }  # fmt: skip
     if cell.method in BASELINES:
+        if not options.judge:
+            return
         nbytes = data.spec.classes * cell.ipc * (data.spec.row_bytes + 1)
         entries = bench.judge_baseline(cell.method, nbytes).entries
         save(cell.name, {**facts, "entries": [entry_to_json(entry) for entry in entries]})
         return
+    out = set_folder(cell, options)
+    if options.made_only and not (out / "manifest.json").exists():
+        return
     try:
         small = decoct.distill(
-            data, cell.method, ipc=cell.ipc, budget=60 * options.minutes, seed=cell.draw, device="cpu",
-            out=work / f"{cell.method}-{options.minutes:g}min-{cell.draw}",
+            data, cell.method, ipc=cell.ipc, budget=60 * options.minutes, seed=cell.draw, device="cpu", out=out,
         )  # fmt: skip
     except ConfigError as error:
         save(cell.name, {**facts, "refused": str(error)})
+        return
+    if not options.judge:
         return
     keys = ("steps_done", "seconds", "best_step", "best_val_accuracy", "validation", "settings", "network")
     made = {key: small.provenance[key] for key in keys}
