@@ -16,7 +16,7 @@ from toys import blob_images
 
 import decoct
 from decoct.distillation.labels.hard import Hard
-from decoct.distillation.objective.distribution import Distribution
+from decoct.distillation.objective.distribution import Distribution, DistributionState
 from decoct.distillation.recipe import Recipe
 from decoct.distillation.run import Distillation
 from decoct.distillation.storage.pixels import Pixels
@@ -99,6 +99,30 @@ def test_an_interrupt_saves_and_the_same_call_resumes_to_the_same_bits(tmp_path,
     assert np.array_equal(distill(tmp_path / "run").decode(), whole.decode())
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "loss" in line].count(10) == 1
+
+
+@pytest.mark.parametrize("stop_at", [None, 3])
+def test_the_objective_hears_the_share_of_the_run_before_every_step(tmp_path, monkeypatch, stop_at):
+    told: list[float] = []
+    loss, done = DistributionState.loss, []
+
+    def counted(state: DistributionState, synthetic: object, real: object) -> object:
+        if len(done) == stop_at and len(told) == stop_at + 1:
+            told.pop()
+            raise KeyboardInterrupt
+        done.append(len(told))
+        return loss(state, synthetic, real)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(DistributionState, "schedule", lambda _, share: told.append(share))
+    monkeypatch.setattr(DistributionState, "loss", counted)
+    monkeypatch.setattr(Workplace, "checkpoint_seconds", 0.0)
+    if stop_at:
+        with pytest.raises(InterruptedRunError):
+            distill(tmp_path / "run", steps=4)
+        monkeypatch.setattr(DistributionState, "loss", lambda *given: done.append(len(told)) or loss(*given))
+    distill(tmp_path / "run", steps=4)
+    assert told == [0.0, 0.25, 0.5, 0.75], "a resumed run goes on where it was"
+    assert done == [1, 2, 3, 4], "each before its step"
 
 
 def test_an_interrupt_without_a_folder_says_that_nothing_was_kept(monkeypatch):

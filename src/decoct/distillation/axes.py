@@ -126,6 +126,12 @@ class ObjectiveState(ABC):
     def prepare(self, real: RealSource) -> None:
         """Called before the first step and again after a resume: train what the objective is made from, once."""
 
+    def schedule(self, share: float) -> None:
+        """Called before each step with the part of the run that is done, in [0, 1): of its steps, or of its clock.
+
+        What changes over a run follows `share` and nothing else, so that it fits every length and needs no state.
+        """
+
     def measure(self, small: DistilledSet) -> float | None:
         """What a look at the set gives, larger is better; None: the accuracy of a student trained on it."""
         return None

@@ -66,6 +66,7 @@ class Distillation:
     def advance(self, share: float) -> float:
         """One outer step at this share of the run; returns the loss."""
         self.outer.schedule(share)
+        self.objective.schedule(share)
         rows = self._rows()
         with torch.no_grad():
             leaf = self.recipe.storage.decode(self.tensors, rows).detach().clone()
