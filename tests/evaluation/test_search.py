@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -140,10 +141,25 @@ def test_a_run_that_was_lost_after_reading_is_counted_twice(tmp_path: Path) -> N
 
 def test_a_number_of_candidates() -> None:
     assert Search.of(5).lr_factors == (1.0, 0.1, 0.3162, 3.1623, 10.0)
+    assert Search.of(2).lr_factors == (1.0, 0.1)
+    assert Search.of(4).lr_factors == (1.0, 0.1, 0.3162, 10.0)
     assert Search.of(3).trials == 3
     assert Search((1.0, 0.1), (1.0, 0.0001), seeds=3).trials == 12
     with pytest.raises(ConfigError, match="at least 2"):
         Search.of(1)
+
+
+@pytest.mark.parametrize("count", range(2, 9))
+def test_any_number_of_candidates_begins_with_the_own_step_size_and_spaces_the_others_around_it(count: int) -> None:
+    own, *others = Search.of(count).lr_factors
+    assert own == 1.0
+    assert len(set(others) | {own}) == count
+    assert others[0] == 0.1
+    assert others == sorted(others)
+    for side in ([f for f in others if f < 1] + [1.0], [1.0] + [f for f in others if f > 1]):
+        steps = [after / before for before, after in itertools.pairwise(side)]
+        assert steps == pytest.approx([steps[0]] * len(steps), rel=2e-3) if steps else count == 2
+    assert count == 2 or others[-1] == 10.0
 
 
 @pytest.mark.parametrize("options", [{"lr_factors": ()}, {"lr_factors": (0.0,)}, {"seeds": 0}])

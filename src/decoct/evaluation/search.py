@@ -49,9 +49,10 @@ class Search:
 
     @classmethod
     def of(cls, count: int) -> Search:
-        """`count` learning rates from a tenth to ten times the protocol's, evenly in the logarithm, its own first.
+        """The protocol's own learning rate first, then `count - 1` others from a tenth of it to ten times it.
 
-        Raises `ConfigError` for fewer than two.
+        They are evenly spaced in the logarithm on either side of its own; of an odd number of others the lower side
+        has one more, since a step that is too long can break a training. Raises `ConfigError` for fewer than two.
         """
         if count < 2:
             raise ConfigError(
@@ -60,8 +61,10 @@ class Search:
                 expected="at least 2",
                 remedy="write --search 5, or leave it out for the protocol's own settings",
             )
-        spaced = [round(10 ** (-1 + 2 * place / (count - 1)), 4) for place in range(count)]
-        return cls(tuple(sorted(spaced, key=lambda factor: factor != 1)))
+        below, above = count // 2, (count - 1) // 2
+        lower = [10 ** (place / below - 1) for place in range(below)]
+        upper = [10 ** ((place + 1) / above) for place in range(above)]
+        return cls((1.0, *(round(factor, 4) for factor in (*lower, *upper))))
 
     @property
     def trials(self) -> int:
