@@ -25,6 +25,9 @@ class Task:
     """Time there is; what `auto` reckons with."""
     rate: float = 1e11
     """Floating-point operations a second of the machine, where it was measured."""
+    asked: str | None = None
+    """The network that the caller names; the run has it in place of the recipe's. A recipe reads it where it says by
+    name which networks it trains on the real data."""
 
     def network(self, cpu_width: int, paper_width: int = 128) -> str:
         """The field's ConvNet for these images at the width of the preset; features get an MLP as it is."""
