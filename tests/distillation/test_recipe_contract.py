@@ -1,0 +1,90 @@
+"""Every recipe, at both presets, takes its steps on every kind of data, or says why not: a new one is in by its name."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+from toys import blob_features, blob_images, class_balance
+
+import decoct
+from decoct.data.dataset import Dataset
+from decoct.distillation.recipe import Recipe
+from decoct.distillation.recipes.table import RECIPES, resolve
+from decoct.distillation.recipes.task import Preset, Task
+from decoct.errors import ConfigError
+
+DATA = {
+    "gray": lambda: blob_images(classes=3, per_class=10),
+    "colour, two classes, not square": lambda: blob_images(classes=2, per_class=10, shape=(3, 8, 12)),
+    "features": lambda: blob_features(),
+}
+AT_MOST = {
+    "real_per_class": 4, "real_batch": 12, "real_rows": 16, "frequencies": 8, "pool": 2, "networks": 2, "size": 2,
+    "start": 2, "train_steps": 1, "warm_steps": 1, "batch": 8, "epochs": 2, "experts": 1, "expert_rows": 8,
+    "expert_epochs": 1, "inner_steps": 2, "window": 2, "hvp_steps": 2, "train_per_class": 2, "val_rows": 6, "points": 2,
+    "starts": 2, "length": 2, "first_steps": 2, "next_steps": 1, "images": 4, "crops": 2, "views": 2, "inner_rows": 8,
+    "early_rows": 8, "net_batch": 8, "outer_loops": 2, "inner_epochs": 1, "max_per_class": 4, "candidates": 1,
+}  # fmt: skip
+"""The largest value that a setting keeps, so that a step takes milliseconds; every choice of a recipe stays."""
+FIXED = {"min_start_epoch": 0, "max_start_epoch": 1, "max_start_epoch_begin": None}
+"""Where expert trajectories of two passes can begin."""
+
+
+@pytest.fixture(autouse=True)
+def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("decoct.distillation.validate.STEPS", 2)
+
+
+def shrunk(settings: Any) -> Any:
+    """A frozen dataclass with every count at most what `AT_MOST` says, in all that it is made of."""
+    changes: dict[str, Any] = {}
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if is_dataclass(value):
+            changes[field.name] = shrunk(value)
+        elif field.name in FIXED:
+            changes[field.name] = FIXED[field.name]
+        elif isinstance(value, int) and not isinstance(value, bool) and field.name in AT_MOST:
+            changes[field.name] = min(value, AT_MOST[field.name])
+    return replace(settings, **changes)
+
+
+def small_recipe(name: str, data: Dataset, ipc: int, preset: Preset) -> Recipe:
+    recipe = shrunk(resolve(name, Task(data.spec, ipc, preset)))
+    objective = recipe.objective
+    if getattr(objective, "backbones", ()):
+        recipe = replace(recipe, objective=replace(objective, backbones=("convnet2-w4-bn",)))
+    if getattr(recipe.labels, "network", None):
+        recipe = replace(recipe, labels=replace(recipe.labels, network="convnet2-w4-bn"))
+    if hasattr(recipe.storage, "decoder"):
+        recipe = replace(recipe, storage=replace(recipe.storage, decoder="small-decoder-z8-w2"))
+    return replace(recipe, steps=2)
+
+
+@pytest.mark.parametrize("kind", DATA)
+@pytest.mark.parametrize("preset", ["cpu", "paper"])
+@pytest.mark.parametrize("name", RECIPES)
+def test_two_steps_or_a_reason(name, preset, kind):
+    data = DATA[kind]()
+    network = "convnet2-w4" if data.spec.is_image else "mlp-w8"
+    try:
+        small = decoct.distill(data, small_recipe(name, data, 2, preset), ipc=2, network=network)
+    except ConfigError as error:
+        assert kind == "features", f"images are what recipes are made for: {error}"
+        assert "images" in str(error), "the reason is that these are no images"
+        return
+    inputs, targets, _ = small.materialize()
+    assert torch.isfinite(inputs).all()
+    assert torch.isfinite(targets.float()).all()
+    assert len(set(class_balance(small.classes, data.spec.classes))) == 1, "classes in equal shares"
+    assert inputs.shape[1:] == data.spec.shape
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_two_hundred_classes(name):
+    data = blob_images(classes=200, per_class=3)
+    small = decoct.distill(data, small_recipe(name, data, 1, "cpu"), ipc=1, network="convnet2-w4")
+    assert set(small.classes.tolist()) == set(range(200))
