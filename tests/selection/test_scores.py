@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toys import blob_images
+from safetensors import safe_open
+from safetensors.torch import save_file
+from toys import blob_features, blob_images
 
 from decoct.data.dataset import Dataset, Split
 from decoct.errors import ConfigError
 from decoct.selection.scores import SCORES, dynamic_uncertainty, forgetting, variability
 from decoct.training.config import FitConfig
 from decoct.training.dynamics import Dynamics, record_dynamics
+from decoct.training.looks import row_facts
 
 
 def dynamics(probability: torch.Tensor, correct: torch.Tensor | None = None) -> Dynamics:
     correct = probability > 0.5 if correct is None else correct
-    same = probability.clone()
-    return Dynamics(probability, same, correct, 1 - same, 1 - same, same, same, same, (0.5,) * probability.shape[1])
+    miss = 1 - probability
+    return Dynamics(miss, probability, correct, miss, miss, miss, miss, miss, (0.5,) * probability.shape[1])
 
 
 def test_forgetting_counts_losses_and_never_learned_is_hardest():
@@ -67,6 +73,47 @@ def test_mislabelled_rows_are_hardest(name, mislabelled):
     planted[wrong] = True
     better = (scores[planted][:, None] > scores[~planted][None]).float().mean()
     assert better > 0.9, "the chance that a mislabelled row scores above a clean one"
+
+
+LEARNED = (0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999, 0.9999999)
+
+
+@pytest.mark.parametrize("name", ["confidence", "entropy", "least-confidence", "margin"])
+def test_rows_that_are_all_but_learned_keep_their_order_through_the_file(name, tmp_path, monkeypatch):
+    data = blob_features(classes=2, per_class=4)
+    logit = torch.tensor([math.log(p / (1 - p)) for p in (0.1, *LEARNED)])
+    labels = data.train.labels()
+    logits = torch.zeros(8, 2).scatter(1, labels[:, None], logit[:, None])
+
+    def as_they_are(*_, **__):
+        return row_facts(torch.zeros(8, 1), logits, labels)
+
+    monkeypatch.setattr("decoct.training.dynamics.observe", as_they_are)
+    made = SCORES[name].of(record_dynamics(data, "mlp-w8", 2, cache=tmp_path))[1:]
+    assert made.argsort(descending=True, stable=True).tolist() == list(range(len(LEARNED)))
+    assert len(set(made.tolist())) == len(LEARNED), "none of them are equals"
+    if name == "least-confidence":
+        assert made.tolist() == pytest.approx([1 - p for p in LEARNED], rel=1e-2)
+    monkeypatch.setattr("decoct.training.dynamics.fit_dataset", lambda *_, **__: pytest.fail("trained again"))
+    read = SCORES[name].of(record_dynamics(data, "mlp-w8", 2, cache=tmp_path))[1:]
+    assert torch.equal(made, read)
+
+
+def test_a_recording_of_probabilities_in_halves_is_another_schema_and_made_again(tmp_path):
+    data = blob_features()
+    record_dynamics(data, "mlp-w8", 2, cache=tmp_path)
+    [path] = tmp_path.iterdir()
+    with safe_open(path, framework="pt") as file:
+        head = file.metadata()
+        tables = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    facts = json.loads(head["facts"])
+    del facts["schema"]
+    probability = (1 - tables.pop("miss")).half()
+    save_file({**tables, "probability": probability}, path, {**head, "facts": json.dumps(facts, sort_keys=True)})
+    again = record_dynamics(data, "mlp-w8", 2, cache=tmp_path)
+    assert again.miss.dtype == torch.float32
+    with safe_open(path, framework="pt") as file:
+        assert "miss" in file.keys()  # noqa: SIM118
 
 
 @pytest.mark.parametrize("name", SCORES)

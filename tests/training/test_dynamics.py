@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -32,12 +34,27 @@ def test_facts_of_rows_by_hand():
     logits = torch.tensor([[2.0, 0.0, 1.0], [0.0, 3.0, 1.0]])
     facts = row_facts(torch.zeros(2, 1), logits, torch.tensor([0, 2]))
     p = logits.softmax(1)
-    assert facts["probability"].tolist() == pytest.approx([float(p[0, 0]), float(p[1, 2])])
+    assert facts["miss"].tolist() == pytest.approx([1 - float(p[0, 0]), 1 - float(p[1, 2])])
     assert facts["margin"].tolist() == pytest.approx([1.0, -2.0])
     assert facts["correct"].tolist() == [True, False]
     assert facts["error_norm"].tolist() == pytest.approx((p - torch.eye(3)[[0, 2]]).norm(dim=1).tolist())
     assert facts["entropy"].tolist() == pytest.approx((-(p * p.log()).sum(1)).tolist())
-    assert facts["lead"].tolist() == pytest.approx([float(p[0, 0] - p[0, 2]), float(p[1, 1] - p[1, 2])])
+    assert facts["doubt"].tolist() == pytest.approx([1 - float(p[0, 0]), 1 - float(p[1, 1])])
+    lead = [float(p[0, 0] - p[0, 2]), float(p[1, 1] - p[1, 2])]
+    assert facts["rivalry"].tolist() == pytest.approx([1 - value for value in lead])
+
+
+def test_facts_of_a_row_that_is_all_but_learned_are_not_zero():
+    logits = torch.tensor([[30.0, 0.0, 1.0]])
+    facts = row_facts(torch.zeros(1, 1), logits, torch.tensor([0]))
+    p = logits.double().softmax(1)[0]
+    lacks = float(p[1] + p[2])
+    assert 1 - float(logits.softmax(1)[0, 0]) == 0, "in single precision the probability itself is 1"
+    assert float(facts["miss"]) == pytest.approx(lacks, rel=1e-4)
+    assert float(facts["doubt"]) == pytest.approx(lacks, rel=1e-4)
+    assert float(facts["rivalry"]) == pytest.approx(lacks + float(p[2]), rel=1e-4)
+    assert float(facts["error_norm"]) == pytest.approx(math.hypot(lacks, float(p[1]), float(p[2])), rel=1e-4)
+    assert float(facts["entropy"]) == pytest.approx(float(torch.special.entr(p).sum()), rel=1e-4)
 
 
 def test_one_column_a_pass_and_the_last_is_the_trained_network():
@@ -56,7 +73,7 @@ def test_a_recording_is_read_again_and_not_made_again(tmp_path, monkeypatch):
     first = record_dynamics(data, "mlp-w8", epochs=3, cache=tmp_path)
     monkeypatch.setattr("decoct.training.dynamics.fit_dataset", lambda *_, **__: pytest.fail("trained again"))
     second = record_dynamics(data, "mlp-w8", epochs=3, cache=tmp_path)
-    for name in ("probability", "margin", "correct", "gradient_norm"):
+    for name in ("miss", "margin", "correct", "entropy", "doubt", "rivalry", "gradient_norm"):
         assert torch.equal(getattr(first, name), getattr(second, name))
     assert second.val_accuracy == first.val_accuracy
 

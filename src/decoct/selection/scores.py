@@ -1,7 +1,8 @@
 """One number for every training row, from one recording of training dynamics: larger means harder to learn.
 
 Every score has the same direction, so that "hardest" means the same everywhere; those that papers write the other way
-round (AUM, confidence, margins) are negated here, and say so.
+round (AUM, confidence, margins) are turned round here, and say so. Probabilities near 1 are turned round as what they
+lack of 1, so that rows that are all but learned still differ.
 """
 
 from __future__ import annotations
@@ -69,17 +70,17 @@ def aum(dynamics: Dynamics) -> Scores:
 
 
 def confidence(dynamics: Dynamics) -> Scores:
-    """Minus the mean probability of the label over all passes: dataset cartography's vertical axis, turned round.
+    """1 minus the mean probability of the label over all passes: dataset cartography's vertical axis, turned round.
 
     Swayamdipta et al., "Dataset Cartography: Mapping and Diagnosing Datasets with Training Dynamics", EMNLP 2020,
     https://arxiv.org/abs/2009.10795.
     """
-    return -dynamics.probability.mean(1)
+    return dynamics.miss.mean(1)
 
 
 def variability(dynamics: Dynamics) -> Scores:
     """Standard deviation (unbiased) of the probability of the label over all passes: cartography's ambiguity."""
-    return dynamics.probability.std(1)
+    return dynamics.miss.std(1)
 
 
 def correctness(dynamics: Dynamics) -> Scores:
@@ -104,7 +105,7 @@ def dynamic_uncertainty(dynamics: Dynamics, window: int | None = None) -> Scores
             expected="a window of 2 passes or more, no longer than the recording",
             remedy="record more epochs, or shorten the window",
         )
-    return dynamics.probability.unfold(1, size, 1).std(2).mean(1)
+    return dynamics.miss.unfold(1, size, 1).std(2).mean(1)
 
 
 def entropy(dynamics: Dynamics) -> Scores:
@@ -114,12 +115,12 @@ def entropy(dynamics: Dynamics) -> Scores:
 
 def least_confidence(dynamics: Dynamics) -> Scores:
     """1 minus the largest probability after the last pass; asks no label."""
-    return 1 - dynamics.confidence[:, -1]
+    return dynamics.doubt[:, -1]
 
 
 def margin(dynamics: Dynamics) -> Scores:
-    """Minus the lead of the largest probability over the second after the last pass; asks no label."""
-    return -dynamics.lead[:, -1]
+    """1 minus the lead of the largest probability over the second after the last pass; asks no label."""
+    return dynamics.rivalry[:, -1]
 
 
 def _early(dynamics: Dynamics) -> int:

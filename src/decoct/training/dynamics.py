@@ -27,35 +27,46 @@ from decoct.training.looks import Watched, observe
 
 SMALL = 5000
 """Training rows below which batches of 32 are used instead of 128."""
+SCHEMA = 2
+"""What a recording on disk holds; 1 kept probabilities themselves, in halves."""
+HALVES = ("margin", "error_norm", "gradient_norm")
+"""Facts kept in half precision; the others tell learned rows apart, for which halves are too coarse."""
 
 
 @dataclass(frozen=True, eq=False)
 class Dynamics:
     """One row for each training row, one column for each pass, looked at as they are, not augmented.
 
-    `probability` of the label, in [0, 1]; `margin`, logit of the label minus the largest other; `correct`; `error_norm`
-    `||p - e_y||_2`; `gradient_norm` of the cross-entropy for the last layer, weights and bias, `||p - e_y|| sqrt(1 +
-    ||h||^2)` with h what that layer is fed, which is exactly the norm of the outer product without ever forming it;
-    `entropy` of p in nats; `confidence`, the largest entry of p; `lead`, the largest minus the second. Kept in half
-    precision: 15 bytes a row and pass.
+    `miss`, 1 minus the probability of the label, in [0, 1]; `margin`, logit of the label minus the largest other;
+    `correct`; `error_norm` `||p - e_y||_2`; `gradient_norm` of the cross-entropy for the last layer, weights and bias,
+    `||p - e_y|| sqrt(1 + ||h||^2)` with h what that layer is fed, which is exactly the norm of the outer product
+    without ever forming it; `entropy` of p in nats; `doubt`, 1 minus the largest entry of p; `rivalry`, 1 minus the
+    lead of the largest over the second. What a learned row lacks of 1 is kept, not the probability, because near 1 all
+    of them round to the same number. Kept in single precision where learned rows differ (miss, entropy, doubt and
+    rivalry), else in half: 23 bytes a row and pass.
     """
 
-    probability: Float[Tensor, "n passes"]
+    miss: Float[Tensor, "n passes"]
     margin: Float[Tensor, "n passes"]
     correct: Bool[Tensor, "n passes"]
     error_norm: Float[Tensor, "n passes"]
     gradient_norm: Float[Tensor, "n passes"]
     entropy: Float[Tensor, "n passes"]
-    confidence: Float[Tensor, "n passes"]
-    lead: Float[Tensor, "n passes"]
+    doubt: Float[Tensor, "n passes"]
+    rivalry: Float[Tensor, "n passes"]
     val_accuracy: tuple[float, ...]
 
     @property
     def passes(self) -> int:
-        return self.probability.shape[1]
+        return self.miss.shape[1]
 
     def __len__(self) -> int:
-        return len(self.probability)
+        return len(self.miss)
+
+    @property
+    def probability(self) -> Float[Tensor, "n passes"]:
+        """Probability of the label; `miss` tells rows apart that round to 1 here."""
+        return 1 - self.miss
 
 
 def dynamics_config(rows: int, epochs: int) -> FitConfig:
@@ -97,7 +108,7 @@ def record_dynamics(
     chosen = replace(config or dynamics_config(len(data.train), epochs), epochs=epochs)
     name = name or ("convnet3-w32" if default_network(data.spec.shape) != "mlp" else "mlp")
     facts = {"fingerprint": data.spec.fingerprint, "transform": data.spec.transform.kind, "rows": len(data.train),
-             "ids": data.rows_key,
+             "ids": data.rows_key, "schema": SCHEMA,
              "network": name, "seed": seed, "config": asdict(chosen)}  # fmt: skip
     told = json.dumps(facts, sort_keys=True)
     path = None if cache is None else cache / f"dynamics-{hashlib.sha256(told.encode()).hexdigest()[:16]}.safetensors"
@@ -119,7 +130,7 @@ def _recorded(
     def look(module: nn.Module, epoch: int) -> float:
         # The module lives as long as what was compiled for it, so its id is its own.
         watched = Watched(f"{told} {id(module)}", data.spec.classes, rows, module)
-        columns.append({key: _narrow(values) for key, values in observe(watched, data, device, engine).items()})
+        columns.append(_narrow(observe(watched, data, device, engine)))
         return accuracy(module, data, data.val, device=device)
 
     def build(start: int) -> nn.Module:
@@ -134,9 +145,10 @@ def _joined(columns: list[dict[str, Tensor]], val_accuracy: tuple[float, ...]) -
     return Dynamics(**_wide(tables), val_accuracy=val_accuracy)
 
 
-def _narrow(values: Tensor) -> Tensor:
+def _narrow(tables: dict[str, Tensor]) -> dict[str, Tensor]:
     # A margin or a norm beyond the range of halves says "very large" either way.
-    return values.half().nan_to_num(posinf=65504.0, neginf=-65504.0) if values.is_floating_point() else values
+    halves = {key: tables[key].half().nan_to_num(posinf=65504.0, neginf=-65504.0) for key in HALVES}
+    return {**tables, **halves}
 
 
 def _wide(tables: dict[str, Tensor]) -> dict[str, Any]:
@@ -145,7 +157,7 @@ def _wide(tables: dict[str, Tensor]) -> dict[str, Any]:
 
 def _tables(dynamics: Dynamics) -> dict[str, Tensor]:
     names = [field.name for field in fields(dynamics) if field.name != "val_accuracy"]
-    return {name: _narrow(getattr(dynamics, name)).contiguous() for name in names}
+    return _narrow({name: getattr(dynamics, name).contiguous() for name in names})
 
 
 def _write(path: Path, told: str, dynamics: Dynamics) -> None:

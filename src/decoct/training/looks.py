@@ -71,18 +71,20 @@ def row_facts(
     p = logits.softmax(1)
     own = logits.gather(1, labels[:, None])[:, 0]
     others = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
-    error = p - nn.functional.one_hot(labels, logits.shape[1])
-    norm = error.norm(dim=1)
-    top = p.topk(2, dim=1).values
+    best, second = logits.topk(2, dim=1).indices.split(1, dim=1)
+    # What an entry lacks of 1 is the sum of the others: 1 - p itself would be 0 long before.
+    miss, doubt = p.scatter(1, labels[:, None], 0.0).sum(1), p.scatter(1, best, 0.0).sum(1)
+    norm = p.scatter(1, labels[:, None], -miss[:, None]).norm(dim=1)
+    log_p = logits.log_softmax(1).scatter(1, best, torch.log1p(-doubt)[:, None])
     return {
-        "probability": p.gather(1, labels[:, None])[:, 0],
+        "miss": miss,
         "margin": own - others,
         "correct": own > others,
         "error_norm": norm,
         "gradient_norm": norm * (1 + features.square().sum(1)).sqrt(),
-        "entropy": -(p * logits.log_softmax(1)).sum(1),
-        "confidence": top[:, 0],
-        "lead": top[:, 0] - top[:, 1],
+        "entropy": -(p * log_p).sum(1),
+        "doubt": doubt,
+        "rivalry": doubt + p.gather(1, second)[:, 0],
     }
 
 
