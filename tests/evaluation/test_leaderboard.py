@@ -8,15 +8,15 @@ import pytest
 
 from decoct.errors import SourceError
 from decoct.evaluation.leaderboard import leaderboard, table_of_groups
-from decoct.evaluation.scorecard import Entry, Scorecard
+from decoct.evaluation.scorecard import Entry, Kind, Scorecard
 
 
-def entry(name: str, *last: float, kind: str = "judged", nbytes: int = 640, network: str = "mlp") -> Entry:
+def entry(name: str, *last: float, kind: Kind = "judged", nbytes: int = 640, network: str = "mlp") -> Entry:
     return Entry(
         name=name, label=name, kind=kind, network=network, image_bytes=nbytes, label_bytes=0, decoder_bytes=0,
         rows=nbytes // 64, distinct=10, samples_seen=100, label_kind="hard", seeds=tuple(range(len(last))), last=last,
         selected=last, val=last, seconds=1.0, peak_memory=1,
-    )  # type: ignore[arg-type] # fmt: skip
+    )  # fmt: skip
 
 
 def card(*entries: Entry, content: str = "a", protocol: str = "p", data: str = "d", train: int = 100) -> Scorecard:
@@ -65,6 +65,22 @@ def test_one_run_has_no_interval_and_says_so() -> None:
     text = table_of_groups([group])
     assert "note: 1 entries of one run have no interval" in text
     assert "+15.0" in text
+
+
+def test_soft_labels_are_compared_with_random_rows_that_have_a_teacher_and_the_rival_is_named() -> None:
+    soft = replace(entry("ridge", 0.8, 0.9), label_kind="scores")
+    taught = replace(
+        entry("random+teacher", 0.7, 0.7, kind="baseline"), label_kind="probabilities", label="random + teacher"
+    )
+    [group] = leaderboard([("a", card(soft, entry("dm", 0.7, 0.8), RANDOM, taught))])
+    gains = {place.entry.name: (place.rival, place.gain) for place in group.places}
+    assert gains["ridge"] == ("random + teacher", pytest.approx((0.1, 0.2)))
+    assert gains["dm"] == ("random", pytest.approx((0.2, 0.2)))
+    assert gains["random+teacher"] == ("random", pytest.approx((0.2, 0.1)))
+    line = next(line for line in table_of_groups([group]).splitlines() if line.startswith("ridge"))
+    assert line.endswith("+15.0  random + teacher")
+    [without] = leaderboard([("a", card(soft, RANDOM))])
+    assert (without.places[0].rival, without.places[0].gain) == ("random", pytest.approx((0.3, 0.3)))
 
 
 def test_nothing_to_merge() -> None:

@@ -65,6 +65,24 @@ def test_a_gain_is_paired_by_seed() -> None:
     assert row.gain.half is None
 
 
+def test_soft_labels_are_compared_with_random_rows_that_have_a_teacher(tmp_path: Path) -> None:
+    data = blob_images()
+    mine = replace(entry("ridge", 0.9, 100, 6), label_kind="scores")
+    random = entry("random", 0.5, 100, 6, kind="baseline")
+    taught = replace(entry("random+teacher", 0.8, 100, 6, kind="baseline"), label="random + teacher")
+    (row, *_) = rows_of([Judged("ridge", None, card(data, mine, random, taught), 2.0)])
+    assert row.gain is not None
+    assert (row.rival, row.gain.mean) == ("random + teacher", pytest.approx(0.1))
+    text = write_report(
+        tmp_path / "r.html", [Judged("ridge", None, card(data, mine, random, taught))], data
+    ).read_text()
+    assert '<span class="pm">over random + teacher</span>' in text
+    assert "Random picks with the labels of a teacher of the same bytes reach 10.0 points less." in text
+    (row, *_) = rows_of([Judged("dm", None, card(data, entry("dm", 0.9, 100, 6), random, taught), 2.0)])
+    assert row.gain is not None
+    assert (row.rival, row.gain.mean) == ("random", pytest.approx(0.4))
+
+
 def test_shared_baselines_stand_there_once_and_a_method_is_not_its_own_baseline() -> None:
     data = blob_images()
     random, full = entry("random", 0.5, 100, 6, kind="baseline"), entry("full", 0.9, 9999, 60, kind="baseline")

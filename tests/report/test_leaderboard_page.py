@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,14 @@ def test_the_page_is_closed_and_escaped() -> None:
     assert f"script-src 'sha256-{digest}'" in html
     assert html.count("<button") == html.count('<th scope="col">') == 8
     assert re.search(r'data-key="0\.(7|69999)', html)
+
+
+def test_the_page_names_what_a_gain_is_over() -> None:
+    mine = replace(entry("ridge", 0.9, 100, 6), label_kind="scores")
+    rivals = [entry(name, mean, 100, 6, kind="baseline") for name, mean in (("random", 0.5), ("random+teacher", 0.8))]
+    one = replace(card("ridge", 0.9), entries=(mine, *rivals))
+    html = leaderboard_page(leaderboard([("run", one)]))
+    assert '+10.0 <span class="pm">± 0.0</span> <span class="pm">over random+teacher</span>' in html
 
 
 def test_the_command(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

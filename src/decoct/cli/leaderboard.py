@@ -45,7 +45,7 @@ def run(options: Options) -> dict[str, Any]:
             "places": [
                 {"run": place.run, "label": place.entry.label, "kind": place.entry.kind, "nbytes": place.entry.nbytes,
                  "mean": place.entry.mean, "interval": place.entry.interval, "seeds": list(place.entry.seeds),
-                 "gain": list(place.gain)}
+                 "gain": list(place.gain), "rival": place.rival}
                 for place in group.places
             ],
         }

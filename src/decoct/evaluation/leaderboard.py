@@ -9,6 +9,7 @@ from typing import Any
 
 from decoct.errors import SourceError
 from decoct.evaluation import statistics
+from decoct.evaluation.gain import RANDOM, gain_over_random
 from decoct.evaluation.scorecard import Entry, Scorecard
 
 DATA_KEYS = ("source", "fingerprint", "shape", "normalisation", "train", "val", "test")
@@ -24,6 +25,8 @@ class Place:
     """The run that it comes from."""
     gain: tuple[float, ...]
     """Accuracy over random rows of the same bytes in the same run: by seed, or one value; empty where not measured."""
+    rival: str
+    """Which random rows those are: plain, or with the labels of a teacher where the entry has soft labels."""
     fewer_runs: bool = False
     """Whether there are too few runs for an interval."""
 
@@ -56,7 +59,7 @@ def leaderboard(cards: Sequence[tuple[str, Scorecard]]) -> tuple[Group, ...]:
         for entry in card.entries:
             key = repr((data, card.protocol.get("hash"), entry.network))
             places = groups.setdefault(key, (card.data, card.protocol, entry.network, {}))[3]
-            place = Place(entry, run, _gain(entry, card), len(entry.seeds) < 2)
+            place = Place(entry, run, *_gain(entry, card), len(entry.seeds) < 2)
             same = _identity(entry, card)
             known = places.get(same)
             if known is None or len(known.entry.seeds) < len(entry.seeds):
@@ -81,13 +84,9 @@ def _identity(entry: Entry, card: Scorecard) -> str:
     return repr((entry.kind, entry.label, entry.nbytes, entry.rows, drawn))
 
 
-def _gain(entry: Entry, card: Scorecard) -> tuple[float, ...]:
-    random = next((e for e in card.baselines if e.name == "random" and e.network == entry.network), None)
-    if random is None or entry.name in ("random", "full"):
-        return ()
-    if random.seeds == entry.seeds:
-        return tuple(a - b for a, b in zip(entry.last, random.last, strict=True))
-    return (entry.mean - random.mean,)
+def _gain(entry: Entry, card: Scorecard) -> tuple[tuple[float, ...], str]:
+    found = None if entry.name in (RANDOM, "full") else gain_over_random(entry, card)
+    return (found.values, found.rival) if found else ((), "")
 
 
 def _order(place: Place) -> tuple[float, int]:
@@ -98,7 +97,7 @@ def table_of_groups(groups: Sequence[Group]) -> str:
     """Aligned text for a terminal, a table a group."""
     parts = []
     for group in groups:
-        head = ("name", "run", "bytes", "last epoch %", "over random")
+        head = ("name", "run", "bytes", "last epoch %", "over", "random rows")
         body = [
             (
                 place.entry.label + ("" if place.entry.kind == "judged" else " (baseline)"),
@@ -106,12 +105,15 @@ def table_of_groups(groups: Sequence[Group]) -> str:
                 f"{place.entry.nbytes:,}",
                 statistics.show_percent(place.entry.last),
                 f"{100 * fmean(place.gain):+.1f}" if place.gain else "-",
+                place.rival,
             )
             for place in group.places
         ]
         widths = [max(len(row[column]) for row in (head, *body)) for column in range(len(head))]
         lines = [
-            "  ".join(cell.ljust(widths[i]) if i < 2 else cell.rjust(widths[i]) for i, cell in enumerate(row)).rstrip()
+            "  ".join(
+                cell.ljust(widths[i]) if i in (0, 1, 5) else cell.rjust(widths[i]) for i, cell in enumerate(row)
+            ).rstrip()
             for row in (head, *body)
         ]
         alone = sum(place.fewer_runs for place in group.places)

@@ -14,6 +14,7 @@ from decoct.compact.compact_set import CompactSet
 from decoct.data.dataset import Dataset
 from decoct.durations import show_bytes
 from decoct.evaluation.fair_scores import fair_scores_of
+from decoct.evaluation.gain import gain_over_random
 from decoct.evaluation.match import require_judged_on, require_match
 from decoct.evaluation.matrix import Matrix
 from decoct.evaluation.scorecard import Entry, Scorecard
@@ -108,22 +109,19 @@ def rows_of(judged: Sequence[Judged]) -> tuple[Row, ...]:
     for one in judged:
         for entry in one.scorecard.entries if one.scorecard else ():
             if entry.kind == "judged":
-                rows.append(Row(entry, one.size, _gain(entry, one.scorecard), one.seconds))
+                rows.append(_row(entry, one, one.scorecard))
             else:
                 others.setdefault((entry.name, entry.network, entry.rows), Row(entry, one.size))
     asked = {(row.entry.name, row.entry.network, row.entry.rows) for row in rows}
     return (*rows, *(row for key, row in others.items() if key not in asked))
 
 
-def _gain(entry: Entry, card: Scorecard | None) -> Estimate | None:
-    """Accuracy over the random baseline of the same scorecard; by seed where the seeds are the same."""
-    rivals = card.baselines if card else ()
-    random = next((e for e in rivals if e.name == "random" and e.network == entry.network), None)
-    if random is None:
-        return None
-    if random.seeds == entry.seeds:
-        return Estimate.of([mine - its for mine, its in zip(entry.last, random.last, strict=True)])
-    return Estimate(entry.mean - random.mean)
+def _row(entry: Entry, one: Judged, card: Scorecard | None) -> Row:
+    """A judged entry with its gain over the random rows of its scorecard."""
+    found = gain_over_random(entry, card) if card else None
+    if found is None:
+        return Row(entry, one.size, None, one.seconds)
+    return Row(entry, one.size, Estimate.of(found.values), one.seconds, found.rival)
 
 
 def galleries_of(judged: Sequence[Judged], data: Dataset | None) -> tuple[Gallery, ...]:

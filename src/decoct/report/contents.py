@@ -52,9 +52,11 @@ class Row:
     ipc: float
     """Rows after decoding, per class."""
     gain: Estimate | None = None
-    """Over random at the same bytes; paired where both were judged on the same seeds."""
+    """Over random rows at the same bytes; paired where both were judged on the same seeds."""
     make_seconds: float | None = None
     """Seconds it took to make the set, where that is known."""
+    rival: str = "random"
+    """Which random rows the gain is over: plain, or with the labels of a teacher where the set has soft labels."""
 
 
 @dataclass(frozen=True, eq=False)

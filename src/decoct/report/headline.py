@@ -33,7 +33,7 @@ def _lead(contents: Contents, best: Row) -> str:
     if full:
         said.append(f"All {full.rows:,} real rows reach {100 * full.mean:.1f} %.")
     if best.gain:
-        said.append(_beside_random(best.gain))
+        said.append(_beside_random(best.gain, best.rival))
     runs = f"Mean of {len(entry.seeds)} runs" if len(entry.seeds) > 1 else "One run"
     said.append(f"{runs} of {escape(entry.network)}.")
     if len(contents.judged(entry.network)) > 1:
@@ -41,11 +41,12 @@ def _lead(contents: Contents, best: Row) -> str:
     return " ".join(said)
 
 
-def _beside_random(gain: Estimate) -> str:
+def _beside_random(gain: Estimate, rival: str) -> str:
+    picks = "Random picks" if rival == "random" else "Random picks with the labels of a teacher"
     points = f"{100 * abs(gain.mean):.1f}"
     if gain.half is not None and abs(gain.mean) <= gain.half:
-        return f"Random picks of the same bytes cannot be told from it ({gain.shown(sign=True)} points)."
-    return f"Random picks of the same bytes reach {points} points {'less' if gain.mean >= 0 else 'more'}."
+        return f"{picks} of the same bytes cannot be told from it ({gain.shown(sign=True)} points)."
+    return f"{picks} of the same bytes reach {points} points {'less' if gain.mean >= 0 else 'more'}."
 
 
 def _figures(contents: Contents, best: Row, times: float) -> str:
@@ -55,7 +56,7 @@ def _figures(contents: Contents, best: Row, times: float) -> str:
     if full:
         items.append((estimate(Estimate.of(full.last), small=True), "% with all of the data"))
     if best.gain:
-        items.append((estimate(best.gain, sign=True, small=True), "points over random at the same bytes"))
+        items.append((estimate(best.gain, sign=True, small=True), f"points over {best.rival} at the same bytes"))
     cells = "".join(f"<div><dt>{escape(words)}</dt><dd>{number}</dd></div>" for number, words in items)
     return f'<dl class="figures">{cells}</dl>'
 

@@ -17,7 +17,7 @@ from decoct.evaluation.scorecard import Scorecard
 from decoct.files import write_text
 from decoct.report.contents import Estimate
 from decoct.report.find import results_in
-from decoct.report.numbers import estimate
+from decoct.report.numbers import estimate, over
 
 SCRIPT = """
 for (const table of document.querySelectorAll("table")) {
@@ -94,7 +94,9 @@ def leaderboard_page(groups: Sequence[Group]) -> str:
         f'<header><p class="kicker">decoct leaderboard</p><h1>{title}</h1>'
         '<p class="lead">A table holds what was judged on the same data, under the same protocol, with the same '
         "network; numbers of different tables are not compared. Mean and half of the 95 % interval over seeds; "
-        "an entry of one run has no interval. A click on a heading sorts.</p></header>\n"
+        "an entry of one run has no interval. Sets with soft labels are compared with random rows that have the labels "
+        "of a teacher, where these were judged; each gain names what it is over. A click on a heading sorts.</p>"
+        "</header>\n"
         f'<div id="tables">{"".join(map(_section, groups))}</div>\n</main><script>{SCRIPT}</script></body></html>\n'
     )
 
@@ -121,7 +123,7 @@ def _row(place: Place) -> str:
     cells = (
         (place.run, escape(place.run)),
         (entry.mean, estimate(Estimate.of(entry.last))),
-        (fmean(place.gain) if place.gain else -9, estimate(gain, sign=True) if gain else "–"),
+        (fmean(place.gain) if place.gain else -9, over(gain, place.rival)),
         (entry.nbytes, show_bytes(entry.nbytes)),
         (entry.rows, f"{entry.rows:,}"),
         (entry.samples_seen, f"{entry.samples_seen:,}"),

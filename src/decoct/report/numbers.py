@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 from decoct.report.contents import Estimate
 
 
@@ -11,6 +13,11 @@ def estimate(value: Estimate, sign: bool = False, small: bool = False) -> str:
     if not mark:
         return mean
     return f"{mean} <small>± {half}</small>" if small else f'{mean} <span class="pm">± {half}</span>'
+
+
+def over(gain: Estimate | None, rival: str) -> str:
+    """A gain with the rows that it is over, such as "+4.2 ± 1.1 over random + teacher"."""
+    return "–" if gain is None else f'{estimate(gain, sign=True)} <span class="pm">over {escape(rival)}</span>'
 
 
 def count(ipc: float) -> str:

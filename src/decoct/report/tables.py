@@ -9,7 +9,7 @@ from itertools import groupby
 from decoct.durations import show_bytes, show_duration
 from decoct.report.charts import styles_of
 from decoct.report.contents import Contents, Estimate, Row
-from decoct.report.numbers import count, estimate
+from decoct.report.numbers import count, estimate, over
 from decoct.report.plots import Curve, marker_svg
 
 _Cells = Callable[[Row], list[str]]
@@ -20,7 +20,8 @@ def accuracies(contents: Contents) -> str:
     body = _grouped(contents, _accuracy_cells, len(heads))
     intro = (
         "Test accuracy: mean and half of the 95 % interval over seeds. <b>Over random</b> compares with rows picked at "
-        "random in the same bytes, seed by seed. Gray rows are baselines."
+        "random in the same bytes, seed by seed: sets with soft labels with rows that have the labels of a teacher, "
+        "where these were judged. Each gain names what it is over. Gray rows are baselines."
     )
     table = _table("Accuracy of every set", heads, body)
     return f'<section><h2 id="accuracy">Accuracy</h2><p>{intro}</p>{table}</section>'
@@ -28,9 +29,8 @@ def accuracies(contents: Contents) -> str:
 
 def _accuracy_cells(row: Row) -> list[str]:
     entry = row.entry
-    gain = estimate(row.gain, sign=True) if row.gain else "–"
     last, selected = Estimate.of(entry.last), Estimate.of(entry.selected)
-    return [estimate(last), gain, estimate(selected), show_bytes(entry.nbytes), f"{entry.rows:,}"]
+    return [estimate(last), over(row.gain, row.rival), estimate(selected), show_bytes(entry.nbytes), f"{entry.rows:,}"]
 
 
 def costs(contents: Contents) -> str:
