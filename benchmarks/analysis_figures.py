@@ -1,6 +1,6 @@
 """Draws the charts of docs/analysis.md from results/analysis/*.json: one picture an analysis, a panel for each set.
 
-python benchmarks/analysis_figures.py
+python benchmarks/analysis_figures.py [--docs FOLDER]
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 from textwrap import fill
 
 import matplotlib as mpl
+import tyro
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -21,7 +22,7 @@ from record import RESULTS
 from decoct.analysis.finding import Chart, Finding
 from decoct.files import write_atomically
 
-OUT = Path(__file__).parents[1] / "docs" / "analysis"
+DOCS = Path(__file__).parents[1] / "docs"
 _TICKS = 14
 COLOURS = ("#0a5fb4", "#c4480c", "#00795a", "#a3377f", "#8a6500")
 
@@ -56,8 +57,13 @@ def draw(axes: Axes, chart: Chart, title: str) -> None:
     axes.legend(fontsize=7, frameon=False)
 
 
-def main() -> None:
-    """Every analysis that has results."""
+def main(docs: Path = DOCS) -> None:
+    """Every analysis that has results.
+
+    Args:
+        docs: Folder of the folder for the figures.
+    """
+    out = docs / "analysis"
     found: dict[str, list[tuple[str, Chart]]] = {}
     for path in sorted((RESULTS / "analysis").glob("*.json")):
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -71,7 +77,7 @@ def main() -> None:
             *(("", more) for more in finding.further),
         ]
         found.setdefault(finding.name, []).extend(charts)
-    OUT.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     for name, panels in found.items():
         shared = name != "influence" and not any(title == "" for title, _ in panels)
         width = 4.8 * len(panels)
@@ -79,10 +85,10 @@ def main() -> None:
         for place, (title, chart) in zip(axes[0], panels, strict=True):
             draw(place, chart, title)
         figure.tight_layout()
-        write_atomically(OUT / f"{name}.png", lambda part, figure=figure: figure.savefig(part, dpi=90, format="png"))
+        write_atomically(out / f"{name}.png", lambda part, figure=figure: figure.savefig(part, dpi=90, format="png"))
         plt.close(figure)
-        print(OUT / f"{name}.png")
+        print(out / f"{name}.png")
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

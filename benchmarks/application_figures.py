@@ -1,6 +1,6 @@
 """Draw the figures of docs/continual.md, docs/federated.md and docs/privacy.md from benchmarks/results.
 
-python benchmarks/application_figures.py
+python benchmarks/application_figures.py [--docs FOLDER]
 """
 
 from __future__ import annotations
@@ -9,7 +9,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
+import matplotlib as mpl
+import tyro
+
+mpl.use("Agg")
+
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from record import RESULTS
@@ -58,8 +63,12 @@ def draw(axes: Axes, chart: Chart) -> None:
     axes.legend(frameon=False, fontsize=8)
 
 
-def main() -> None:
-    """One picture a page; pages without results keep what they have."""
+def main(docs: Path = DOCS) -> None:
+    """One picture a page; pages without results keep what they have.
+
+    Args:
+        docs: Folder for the figures.
+    """
     plt.rcParams.update({"font.size": 9, "text.color": INK, "axes.labelcolor": INK, "svg.fonttype": "none"})
     for name in ("continual", "federated", "privacy"):
         path = RESULTS / f"{name}.json"
@@ -71,10 +80,10 @@ def main() -> None:
             draw(place, finding.chart)
             place.set_title(title, fontsize=9)
         figure.tight_layout()
-        figure.savefig(DOCS / f"{name}.png", dpi=150)
+        figure.savefig(docs / f"{name}.png", dpi=150)
         plt.close(figure)
-        print(f"wrote docs/{name}.png")
+        print(f"wrote {docs / name}.png")
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

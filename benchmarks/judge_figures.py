@@ -1,6 +1,6 @@
 """The figures of docs/judging.md, drawn from results/cross_architecture.json and results/label_bytes.json.
 
-python benchmarks/judge_figures.py
+python benchmarks/judge_figures.py [--docs FOLDER]
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import tyro
 from record import RESULTS
 
 matplotlib.use("agg")
@@ -31,7 +32,7 @@ def fields(matrix: dict[str, Any], augmentation: str) -> dict[tuple[str, str], d
     return {(entry["kind"], entry["network"]): entry for entry in entries if entry["name"] != "full"}
 
 
-def cross_architecture(result: dict[str, Any]) -> None:
+def cross_architecture(result: dict[str, Any], docs: Path) -> None:
     """Accuracies by network on the left, by augmentation on the right."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True, gridspec_kw={"width_ratios": [2, 1]})
     for place, (recipe, own) in enumerate(result["sets"].items()):
@@ -62,41 +63,61 @@ def cross_architecture(result: dict[str, Any]) -> None:
     axes[1].set_title("augmentations")
     axes[0].legend(frameon=False)
     figure.tight_layout()
-    figure.savefig(DOCS / "cross-architecture.png", dpi=110)
+    figure.savefig(docs / "cross-architecture.png", dpi=110)
+    plt.close(figure)
 
 
-def label_bytes(result: dict[str, Any]) -> None:
-    """Accuracy against all stored bytes, a curve for each precision, a panel for each set of rows."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
-    for axis, (name, entries) in zip(axes, result["sets"].items(), strict=True):
-        curves = {
-            "hard": [entry for entry in entries if entry["label"] == "hard"],
-            "teacher, fp16": [e for e in entries if e["label"].startswith("teacher") and "8bit" not in e["label"]],
-            "teacher, 8 bits": [e for e in entries if "8bit" in e["label"]],
-        }
-        for label, marker in zip(curves, "Dos", strict=True):
-            own = sorted(curves[label], key=lambda entry: entry["label_bytes"])
-            y = [100 * entry["mean"] for entry in own]
-            axis.errorbar(
-                [e["label_bytes"] for e in own], y, [half(e) for e in own], marker=marker, label=label, capsize=2
-            )
+CURVES = (
+    ("hard", "hard", "", "D", "C0"),
+    ("teacher, fp16", "teacher", "fp16", "o", "C1"),
+    ("teacher, 8 bits", "teacher", "8bit", "s", "C2"),
+    ("learned with the images, fp16", "own", "fp16", "o", "C3"),
+    ("learned with the images, 8 bits", "own", "8bit", "s", "C4"),
+)
+"""Name, whose labels, precision, marker and colour of every curve that there may be."""
+
+
+def curve(entries: list[dict[str, Any]], whose: str, precision: str) -> list[dict[str, Any]]:
+    """The entries of one curve, by bytes."""
+    own = [entry for entry in entries if entry["label"].partition("-")[0] == whose]
+    if precision:
+        own = [entry for entry in own if entry["label"].endswith("8bit") == (precision == "8bit")]
+    return sorted(own, key=lambda entry: entry["label_bytes"])
+
+
+def label_bytes(result: dict[str, Any], docs: Path) -> None:
+    """Accuracy against the bytes of the labels, a curve for each origin and precision, a panel for each set."""
+    sets = result["sets"]
+    figure, axes = plt.subplots(1, len(sets), figsize=(4.6 * len(sets), 4), sharey=True, squeeze=False)
+    for axis, (name, entries) in zip(axes[0], sets.items(), strict=True):
+        for label, whose, precision, marker, colour in CURVES:
+            own = curve(entries, whose, precision)
+            if own:
+                x, y = [entry["label_bytes"] for entry in own], [100 * entry["mean"] for entry in own]
+                halves = [half(entry) for entry in own]
+                axis.errorbar(x, y, halves, marker=marker, color=colour, label=label, capsize=2)
         axis.set_title(f"{name} rows")
         axis.set_xlabel("bytes of labels")
         axis.set_xscale("log")
         axis.grid(alpha=0.3)
-    axes[0].set_ylabel("test accuracy, %")
-    axes[0].legend(frameon=False)
+        axis.legend(frameon=False, fontsize=8)
+    axes[0][0].set_ylabel("test accuracy, %")
     figure.tight_layout()
-    figure.savefig(DOCS / "label-bytes.png", dpi=110)
+    figure.savefig(docs / "label-bytes.png", dpi=110)
+    plt.close(figure)
 
 
-def main() -> None:
-    """Draw what has been measured."""
+def main(docs: Path = DOCS) -> None:
+    """Draw what has been measured.
+
+    Args:
+        docs: Folder for the figures.
+    """
     for name, draw in (("cross_architecture", cross_architecture), ("label_bytes", label_bytes)):
         path = RESULTS / f"{name}.json"
         if path.exists():
-            draw(json.loads(path.read_text(encoding="utf-8")))
+            draw(json.loads(path.read_text(encoding="utf-8")), docs)
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

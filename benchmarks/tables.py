@@ -1,6 +1,6 @@
 """Write docs/results.md, and the figures of the README, from the JSON in benchmarks/results.
 
-python benchmarks/tables.py
+python benchmarks/tables.py [--root FOLDER]
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import tyro
 from cost_tables import cost_sections
 from record import RESULTS, machine
 from scale_tables import scale_sections
@@ -69,8 +70,12 @@ TITLES = {
 }
 
 
-def main() -> None:
-    """Generate both texts."""
+def main(root: Path = ROOT) -> None:
+    """Generate both texts.
+
+    Args:
+        root: Folder of README.md and docs.
+    """
     found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}
     lines = [
         "# Results",
@@ -81,13 +86,13 @@ def main() -> None:
     for name in TITLES:
         if name in found:
             lines += accuracy_section(name, found[name])
-    docs = ROOT / "docs"
+    docs = root / "docs"
     lines += [*recipe_sections(), *cost_sections(), *selection_sections(docs), *scale_sections(docs)]
     for name, section in (("judging_speed", judging), ("dm_step", dm_step), ("memory", memory), ("kill_resume", kills)):
         if name in found:
             lines += section(found[name])
-    (ROOT / "docs" / "results.md").write_text("\n".join(lines), encoding="utf-8")
-    write_readme(found)
+    (docs / "results.md").write_text("\n".join(lines), encoding="utf-8")
+    write_readme(root / "README.md", found)
 
 
 def accuracy_section(name: str, result: dict[str, Any]) -> list[str]:
@@ -255,9 +260,8 @@ def kills(result: dict[str, Any]) -> list[str]:
     ]  # fmt: skip
 
 
-def write_readme(found: dict[str, Any]) -> None:
+def write_readme(path: Path, found: dict[str, Any]) -> None:
     """Put the tables of accuracy between the marks in the README."""
-    path = ROOT / "README.md"
     before, _, rest = path.read_text(encoding="utf-8").partition("<!-- results -->")
     _, _, after = rest.partition("<!-- /results -->")
     body = ""
@@ -271,4 +275,4 @@ def write_readme(found: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

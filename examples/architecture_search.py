@@ -11,5 +11,4 @@ protocol = replace(PROTOCOL, fit=replace(PROTOCOL.fit, epochs=15), full_epochs=3
 small = decoct.select(data, "k-center", ipc=5)
 found = architecture_search(data, {"k-center": small}, space, seeds=2, protocol=protocol, early_epochs=1)
 print(found.table())
-best = max(found.proxies, key=lambda proxy: proxy.agreement.spearman.value)
-print(f"{best.name} chooses {best.chosen}, {best.times_faster:.1f} times faster than full training")
+print(found.finding().sentence)

@@ -19,8 +19,8 @@ QUICK = replace(PROTOCOL, fit=replace(PROTOCOL.fit, epochs=2, batch_size=16), fu
 NETWORKS = ("convnet1-w2", "convnet2-w2", "convnet1-w2-none", "convnet1-w2-sigmoid")
 
 
-def search(data, out=None, **changes):
-    small = decoct.select(data, "k-center", ipc=2)
+def search(data, out=None, small=None, **changes):
+    small = small or decoct.select(data, "k-center", ipc=2)
     settings = {"seeds": 2, "protocol": QUICK, **changes}
     return architecture_search(data, {"centres": small}, NETWORKS, out=out, **settings)
 
@@ -43,6 +43,13 @@ def test_every_number_follows_from_the_accuracies(tmp_path):
         assert proxy.chosen == NETWORKS[int(scores.argmax())]
         assert proxy.agreement.spearman.interval is None, "four networks are too few"
         assert proxy.times_faster == pytest.approx(found.full_seconds / proxy.seconds)
+    made = {proxy.name: proxy.made_seconds for proxy in found.proxies}
+    assert made == {"centres": made["centres"], "random": 0.0, "herding": None, "early stopping": 0.0}
+    assert made["centres"] is not None
+    assert made["centres"] > 0, "the set says how long it took to make"
+    for proxy in found.proxies:
+        both = None if proxy.made_seconds is None else found.full_seconds / (proxy.seconds + proxy.made_seconds)
+        assert proxy.times_faster_made == (None if both is None else pytest.approx(both))
     assert {proxy.rows for proxy in found.proxies[:3]} == {6}
     assert found.proxies[3].rows == 60
     told = json.loads(json.dumps(found.to_json(), allow_nan=False))
@@ -50,15 +57,35 @@ def test_every_number_follows_from_the_accuracies(tmp_path):
     assert "early stopping" in found.table()
 
 
+def test_time_that_was_not_saved_is_not_claimed():
+    data = blob_images()
+    small = decoct.select(data, "k-center", ipc=2)
+    slow = replace(small, provenance={**small.provenance, "seconds": 1e6})
+    found = architecture_search(data, {"slow": slow}, NETWORKS[:3], seeds=1, protocol=QUICK, baselines=())
+    proxy = found.proxies[0]
+    assert proxy.times_faster_made == pytest.approx(found.full_seconds / (1e6 + proxy.seconds))
+    told = {
+        made: replace(found, proxies=(replace(proxy, made_seconds=made, times_faster_made=ratio),)).finding()
+        for made, ratio in ((1e6, proxy.times_faster_made), (0.5, 1.5), (0.0, proxy.times_faster), (None, None))
+    }
+    assert "with the 1000000.0 s of making the set the whole took" in told[1e6].sentence
+    assert "times longer than full training." in told[1e6].sentence
+    assert "with the 0.5 s of making the set the whole took 1.5 times less." in told[0.5].sentence
+    assert "there was nothing to make." in told[0.0].sentence
+    assert "how long its set took to make is not known." in told[None].sentence
+    assert (told[1e6].rows[0]["made in, s"], told[None].rows[0]["times faster, set included"]) == (1e6, None)
+
+
 def test_a_second_call_trains_nothing_again(tmp_path, monkeypatch):
     data = blob_images()
-    first = search(data, tmp_path)
+    small = decoct.select(data, "k-center", ipc=2)
+    first = search(data, tmp_path, small)
 
     def refuse(*_, **__):
         raise AssertionError("a finished run was done again")
 
     monkeypatch.setattr(Bench, "_run", refuse)
-    assert search(data, tmp_path) == first
+    assert search(data, tmp_path, small) == first
 
 
 def test_a_network_that_cannot_take_the_images_is_named():

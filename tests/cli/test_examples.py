@@ -24,7 +24,7 @@ SLOW = {
     "grad_match",
 }  # fmt: skip
 SAYS = {
-    "architecture_search": "times faster than full training",
+    "architecture_search": "Ranking by it took",
     "hcdc": "10 validation images, agreement of hypergradients",
     "continual": "After 5 tasks with 3,300 bytes of memory",
     "federated": "bytes sent once",

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import nn
 
-from decoct.analysis.finding import Cell, Chart, Finding, Series
+from decoct.applications.architecture_result import ArchitectureSearch, Proxy
 from decoct.compact.compact_set import CompactSet
 from decoct.data.dataset import Dataset
 from decoct.errors import ConfigError, DecoctError
@@ -19,12 +18,11 @@ from decoct.evaluation import statistics
 from decoct.evaluation.bench import Bench
 from decoct.evaluation.data_facts import data_facts
 from decoct.evaluation.protocol import Protocol
-from decoct.evaluation.ranking import FEWEST_ITEMS, Agreement, agreement
+from decoct.evaluation.ranking import FEWEST_ITEMS, agreement
 from decoct.evaluation.scorecard import Entry
 from decoct.networks.build import network
 from decoct.training.config import FitConfig
 
-SCHEMA_VERSION = 1
 BASELINES = ("random", "herding")
 EARLY = "early stopping"
 _STEPS = FitConfig(optimizer="adamw", lr=2e-3, weight_decay=0.01, epochs=60, batch_size=64, schedule="cosine")
@@ -58,92 +56,6 @@ class Space:
         return tuple(f"convnet{d}-w{w}-{norm}-{act}-{pool}" for d, w, norm, act, pool in parts)
 
 
-@dataclass(frozen=True)
-class Proxy:
-    """One cheap way to rank networks, beside the full training."""
-
-    name: str
-    rows: int
-    """Rows that every network is trained on."""
-    nbytes: int
-    agreement: Agreement
-    """Of validation accuracy under the proxy with test accuracy after full training."""
-    chosen: str
-    """The network it would choose."""
-    top_spearman: float | None
-    """Spearman among the better half by full training, where it is hard; None for fewer than 6 networks."""
-    seconds: float
-    """Training time of all networks, one run each."""
-    times_faster: float
-    """Training time of the full way divided by it."""
-    accuracies: tuple[float, ...]
-    """Mean validation accuracy of each network."""
-
-
-@dataclass(frozen=True)
-class ArchitectureSearch:
-    """Proxies in the order they were given, and the full training of every network."""
-
-    networks: tuple[str, ...]
-    proxies: tuple[Proxy, ...]
-    truth: tuple[float, ...]
-    """Mean test accuracy of each network trained on all rows."""
-    ceiling: Agreement
-    """Of the validation accuracy of the full training itself with its test accuracy: as good as a ranking can be."""
-    full_seconds: float
-    """Training time of all networks on all rows, one run each."""
-    seeds: int
-    protocol: Mapping[str, Any]
-    data: Mapping[str, Any]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {"kind": "architecture search", "schema_version": SCHEMA_VERSION, **asdict(self)}
-
-    def finding(self) -> Finding:
-        """Sentence, chart and table, for the report and the terminal."""
-        best = max(range(len(self.truth)), key=lambda place: self.truth[place])
-        first = max(self.proxies, key=lambda proxy: proxy.agreement.spearman.value)
-        sentence = (
-            f"{len(self.networks)} networks reach {100 * min(self.truth):.1f} to {100 * self.truth[best]:.1f} % when "
-            f"trained on all rows; {first.name} ranks them best (Spearman {first.agreement.spearman.value:.2f}), in "
-            f"{first.times_faster:.1f} times less time, and chooses {first.chosen}, which loses "
-            f"{100 * first.agreement.regret.value:.1f} points."
-        )
-        series = tuple(
-            Series(proxy.name, self.truth, proxy.accuracies, *([(None,) * len(self.truth)] * 2), line=False)
-            for proxy in self.proxies
-        )
-        chart = Chart(
-            "test accuracy after full training", "validation accuracy under the proxy, %", series, percent=True
-        )
-        notes = (
-            "Intervals of the correlations resample networks and runs, those of the regret runs alone.",
-            f"Validation accuracy of the full training itself: Spearman {self.ceiling.spearman.value:.2f}, regret "
-            f"{100 * self.ceiling.regret.value:.1f} points; it takes {self.full_seconds:.0f} s a run of all networks.",
-        )
-        facts = {"data": dict(self.data), "seeds": list(range(self.seeds)), "network": f"{len(self.networks)} networks"}
-        return Finding("architectures", sentence, chart, tuple(map(_row, self.proxies)), ("regret",), notes, facts)
-
-    def table(self) -> str:
-        """For a person: a line for each proxy."""
-        return self.finding().table()
-
-
-def _row(proxy: Proxy) -> dict[str, Cell]:
-    found = proxy.agreement
-    return {
-        "proxy": proxy.name,
-        "rows": proxy.rows,
-        "Spearman": found.spearman.to_json(),
-        "Kendall": found.kendall.to_json(),
-        "Spearman, better half": proxy.top_spearman,
-        "regret": found.regret.to_json(),
-        "chooses": proxy.chosen,
-        "times faster": proxy.times_faster,
-    }
-
-
 def architecture_search(
     data: Dataset,
     sets: Mapping[str, CompactSet],
@@ -160,7 +72,8 @@ def architecture_search(
 
     A proxy ranks networks by mean validation accuracy; the truth is mean test accuracy after full training. "early
     stopping" trains on all rows for `early_epochs` passes, by default as many as show about as many rows as a set
-    does, at least 1. With `out` every finished run is kept and the same call goes on.
+    does, at least 1. With `out` every finished run is kept and the same call goes on. The seconds that a set took to
+    make are those of its provenance, and are counted beside the seconds of ranking by it.
 
     Cost: networks x seeds x (sets + baselines + 2) runs. Raises `ConfigError` for fewer than 3 networks or one that
     cannot take these inputs, `MismatchError` for a set of other data, `UnknownNameError`, `OutputError`.
@@ -186,20 +99,32 @@ def architecture_search(
         **{c.label: whole.entries([c]) for c in whole.contenders(list(baselines), nbytes)[0]},
         EARLY: short.entries(short.contenders(["full"], nbytes)[0]),
     }
-    return _compared(names, full, groups, whole)
+    made = {**{name: _made_seconds(one) for name, one in sets.items()}, "random": 0.0, EARLY: 0.0}
+    return _compared(names, full, groups, made, whole)
 
 
-def _compared(names: tuple[str, ...], full: list[Entry], groups: dict[str, list[Entry]], bench: Bench):
+def _made_seconds(compact_set: CompactSet) -> float | None:
+    """What the set itself says of the time it took; nothing where it came from elsewhere."""
+    said = compact_set.provenance.get("seconds")
+    return float(said) if isinstance(said, int | float) else None
+
+
+def _compared(
+    names: tuple[str, ...], full: list[Entry], groups: dict[str, list[Entry]], made: dict[str, float | None],
+    bench: Bench,
+) -> ArchitectureSearch:  # fmt: skip
     truth = _table(full, "last")
     seconds = sum(entry.seconds for entry in full)
-    proxies = tuple(_proxy(name, entries, truth, names, seconds) for name, entries in groups.items())
+    proxies = tuple(_proxy(name, own, truth, names, seconds, made.get(name)) for name, own in groups.items())
     return ArchitectureSearch(
         names, proxies, tuple(truth.mean(0).tolist()), agreement(_table(full, "val"), truth), seconds,
         len(bench.seeds), bench.protocol.facts(), data_facts(bench.data),
     )  # fmt: skip
 
 
-def _proxy(name: str, entries: list[Entry], truth: np.ndarray, names: tuple[str, ...], full_seconds: float) -> Proxy:
+def _proxy(
+    name: str, entries: list[Entry], truth: np.ndarray, names: tuple[str, ...], full_seconds: float, made: float | None
+) -> Proxy:
     found = _table(entries, "val")
     seconds = sum(entry.seconds for entry in entries)
     measured = agreement(found, truth)
@@ -207,7 +132,9 @@ def _proxy(name: str, entries: list[Entry], truth: np.ndarray, names: tuple[str,
     top = agreement(found[:, better], truth[:, better]).spearman.value if len(better) >= FEWEST_ITEMS else None
     return Proxy(
         name, entries[0].rows, entries[0].nbytes, measured, names[measured.chosen], top, seconds,
-        full_seconds / max(seconds, 1e-9), tuple(statistics.mean(entry.val) for entry in entries),
+        made, full_seconds / max(seconds, 1e-9),
+        None if made is None else full_seconds / max(seconds + made, 1e-9),
+        tuple(statistics.mean(entry.val) for entry in entries),
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from decoct.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Train 48 ConvNets on small sets and on all rows: which set ranks them best, and what it saves."""
+    """Train 48 ConvNets on small sets and on all rows: which set ranks them best, and what time that saves or costs."""
 
     source: Source
     """digits, npz:PATH, imagefolder:PATH, parquet:PATH, hub:NAME or a bare path."""
