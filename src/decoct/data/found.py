@@ -13,6 +13,8 @@ from decoct.data.dataset import Split
 from decoct.errors import ConfigError
 
 PARTS = ("all", "train", "val", "test")
+ID_NAMES = ("uid", "id", "key")
+"""Names under which sources keep what their rows are called, the one that counts first."""
 MODES = {"gray": 1, "rgb": 3}
 _ALIASES = {
     "train": "train", "training": "train",

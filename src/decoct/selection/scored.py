@@ -2,170 +2,79 @@
 
 from __future__ import annotations
 
-import csv
 import io
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
 
 from decoct.data.dataset import Dataset
-from decoct.engine import Engine
-from decoct.errors import DataError, MismatchError, SourceError
-from decoct.files import make_folder, write_atomically
+from decoct.engine import Engine, Local
+from decoct.errors import DataError
+from decoct.files import make_folder
 from decoct.machine import usable_device
 from decoct.progress import progress
-from decoct.registry import unknown_name
-from decoct.selection.scores import SCORES
+from decoct.selection.score_files import columns_of
+from decoct.selection.score_table import ScoreTable
+from decoct.selection.scores import SCORES, dynamic_uncertainty, require_window
 from decoct.training.dynamics import Dynamics, record_dynamics
-
-LISTED = 5
-"""Ids named in an error."""
-ID_COLUMNS = ("id", "ids", "index", "example_id", "sample_id")
-"""Names under which other tools keep what a row is called."""
-
-
-@dataclass(frozen=True, eq=False)
-class ScoreTable:
-    """Scores of training rows: `ids` `[n]`, one column `[n]` for each score, larger for harder rows."""
-
-    ids: tuple[str, ...]
-    columns: Mapping[str, Float[Tensor, " n"]]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def for_rows(self, ids: Sequence[str], name: str) -> Float[Tensor, "n 1"]:
-        """The score `name` of the rows with these ids, in their order, as `features` of a selector by score.
-
-        Raises `UnknownNameError` for a score that is not there, `MismatchError` for ids without a score.
-        """
-        if name not in self.columns:
-            raise unknown_name("score", name, list(self.columns))
-        place = {own: row for row, own in enumerate(self.ids)}
-        missing = [own for own in ids if own not in place]
-        if missing:
-            raise MismatchError(
-                f"using the score {name!r}",
-                received=f"a table of {len(self)} rows without {len(missing)} of the {len(ids)} training rows, such as "
-                + ", ".join(missing[:LISTED]),
-                expected="a score for every training row",
-                remedy="score the same data, or drop the other rows with data.with_train",
-            )
-        return self.columns[name][torch.tensor([place[own] for own in ids])][:, None]
-
-    def save(self, path: Path, labels: Sequence[str] | None = None) -> None:
-        """Write parquet: `id`, `class` where it is given, and the scores; whole or not at all."""
-        named = {} if labels is None else {"class": pa.array(list(labels))}
-        table = pa.table({"id": pa.array(list(self.ids)), **named, **_arrays(self.columns)})
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer)
-        write_atomically(path, lambda file: Path(file).write_bytes(buffer.getvalue()))
-
-
-def _arrays(columns: Mapping[str, Tensor]) -> dict[str, pa.Array]:
-    return {name: pa.array(values.numpy(), pa.float32()) for name, values in columns.items()}
 
 
 def score(
     data: Dataset, *, network: str | None = None, epochs: int = 20, seed: int = 0, out: str | Path | None = None,
-    device: str | None = None, engine: Engine | None = None,
+    device: str | None = None, engine: Engine | None = None, window: int | None = None,
 ) -> tuple[ScoreTable, Dynamics]:  # fmt: skip
     """Train `network` (a narrow ConvNet or an MLP by default) once and score every training row in every way.
 
-    An `engine` looks at the rows after each pass, block by block. With `out`, a folder: `scores.parquet`, and the
+    An `engine` looks at the rows after each pass, block by block; None is `Local`, with the same scores as any other.
+    `window` is that of dynamic uncertainty, in passes. With `out`, a folder: `scores.parquet`, and the
     recording of the training, which the same call reads again.
     Cost: one training and one forward pass over the training split after each of its `epochs`. Raises what
     `record_dynamics` raises, and `OutputError`.
     """
+    if window is not None:
+        # A wrong one is told before the training.
+        require_window(window, epochs)
     cache = None if out is None else make_folder(Path(out))
     with progress("training and watching every row", float(epochs)) as tick:
         dynamics = record_dynamics(
-            data, network, epochs, seed, usable_device(device), cache=cache, tick=tick, engine=engine
+            data, network, epochs, seed, usable_device(device), cache=cache, tick=tick, engine=engine or Local()
         )
-    table = ScoreTable(tuple(data.train.ids.tolist()), {name: kind.of(dynamics) for name, kind in SCORES.items()})
+    columns = {name: kind.of(dynamics) for name, kind in SCORES.items()}
+    columns["dyn-unc"] = dynamic_uncertainty(dynamics, window)
+    table = ScoreTable(tuple(data.train.ids.tolist()), columns)
     if cache is not None:
         names = data.spec.class_names
         table.save(cache / "scores.parquet", [names[label] for label in data.train.labels().tolist()])
     return table, dynamics
 
 
-def read_scores(path: str | Path) -> ScoreTable:
-    """Scores from a parquet or csv file: a column of ids (`id`, `ids`, `index`, `example_id`, `sample_id`) and numbers.
+def read_scores(source: Any) -> ScoreTable:
+    """Scores from a parquet or csv file or a data frame: what rows are called, and the columns of numbers.
 
-    Tables of other tools are read as they are: whether larger means harder is theirs to say. A file without such a
-    column gives row numbers as ids. Raises `SourceError` for a file that cannot be read, `DataError` for ids that
-    occur twice and for values that are not finite.
+    Rows are called by a column `uid`, `id`, `key`, `ids`, `index`, `example_id` or `sample_id`, else by the index of
+    the data frame (as pandas writes it into parquet and csv, too), else by their row numbers. Tables of other tools are
+    read as they are, with values missing where they are; `ScoreTable.for_rows` takes a column out of them and says
+    which way round. Raises `SourceError` for what cannot be read, `DataError` for ids that occur twice and for a table
+    without numbers.
     """
-    place = Path(path)
-    found = _columns(place)
-    own = next((name for name in ID_COLUMNS if name in found), None)
-    count = len(next(iter(found.values()), []))
-    ids = tuple(str(value) for value in (found[own] if own else range(count)))
-    if len(set(ids)) < len(ids):
-        seen: set[str] = set()
-        twice = [value for value in ids if value in seen or seen.add(value)]
+    called = f"reading scores from {source if isinstance(source, (str, Path)) else 'a data frame'}"
+    found = columns_of(source)
+    ids = found.ids()
+    twice = [name for name, count in Counter(ids).items() if count > 1]
+    if twice:
         raise DataError(
-            f"reading scores from {place}", received=f"{len(twice)} ids that occur twice, such as {twice[0]!r}",
+            called, received=f"{len(twice)} ids that occur twice, such as {twice[0]!r}",
             expected="one row for each id", remedy="drop the repeated rows",
         )  # fmt: skip
-    columns = {
-        name: values for name, column in found.items() if name != own and (values := _numbers(column)) is not None
-    }
+    columns = found.numbers()
     if not columns:
         raise DataError(
-            f"reading scores from {place}", received=f"columns {', '.join(found) or 'none'}, none of numbers",
+            called, received=f"columns {', '.join(found.values) or 'none'}, none of numbers",
             expected="at least one column of numbers beside the ids", remedy="write the scores as numbers",
         )  # fmt: skip
-    for name, values in columns.items():
-        _require_finite(place, name, values)
     return ScoreTable(ids, columns)
-
-
-def _columns(place: Path) -> dict[str, list[Any]]:
-    try:
-        if place.suffix.lower() == ".csv":
-            with place.open(newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file))
-            return {name: [row[name] for row in rows] for name in (rows[0] if rows else {})}
-        return {name: column.to_pylist() for name, column in zip(*_parquet(place), strict=True)}
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-        raise SourceError(
-            f"reading scores from {place}", received=f"a file that cannot be read ({error})",
-            expected="a parquet or csv file with a column of ids and columns of numbers",
-            remedy="check the path; `decoct score` writes scores.parquet",
-        ) from error  # fmt: skip
-
-
-def _parquet(place: Path) -> tuple[list[str], list[Any]]:
-    table = pq.read_table(place)
-    return table.column_names, table.columns
-
-
-def _numbers(column: list[Any]) -> Float[Tensor, " n"] | None:
-    try:
-        return torch.tensor([math.nan if value is None else float(value) for value in column], dtype=torch.float32)
-    except (TypeError, ValueError):
-        return None
-
-
-def _require_finite(place: Path, name: str, values: Float[Tensor, " n"]) -> None:
-    bad: Bool[Tensor, " n"] = ~torch.isfinite(values)
-    if bad.any():
-        raise DataError(
-            f"reading scores from {place}",
-            received=f"{int(bad.sum())} values of {name!r} that are missing, NaN or infinite, first in row "
-            f"{int(bad.nonzero()[0])}",
-            expected="a finite number in every row", remedy="fill in or drop those rows",
-        )  # fmt: skip
 
 
 def cartography_png(dynamics: Dynamics, limit: int = 5000) -> bytes:
