@@ -6,7 +6,7 @@ import torch
 from toys import blob_images
 
 from decoct.applications.client_split import dirichlet_split
-from decoct.applications.fedavg import average, fedavg, weight_bytes
+from decoct.applications.fedavg import average, fedavg, sent, weight_bytes
 from decoct.engine import Local
 from decoct.networks.build import network
 from decoct.training.accuracy import accuracy
@@ -26,9 +26,38 @@ def test_the_mean_of_weights_counts_rows_and_leaves_counters_alone():
     assert torch.equal(average(states[:1], [7])["w"], states[0]["w"])
 
 
-def test_bytes_are_four_for_every_weight():
-    module = torch.nn.Linear(10, 3)
-    assert weight_bytes(module) == 4 * 33
+def test_bytes_are_four_or_two_for_every_weight_and_counters_keep_theirs():
+    module = torch.nn.Sequential(torch.nn.Linear(10, 3), torch.nn.BatchNorm1d(3))
+    assert weight_bytes(module) == 4 * (33 + 4 * 3) + 8
+    assert weight_bytes(module, "float16") == 2 * (33 + 4 * 3) + 8
+
+
+def test_weights_are_sent_in_half_precision_and_averaged_in_full():
+    state = {"w": torch.tensor([1.0 + 2**-12, 3.0]), "steps": torch.tensor(3)}
+    half = sent(state, "float16")
+    assert (half["w"].dtype, half["w"].tolist(), int(half["steps"])) == (torch.float16, [1.0, 3.0], 3)
+    other = {"w": torch.tensor([1.0 + 2**-9, 4.0], dtype=torch.float16), "steps": torch.tensor(5)}
+    mean = average([half, other], [3, 1])
+    assert mean["w"].dtype == torch.float32
+    assert mean["w"].tolist() == [1.0 + 2**-11, 3.25], "a number that half precision does not have"
+
+
+def test_the_first_weights_come_from_the_seed_and_later_ones_are_rounded(monkeypatch):
+    data = blob_images(classes=3, per_class=20)
+    [whole] = dirichlet_split(data, 1, 1.0, 0)
+    down = []
+
+    class Watched(Local):
+        def map(self, work, units):
+            down.extend(unit.weights for unit in units)
+            return super().map(work, units)
+
+    fedavg(
+        data, [whole], 2, name="convnet2-w4", seed=0, engine=Watched(), config=LOCAL, measure=lambda module: 0.0,
+        dtype="float16",
+    )  # fmt: skip
+    kinds = [{value.dtype for value in weights.values()} for weights in down]
+    assert kinds == [{torch.float32}, {torch.float16}]
 
 
 def test_rounds_learn_and_repeat_bit_for_bit():

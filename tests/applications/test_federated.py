@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,12 +10,15 @@ import torch
 from toys import blob_images
 
 from decoct.analysis.finding import Finding
+from decoct.applications import federated as room
+from decoct.applications.class_subset import real_rows
 from decoct.applications.client_split import Client, dirichlet_split
 from decoct.applications.client_work import FederatedConfig, client_units, made_by_client
 from decoct.applications.federated import federated
 from decoct.applications.federated_result import Federated, Sharing
 from decoct.engine import Engine, Local, one_thread
 from decoct.errors import BudgetError, ConfigError, UnknownNameError
+from decoct.evaluation.cells import Records
 from decoct.scale.engines import engine
 from decoct.training.config import FitConfig
 
@@ -111,19 +115,58 @@ def test_ways_are_compared_at_equal_bytes_and_no_engine_changes_them(tmp_path, m
     assert federated(data, ["dm", "random"], settings(), seeds=2, out=tmp_path).found == result.found
 
 
-def test_rounds_at_equal_bytes_count_both_directions():
+def toy_result(sent: tuple[int, ...], *curve: float) -> Federated:
+    """Two clients with rows and a network of 100 bytes: a round is 200 up, and 200 down but for the first."""
     held = {"rows_held": (5, 0, 7), "classes_held": (1, 0, 2), "seconds": 0.0}
-    sets = Sharing("dm", 0, (0.8,), (500, 460), 20, **held)
-    curve = Sharing("fedavg", 0, (0.1, 0.5, 0.7, 0.75, 0.85), (), 0, **held)
-    facts = {"weight_bytes": 100, "seeds": [0], "config": {}}
-    [equal] = Federated(("dm",), (sets, curve), facts).equal()
-    # 960 bytes; two clients with rows: a round is 200 up and 200 down.
-    assert (equal.rounds, equal.rounds_up) == (2, 4)
-    assert (equal.accuracy, equal.accuracy_up) == (0.7, 0.85)
-    assert (equal.needed, equal.bytes_needed) == (4, 1600)
-    slow = replace(curve, accuracies=(0.1, 0.2))
-    [never] = Federated(("dm",), (sets, slow), facts).equal()
-    assert (never.rounds, never.needed, never.bytes_needed) == (1, None, None)
+    sets, fedavg = Sharing("dm", 0, (0.8,), sent, 20, **held), Sharing("fedavg", 0, curve, (), 0, **held)
+    config = {"clients": 3, "alpha": 0.1, "ipc": 2, "weights_dtype": "float16"}
+    everything = Sharing("all rows", 0, (0.9,), (650, 910), 24, **held)
+    return Federated(("dm",), (sets, everything, fedavg), {"weight_bytes": 100, "seeds": [0], "config": config})
+
+
+def test_rounds_at_equal_bytes_count_both_directions_but_not_what_a_shared_seed_says():
+    result = toy_result((500, 500), 0.1, 0.5, 0.7, 0.75, 0.85, 0.86)
+    [equal] = result.equal()
+    assert (equal.affordable, equal.affordable_up) == (3, 5), "200 + 400 + 400 both ways, 5 x 200 up alone"
+    assert (equal.rounds, equal.rounds_up) == (3, 5)
+    assert (equal.accuracy, equal.accuracy_up) == (0.75, 0.86)
+    assert (equal.needed, equal.bytes_needed) == (4, 200 + 3 * 400)
+    rows = {row["way"]: (row["bytes up"], row["bytes down"]) for row in result.finding().rows}
+    assert rows["fedavg, equal bytes"] == (600, 400)
+    assert rows["fedavg, equal bytes up"] == (1000, 800)
+    assert result.finding().chart.series[-1].x == (200.0, 600.0, 1000.0, 1400.0, 1800.0)
+    assert "FedAvg gets 3 round(s) and 75.0 %" in result.finding().sentence
+    assert not any("more rounds than were followed" in note for note in result.finding().notes)
+    [none] = toy_result((100, 99), 0.1, 0.5).equal()
+    assert (none.affordable, none.affordable_up, none.accuracy) == (0, 0, 0.1)
+    [one] = toy_result((100, 100), 0.1, 0.5).equal()
+    assert (one.affordable, one.accuracy) == (1, 0.5)
+    assert Federated.from_json(json.loads(json.dumps(result.to_json()))) == result
+
+
+def test_rounds_that_were_not_followed_are_said_to_be():
+    result = toy_result((500, 500), 0.1, 0.2)
+    [equal] = result.equal()
+    assert (equal.affordable, equal.rounds, equal.rounds_up, equal.accuracy) == (3, 1, 1, 0.2)
+    assert (equal.needed, equal.bytes_needed) == (None, None)
+    assert "FedAvg gets 3 round(s), of which only 1 were followed, and 20.0 %" in result.finding().sentence
+    assert any("more rounds than were followed with 1 of 1 seeds" in note for note in result.finding().notes)
+
+
+def test_a_set_as_large_as_the_rows_is_trained_on_like_a_set(monkeypatch):
+    data, shown = toy(), []
+
+    def fit(build, inputs, targets, config, seeds, **options):
+        shown.append((len(inputs), config.epochs))
+        return real(build, inputs, targets, config, seeds, **options)
+
+    real = room.fit
+    monkeypatch.setattr(room, "fit", fit)
+    work = room._Work(data, settings(server=replace(FIT, epochs=30)), Local(), Records(None))
+    everything = real_rows(data, torch.arange(len(data.train)))
+    for way in ("random", "all rows"):
+        work._trained(everything, way, 0)
+    assert shown == [(120, 30), (120, 3)]
 
 
 @pytest.mark.slow

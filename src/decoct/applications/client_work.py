@@ -9,7 +9,7 @@ import numpy as np
 
 from decoct.applications.class_subset import only_classes
 from decoct.applications.client_split import Client
-from decoct.applications.fedavg import LOCAL
+from decoct.applications.fedavg import LOCAL, WeightsDtype
 from decoct.applications.small_set import small_set
 from decoct.compact.compact_set import CompactSet
 from decoct.data.dataset import Dataset, Split
@@ -38,6 +38,8 @@ class FederatedConfig:
     """Steps of each distillation; none takes the recipe's own."""
     rounds: int = 10
     """Rounds of FedAvg that are followed."""
+    weights_dtype: WeightsDtype = "float16"
+    """How FedAvg sends weights. Sets are stored in 8 bits a value, so that four bytes a weight would not be fair."""
     network: str | None = None
     """Network; none takes the field's ConvNet for the size of the images."""
     server: FitConfig = SERVER

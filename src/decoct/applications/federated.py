@@ -33,6 +33,7 @@ from decoct.training.accuracy import accuracy
 from decoct.training.fit import fit
 
 MAKERS = ("dm", "random")
+ALL_ROWS = "all rows"
 
 
 def federated(
@@ -49,9 +50,11 @@ def federated(
     The first maker decides the bytes: a recipe sends `ipc` images of each class of which a client has more than `ipc`
     rows (a tenth of a client's rows watch its distillation); classes with fewer are not sent, since a set that is as
     large as the rows would be the rows. Every later selector sends as many real rows as fit into what that client sent
-    for the first maker. FedAvg is followed for `rounds` rounds and compared at the same bytes. Sets go up once and
-    nothing comes down before training; a round of FedAvg sends all weights down and up again. The finished network,
-    which every way would send down once, is counted for none.
+    for the first maker. FedAvg is followed for `rounds` rounds and compared at the same bytes; where these
+    would pay for more rounds than were followed, the result says so. Sets go up once and nothing comes down before
+    training; a round of FedAvg sends all weights up, and down before it, in `weights_dtype`. The weights that it starts
+    from follow from a shared seed and are not sent. The finished network, which every way would send down once, is
+    counted for none.
 
     Setting: "Distilled One-Shot Federated Learning" (Zhou et al., 2020, https://arxiv.org/abs/2009.07999), "Federated
     Learning via Decentralized Dataset Distillation in Resource-Constrained Edge Environments" (FedD3, Song et al.,
@@ -69,10 +72,10 @@ def federated(
     _require(names, config, chosen)
     config = replace(config, network=config.network or default_network(data.spec.shape))
     name = str(config.network)
-    size = weight_bytes(network(name, data.spec.shape, data.spec.classes, 0))
+    size = weight_bytes(network(name, data.spec.shape, data.spec.classes, 0), config.weights_dtype)
     work = _Work(data, config, engine or Local(), Records(None if out is None else make_folder(Path(out) / "cells")))
     found: list[Sharing] = []
-    ways = [(way, seed) for seed in chosen for way in (*names, "all rows", "fedavg")]
+    ways = [(way, seed) for seed in chosen for way in (*names, ALL_ROWS, "fedavg")]
     with progress("sharing between clients", float(len(ways))) as tick:
         for done, (way, seed) in enumerate(ways):
             tick(done, f"{way}, seed {seed}")
@@ -94,7 +97,7 @@ class _Work:
     def share(self, way: str, first: str, seed: int) -> Sharing:
         """One way of sharing with one seed, from its cell where there is one."""
         key = {
-            "federated": 1, "data": data_key(self.data), "way": way, "first": first, "seed": seed,
+            "federated": 2, "data": data_key(self.data), "way": way, "first": first, "seed": seed,
             "config": asdict(self.config),
         }  # fmt: skip
         found = self.records.find(key)
@@ -110,10 +113,10 @@ class _Work:
         if way == "fedavg":
             curve = fedavg(
                 self.data, clients, config.rounds, name=str(config.network), seed=seed, engine=self.engine,
-                measure=self._measure, config=config.local,
+                measure=self._measure, config=config.local, dtype=config.weights_dtype,
             )  # fmt: skip
             return {**facts, "accuracies": curve, "up": [], "rows": 0, "seconds": time.monotonic() - began}
-        if way == "all rows":
+        if way == ALL_ROWS:
             rows = torch.arange(len(self.data.train))
             up = [len(client) * row_cost(self.data) for client in clients]
             made: Material = real_rows(self.data, rows)
@@ -123,7 +126,7 @@ class _Work:
             total = self.data.spec.classes
             made = together([rows_of_set(one, unit.classes, total) for unit, one in zip(units, sets, strict=True)])
             up = [one.nbytes.total for one in sets]
-        value = self._trained(made, seed)
+        value = self._trained(made, way, seed)
         return {**facts, "accuracies": [value], "up": up, "rows": len(made), "seconds": time.monotonic() - began}
 
     def _sets(self, units: list[Unit], way: str, first: str, seed: int) -> list[CompactSet]:
@@ -138,10 +141,10 @@ class _Work:
             for unit, nbytes in zip(units, sent, strict=True)
         ]
 
-    def _trained(self, made: Material, seed: int) -> float:
+    def _trained(self, made: Material, way: str, seed: int) -> float:
         spec, name = self.data.spec, str(self.config.network)
         config = self.config.server
-        if len(made) == len(self.data.train):
+        if way == ALL_ROWS:
             # All rows are shown about as often in all as the rows of a small set.
             config = replace(config, epochs=max(1, config.epochs // 10))
         [fitted] = fit(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from decoct.analysis.finding import Chart, Finding, Series, estimate
@@ -46,10 +46,14 @@ class Sharing:
 class Equal:
     """FedAvg at the bytes of the first maker's sets, one seed."""
 
+    affordable: int
+    """Whole rounds that these bytes pay for, both directions counted."""
+    affordable_up: int
+    """Whole rounds that they pay for where only uploads count."""
     rounds: int
-    """Whole rounds that fit, weights up and down counted."""
+    """Those of `affordable` that were followed: fewer say nothing of what FedAvg would have reached."""
     rounds_up: int
-    """Whole rounds that fit where only uploads count."""
+    """Those of `affordable_up` that were followed."""
     accuracy: float
     """After `rounds`."""
     accuracy_up: float
@@ -73,11 +77,22 @@ class Federated:
         """One way, by seed."""
         return tuple(one for one in self.found if one.way == way)
 
-    def round_bytes(self, one: Sharing) -> tuple[int, int]:
-        """Bytes of one round of FedAvg: up, and down; every client with rows takes part."""
-        taking = sum(1 for rows in one.rows_held if rows)
-        size = taking * int(self.facts["weight_bytes"])
-        return size, size
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Federated:
+        """What `to_json` gave; sentences, tables and equal bytes are counted anew. Raises `KeyError`, `TypeError`."""
+        names = {item.name for item in fields(Sharing)}
+        found = tuple(Sharing.of(one["way"], one["seed"], {k: one[k] for k in names}) for one in value["found"])
+        makers = tuple(dict.fromkeys(one.way for one in found if one.way not in ("all rows", "fedavg")))
+        return cls(makers, found, value["facts"])
+
+    def up_bytes(self, one: Sharing) -> int:
+        """Bytes that one round of FedAvg sends up; every client with rows takes part."""
+        return sum(1 for rows in one.rows_held if rows) * int(self.facts["weight_bytes"])
+
+    def bytes_of(self, one: Sharing, rounds: int) -> tuple[int, int]:
+        """Bytes of so many rounds, up and down: the weights that all begin with follow from a shared seed."""
+        size = self.up_bytes(one)
+        return rounds * size, max(0, rounds - 1) * size
 
     def equal(self) -> tuple[Equal, ...]:
         """FedAvg at the bytes of the first maker, by seed."""
@@ -86,14 +101,15 @@ class Federated:
         )
 
     def _equal(self, first: Sharing, other: Sharing) -> Equal:
-        up, down = self.round_bytes(other)
-        last = len(other.accuracies) - 1
-        rounds, rounds_up = min(last, first.total_up // (up + down)), min(last, first.total_up // up)
+        size, last = self.up_bytes(other), len(other.accuracies) - 1
+        # r rounds cost r uploads and r - 1 downloads.
+        paid, paid_up = (first.total_up + size) // (2 * size), first.total_up // size
+        rounds, rounds_up = min(last, paid), min(last, paid_up)
         better = [r for r, value in enumerate(other.accuracies) if value >= first.accuracies[0]]
         needed = better[0] if better else None
         return Equal(
-            rounds, rounds_up, other.accuracies[rounds], other.accuracies[rounds_up], needed,
-            None if needed is None else needed * (up + down),
+            paid, paid_up, rounds, rounds_up, other.accuracies[rounds], other.accuracies[rounds_up], needed,
+            None if needed is None else sum(self.bytes_of(other, needed)),
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
@@ -115,9 +131,9 @@ class Federated:
             else f"with {len(equal) - len(needed)} of {len(equal)} seeds it is never as accurate in the rounds followed"
         )
         sentence = (
-            f"{first} sets reach {_percent(self.of(first))} % with {sent:,.0f} bytes sent once; for these bytes, both "
-            f"directions counted, FedAvg gets {_range([one.rounds for one in equal])} round(s) and "
-            f"{statistics.show_percent([one.accuracy for one in equal])} %; {reach}."
+            f"{first} sets reach {_percent(self.of(first))} % with {sent:,.0f} bytes sent once; for these bytes, "
+            f"both directions counted, FedAvg gets {_range([one.affordable for one in equal])} "
+            f"round(s){_followed(equal)} and {statistics.show_percent([one.accuracy for one in equal])} %; {reach}."
         )
         chart = Chart("bytes sent, both directions", "test accuracy", self._series(), log_x=True, percent=True)
         rows = tuple(self._row(way) for way in (*self.makers, "all rows"))
@@ -127,11 +143,9 @@ class Federated:
 
     def _series(self) -> tuple[Series, ...]:
         runs = self.of("fedavg")
-        size = statistics.mean([float(sum(self.round_bytes(one))) for one in runs])
         places = range(1, len(runs[0].accuracies))
-        curve = Series.of(
-            "fedavg", [float(r * size) for r in places], [estimate([one.accuracies[r] for one in runs]) for r in places]
-        )
+        sizes = [statistics.mean([float(sum(self.bytes_of(one, r))) for one in runs]) for r in places]
+        curve = Series.of("fedavg", sizes, [estimate([one.accuracies[r] for one in runs]) for r in places])
         return (*(self._point(way, quiet=False) for way in self.makers), self._point("all rows", quiet=True), curve)
 
     def _point(self, way: str, quiet: bool) -> Series:
@@ -151,37 +165,51 @@ class Federated:
 
     def _fedavg_rows(self, equal: Sequence[Equal]) -> list[dict[str, Any]]:
         runs, last = self.of("fedavg"), len(self.of("fedavg")[0].accuracies) - 1
-        size = statistics.mean([float(self.round_bytes(one)[0]) for one in runs])
 
         def row(name: str, values: Sequence[float], rounds: Sequence[int]) -> dict[str, Any]:
-            sent = round(statistics.mean([float(r) for r in rounds]) * size)
+            sent = [self.bytes_of(one, count) for one, count in zip(runs, rounds, strict=True)]
+            up, down = (round(statistics.mean([float(pair[side]) for pair in sent])) for side in (0, 1))
             return {
-                "way": name, "accuracy": estimate(values), "bytes up": sent, "bytes down": sent,
-                "rounds": _range(rounds),
+                "way": name, "accuracy": estimate(values), "bytes up": up, "bytes down": down, "rounds": _range(rounds),
             }  # fmt: skip
 
         return [
             row("fedavg, equal bytes", [one.accuracy for one in equal], [one.rounds for one in equal]),
             row("fedavg, equal bytes up", [one.accuracy_up for one in equal], [one.rounds_up for one in equal]),
-            row("fedavg, all rounds", [one.accuracies[-1] for one in runs], [last]),
+            row("fedavg, all rounds", [one.accuracies[-1] for one in runs], [last] * len(runs)),
         ]
 
     def _notes(self) -> tuple[str, ...]:
         held = [one.classes_held for one in self.of(self.makers[0])]
         config = self.facts["config"]
+        dtype = config.get("weights_dtype", "float32")
         few = [sum(1 for count in counts if count == 1) for counts in held]
         none = [sum(1 for count in counts if count == 0) for counts in held]
         notes = (
             f"{config['clients']} clients, Dirichlet {config['alpha']:g}: {_range(few)} with one class, "
             f"{_range(none)} with no rows. Classes of which a client has at most {config['ipc']} rows are not sent.",
-            "Sets go up once; a round of FedAvg sends all weights down and up. The finished network counts for none.",
+            f"Sets go up once; a round of FedAvg sends all weights down and up as {dtype}, the first one up alone, "
+            "since they begin with a shared seed. The finished network counts for none.",
             "FedAvg with 0 rounds is the untrained network.",
         )
+        short = [one for one in self.equal() if one.rounds < one.affordable or one.rounds_up < one.affordable_up]
+        if short:
+            notes += (
+                f"The bytes of the sets would pay for more rounds than were followed with {len(short)} of "
+                f"{len(self.facts['seeds'])} seeds: FedAvg at equal bytes may be better than is shown here.",
+            )
         return notes if len(self.facts["seeds"]) > 1 else (*notes, "One seed: no interval can be given.")
 
     def table(self) -> str:
         """For a person: a line for each way."""
         return self.finding().table()
+
+
+def _followed(equal: Sequence[Equal]) -> str:
+    """Said only where the bytes would pay for more rounds than were followed."""
+    if all(one.rounds == one.affordable for one in equal):
+        return ""
+    return f", of which only {_range([one.rounds for one in equal])} were followed,"
 
 
 def _percent(runs: Sequence[Sharing]) -> str:

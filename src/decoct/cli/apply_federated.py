@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
@@ -30,6 +30,8 @@ class Options:
     """Steps of each distillation; without it, the recipe's own."""
     rounds: int = 10
     """Rounds of FedAvg that are followed."""
+    weights_dtype: Literal["float16", "float32"] = "float16"
+    """How FedAvg sends weights; sets are stored in 8 bits a value."""
     network: Annotated[str | None, left_out("NAME")] = None
     """Network; without it, the field's ConvNet for the size of the images."""
     seeds: int = 3
@@ -51,7 +53,7 @@ def run(options: Options) -> dict[str, Any]:
     data = options.opening.open(options.source)
     config = FederatedConfig(
         clients=options.clients, alpha=options.alpha, ipc=options.ipc, steps=options.steps, rounds=options.rounds,
-        network=options.network,
+        network=options.network, weights_dtype=options.weights_dtype,
     )  # fmt: skip
     with options.running.start() as engine:
         found = federated(
