@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from decoct.distillation.labels.hard import Hard
 from decoct.distillation.labels.learned import Learned
 from decoct.distillation.labels.teacher import Teacher
@@ -10,6 +12,7 @@ from decoct.distillation.objective.distribution import Distribution
 from decoct.distillation.objective.gradient import Gradient
 from decoct.distillation.objective.hypergradient import Hypergradient
 from decoct.distillation.objective.implicit import Implicit
+from decoct.distillation.objective.nothing import Nothing
 from decoct.distillation.objective.random_features import RandomFeatures
 from decoct.distillation.objective.ridge import Ridge
 from decoct.distillation.objective.statistics import Statistics
@@ -64,10 +67,12 @@ OBJECTIVES["trajectory"] = Trajectory(
     inner_steps=3, batch=4, experts=2, max_start_epoch=2,
     expert=FitConfig(lr=0.05, momentum=0.0, weight_decay=0.0, epochs=3, batch_size=16, schedule="constant"),
 )  # fmt: skip
+OBJECTIVES["first-order-trajectory"] = replace(OBJECTIVES["trajectory"], mode="first-order", expert_rows=8)
 OBJECTIVES["unroll"] = Unroll(inner_steps=2, real_batch=16)
 OBJECTIVES["unroll-window"] = Unroll(
     inner_steps=3, window=2, optimizer="adam", learn_lr="each", batch_per_class=1, augment="independent", real_batch=16
 )
 OBJECTIVES["statistics"] = Statistics(epochs=1, bn_weight=0.1)
+OBJECTIVES["none"] = Nothing()
 LABELS = {"hard": Hard(), "learned": Learned(), "teacher": Teacher(epochs=1)}
 LABELS["views"] = Teacher(epochs=1, epoch="student", top_k=2, views=2)
