@@ -9,6 +9,7 @@ import torch
 from compact_examples import distilled_of, examples
 from toys import blob_images
 
+from decoct.augment.resized_crop import draw_boxes, resized_crop
 from decoct.augment.siamese import Siamese
 from decoct.compact.distilled import DistilledSet
 from decoct.compact.load import load
@@ -54,6 +55,19 @@ def test_a_view_is_the_augmentation_recorded_by_hand():
     assert len(recorded) == 5, "a family and parameters for every row"
 
 
+def test_a_view_is_cropped_first_and_says_so_only_where_it_is():
+    images = torch.randn(5, 3, 8, 6, generator=torch.Generator().manual_seed(0))
+    views = Views(2, 11, "flip", crop=0.3)
+    generator = torch.Generator().manual_seed(derive_seed(11, "view", 1))
+    boxes = draw_boxes(5, (0.3, 1.0), generator)
+    by_hand = Siamese("flip", per_sample=True)(resized_crop(images, boxes, torch.zeros(5, dtype=torch.bool)), generator)
+    assert torch.equal(views.replay(1, images), by_hand)
+    assert Views.of(views.facts()) == views
+    assert "crop" not in Views(2, 11, "flip").facts(), "what older readers know is said as they know it"
+    with pytest.raises(ConfigError, match="images"):
+        replace(views, strategy="").replay(0, torch.zeros(4, 7))
+
+
 @pytest.mark.parametrize("mix", ["mixup", "cutmix"])
 def test_mixing_is_replayed_too(mix):
     images = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -94,6 +108,7 @@ def test_a_set_without_views_says_so():
         ({"count": 2, "seed": -1}, "a seed below"),
         ({"count": 2, "seed": 0, "mix": "blend"}, "'cutmix'"),
         ({"count": 2, "seed": 0, "mix_alpha": "1"}, "a positive alpha"),
+        ({"count": 2, "seed": 0, "crop": 0.0}, "a crop of at most 1"),
         ({"count": 2, "seed": 0, "strategy": "melt"}, "'melt'"),
         ({"count": 3, "seed": 0}, r"probabilities labels \(3, 6, 3\)"),
     ],

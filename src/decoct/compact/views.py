@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from decoct.augment.mixing import cutmix, mixup
+from decoct.augment.resized_crop import draw_boxes, resized_crop
 from decoct.augment.siamese import Siamese
 from decoct.compact.stored import require
 from decoct.errors import ConfigError
@@ -41,6 +42,8 @@ class Views:
     """Mix pairs of rows after that, one share and one box a view."""
     mix_alpha: float = 1.0
     """Both parameters of the beta distribution of that share."""
+    crop: float = 1.0
+    """Smallest share of the area that a random resized crop of every row keeps, before all else, in (0, 1]; 1: none."""
 
     def __post_init__(self) -> None:
         _check(asdict(self))
@@ -56,8 +59,8 @@ class Views:
         return cls(**value)
 
     def facts(self) -> dict[str, Any]:
-        """Every setting as plain JSON values."""
-        return asdict(self)
+        """Every setting as plain JSON values; `crop` only where there is one: readers without it must refuse it."""
+        return {name: value for name, value in asdict(self).items() if name != "crop" or value < 1}
 
     def replay(self, number: int, inputs: Float[Tensor, "m ..."]) -> Float[Tensor, "m ..."]:
         """View `number`, from 0, of all rows `inputs` `[m, ...]` of the set. Cost O(m c h w).
@@ -72,6 +75,10 @@ class Views:
                 remedy="take the number of the pass modulo the number of views",
             )
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "view", number))
+        if self.crop < 1:
+            require(inputs.ndim == 4, _WHAT, f"a crop of rows of shape {list(inputs.shape[1:])}", "images")
+            boxes = draw_boxes(len(inputs), (self.crop, 1.0), generator)
+            inputs = resized_crop(inputs, boxes, torch.zeros(len(inputs), dtype=torch.bool))
         if self.strategy:
             inputs = Siamese(self.strategy, per_sample=True)(inputs, generator)
         if self.mix:
@@ -86,6 +93,8 @@ def _check(values: Mapping[str, Any]) -> None:
     count, seed, alpha = values["count"], values["seed"], values.get("mix_alpha", 1.0)
     whole = type(count) is int and count >= 1 and type(seed) is int and 0 <= seed < 1 << 53
     texts = isinstance(values.get("strategy", ""), str) and values.get("mix", "") in ("", "mixup", "cutmix")
-    number = type(alpha) is float and 0 < alpha < float("inf")
-    wanted = "a count of at least 1, a seed below 2^53, a strategy, '', 'mixup' or 'cutmix', and a positive alpha"
+    crop = values.get("crop", 1.0)
+    number = type(alpha) is float and 0 < alpha < float("inf") and type(crop) is float and 0 < crop <= 1
+    wanted = "a count of at least 1, a seed below 2^53, a strategy, '', 'mixup' or 'cutmix', a positive alpha"
+    wanted += ", a crop of at most 1"
     require(whole and texts and number, _WHAT, repr(values)[:200], wanted)
