@@ -70,17 +70,30 @@ def test_student_is_the_pass_whose_labels_taught_best(monkeypatch):
     shown: list[torch.Tensor] = []
     scores = iter([0.2, 0.6, 0.6, 0.1])
 
-    def student(inputs, targets, label_kind, problem, seed):
-        assert label_kind == "probabilities"
+    def student(inputs, targets, label_kind, problem, seed, *, temperature):
+        assert (label_kind, temperature) == ("probabilities", 3.0)
         shown.append(targets)
         return next(scores)
 
     monkeypatch.setattr(SCORE, student)
-    run = run_of(Teacher(epochs=8, epoch="student", candidates=4))
+    run = run_of(Teacher(epochs=8, epoch="student", candidates=4, temperature=3.0))
     expert, images = expert_in(run, 8), run.tensors["pixels"].detach()
     assert run.packed(run.tensors, {}).learned["teacher"]["epoch"] == 2, "the first of equals out of 1, 2, 4, 8"
     for epoch, targets in zip((1, 2, 4, 8), shown, strict=True):
-        assert torch.allclose(targets, said(expert.module_at(epoch), images), atol=1e-6)
+        assert torch.allclose(targets, said(expert.module_at(epoch), images, 3.0), atol=1e-6)
+
+
+def test_several_teachers_say_the_mean_of_their_probabilities():
+    others = ("convnet2-w3", "convnet2-w4-bn")
+    run = run_of(Teacher(epochs=2, temperature=2.0, others=others))
+    images = run.tensors["pixels"].detach()
+    experts = [expert_of(run.problem, name, 2, run.streams) for name in (NETWORK, *others)]
+    mean = torch.stack([said(expert.module, images, 2.0) for expert in experts]).mean(0)
+    assert torch.allclose(run.labels.targets(torch.arange(6)), mean, atol=1e-6)
+    teacher = run.packed(run.tensors, {}).learned["teacher"]
+    assert (teacher["network"], teacher["epoch"]) == (NETWORK, experts[0].epoch)
+    found = [(one["network"], one["epoch"]) for one in teacher["others"]]
+    assert found == [(name, expert.epoch) for name, expert in zip(others, experts[1:], strict=True)]
 
 
 def test_candidates_are_spread_in_ratio_with_both_ends():
@@ -150,7 +163,11 @@ def test_a_set_with_views_is_looked_at_through_its_views(monkeypatch):
 
 @pytest.mark.parametrize(
     "labels",
-    [Teacher(epochs=3, epoch="student", candidates=3, top_k=2), Teacher(epochs=2, epoch=1, views=2, mix="cutmix")],
+    [
+        Teacher(epochs=3, epoch="student", candidates=3, top_k=2),
+        Teacher(epochs=2, epoch=1, views=2, mix="cutmix"),
+        Teacher(epochs=2, others=("convnet2-w3",), views=2, crop=0.5),
+    ],
 )
 def test_a_resume_gives_the_same_labels_without_training_again(labels, monkeypatch):
     first = run_of(labels)
@@ -186,6 +203,8 @@ def test_an_expert_is_read_from_the_cache_and_shared_in_memory(tmp_path, monkeyp
         ({"top_k": 0}, "from 1 to 3"),
         ({"views": -1}, "at least 0"),
         ({"candidates": 0}, "at least 1"),
+        ({"crop": 0.0}, "above 0 and at most 1"),
+        ({"others": (NETWORK,)}, "each network once"),
     ],
 )
 def test_settings_out_of_range(settings, text):

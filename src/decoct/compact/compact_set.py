@@ -66,6 +66,11 @@ class CompactSet(ABC):
         """Columns of `selection.parquet`, for results that have rows of a source to name."""
         return None
 
+    @property
+    def temperature(self) -> float:
+        """What divided the logits that soft labels were made from; students fit them at the same temperature."""
+        return 1.0
+
     def __len__(self) -> int:
         return len(self.classes)
 

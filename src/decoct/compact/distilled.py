@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,6 +129,18 @@ class DistilledSet(CompactSet):
     def views(self) -> Views | None:
         """The views whose labels are stored, None for a set without."""
         return Views.of(self.learned["views"]) if "views" in self.learned else None
+
+    @property
+    def temperature(self) -> float:
+        """That of the teacher whose probabilities the labels are, 1 where none is told.
+
+        Raises `ConfigError` for one that is not a positive number.
+        """
+        teacher = self.learned.get("teacher") if self.label_kind == "probabilities" else None
+        told = teacher.get("temperature", 1.0) if isinstance(teacher, Mapping) else 1.0
+        number = isinstance(told, float | int) and not isinstance(told, bool) and 0 < told < float("inf")
+        require(number, "reading the temperature of soft labels", repr(told)[:200], "a positive number")
+        return float(told)
 
     def view(self, number: int) -> tuple[Float[Tensor, "m ..."], Float[Tensor, "m C"]]:
         """Inputs `[m, ...]` and targets `[m, C]` of view `number`, from 0, replayed from the seed of the set.

@@ -37,20 +37,25 @@ def validation_rows(data: Dataset, limit: int = ROWS) -> Dataset:
 def validate(small: DistilledSet, problem: Problem, seed: int) -> float:
     """`student_accuracy` on `small`, a view a pass where it has views."""
     inputs, targets, weights = small.materialize()
-    return student_accuracy(inputs, targets, small.label_kind, problem, seed, weights=weights, replay=Replay.of(small))
+    return student_accuracy(
+        inputs, targets, small.label_kind, problem, seed,
+        weights=weights, replay=Replay.of(small), temperature=small.temperature,
+    )  # fmt: skip
 
 
 def student_accuracy(
     inputs: Float[Tensor, "m ..."], targets: Shaped[Tensor, "m ..."], label_kind: LabelKind, problem: Problem,
     seed: int, *, weights: Float[Tensor, " m"] | None = None, replay: Replay | None = None,
+    temperature: float = 1.0,
 ) -> float:  # fmt: skip
     """Accuracy (fraction) on validation rows of one student trained for `STEPS` steps on these rows.
 
-    Every call of a run uses the same initial weights and the same batches, so that sets differ and nothing else does.
+    Probabilities are fitted at the `temperature` that they were made at. Every call of a run uses the same initial
+    weights and the same batches, so that sets differ and nothing else does.
     """
     config = FitConfig(
         optimizer="adamw", lr=1e-3, weight_decay=1e-2, schedule="cosine", batch_size=256,
-        epochs=max(1, STEPS * min(256, len(inputs)) // len(inputs)),
+        epochs=max(1, STEPS * min(256, len(inputs)) // len(inputs)), temperature=temperature,
     )  # fmt: skip
     name = validation_network(problem)
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from decoct.compact.soft_labels import keep_largest
 from decoct.compact.views import Views
 from decoct.distillation.axes import Labels, LabelState, Objective, Storage, Tensors
+from decoct.distillation.checkpoint import under
 from decoct.distillation.problem import Problem
 from decoct.distillation.validate import student_accuracy
 from decoct.errors import ConfigError
@@ -31,6 +32,10 @@ JSON_SEED_BITS = 53
 class Teacher(Labels):
     """Soft targets `softmax(f_e(x) / temperature)` of an expert `f` after `e` passes over the real training split.
 
+    With `others` they are the mean of this over several experts (the labels of "Generalized Large-Scale Data
+    Condensation via Various Backbone and Statistical Matching" (G-VBSM), Shao et al., CVPR 2024,
+    https://arxiv.org/abs/2311.17950, code: https://github.com/shaoshitong/G_VBSM_Dataset_Condensation).
+
     Paper: "A Label is Worth a Thousand Images in Dataset Distillation", Qin, Deng, Alvarez-Melis, NeurIPS 2024,
     https://arxiv.org/abs/2406.10485; code of the authors: https://github.com/sunnytqin/no-distillation. With `views`,
     labels of augmented images as in SRe2L ("Squeeze, Recover and Relabel", Yin, Xing, Shen, NeurIPS 2023,
@@ -38,12 +43,15 @@ class Teacher(Labels):
 
     While images still move, the objective sees the targets of the last refresh; the finished images are labelled
     once more, as they will be stored. Labels are `[m, C]` probabilities, or `[V, m, C]` for V views; two bytes an
-    entry on disk, or two and a class number for each of `top_k` entries. Cost: the expert (`epochs` passes over n
-    rows), m or V m forward passes a look, and for `epoch="student"` one short training on m rows for each candidate.
+    entry on disk, or two and a class number for each of `top_k` entries. Students of the set are trained at the same
+    temperature (`DistilledSet.temperature`). Cost: the experts (`epochs` passes over n rows each), m or V m forward
+    passes of each a look, and for `epoch="student"` one short training on m rows for each candidate.
 
     Differs from the official code: the expert's epoch is chosen on the validation split, never on test data; labels
     that are cut to `top_k` entries are scaled to sum to 1 again; pass e means the weights after pass e, from 1, for
-    writer and reader alike. From SRe2L's: no stored boxes and no fixed batches, a last batch of any size.
+    writer and reader alike. From SRe2L's: no stored boxes and no fixed batches, a last batch of any size. From
+    G-VBSM's: students fit the mean probabilities by KL, not the networks' logits by squared error beside a
+    cross-entropy.
     """
 
     epochs: int = 5
@@ -52,6 +60,8 @@ class Teacher(Labels):
     """Divides the expert's logits; above 1 the labels are softer."""
     network: str | None = None
     """The expert's architecture; that of the distillation by default."""
+    others: tuple[str, ...] = ()
+    """Architectures of further experts, trained alike, with whose probabilities its own are averaged in equal parts."""
     epoch: int | Literal["accuracy", "student"] = "accuracy"
     """The pass whose expert labels, from 1: that of best validation accuracy; or the one whose labels of the images, as
     they start, teach a short student best, measured on the validation split; or a number."""
@@ -65,6 +75,8 @@ class Teacher(Labels):
     """Siamese strategy of the views, drawn for every row; that of the distillation by default."""
     mix: Literal["", "mixup", "cutmix"] = ""
     """Mix pairs of rows of a view; the labels are what the expert says of the mixture."""
+    crop: float = 1.0
+    """Smallest share of the area that a random resized crop of every row of a view keeps, in (0, 1]; 1: none."""
 
     def init(self, problem: Problem, storage: Storage, objective: Objective, streams: Streams) -> LabelState:
         self._require(problem)
@@ -85,6 +97,10 @@ class Teacher(Labels):
             ("top_k", self.top_k is None or 1 <= self.top_k <= top, f"none, or a number from 1 to {top}"),
             ("views", self.views >= 0, "at least 0"),
             ("mix", self.mix != "cutmix" or problem.spec.is_image, "'' or 'mixup' for features"),
+            ("crop", 0 < self.crop <= 1, "a share of the area, above 0 and at most 1"),
+            ("crop", self.crop == 1 or problem.spec.is_image, "1 for features"),
+            ("others", len({self.network or problem.network, *self.others}) == 1 + len(self.others),
+             "each network once, that of the teacher itself left out"),
         ):  # fmt: skip
             if not good:
                 raise ConfigError(
@@ -125,17 +141,19 @@ def best_epoch(expert: Expert, epochs: Sequence[int], score: Callable[[nn.Module
 
 
 class TeacherState(LabelState):
-    """The expert of the chosen pass, from the first refresh on, and the targets it gave last."""
+    """The experts, each of its chosen pass from the first refresh on, and the targets that they gave last."""
 
     kind = "probabilities"
 
     def __init__(self, config: Teacher, problem: Problem, start: Float[Tensor, "m classes"], streams: Streams) -> None:
         self.tensors, self.top_k = {}, config.top_k
         self._config, self._problem, self._streams = config, problem, streams
-        self._name = config.network or problem.network
-        module = network(self._name, problem.shape, problem.class_count, derive_seed(streams.seed, "teacher"))
-        self._module = module.to(problem.device).eval()
-        self._epoch = 0
+        self._names = (config.network or problem.network, *config.others)
+        seed = derive_seed(streams.seed, "teacher")
+        self._modules = [
+            network(name, problem.shape, problem.class_count, seed).to(problem.device).eval() for name in self._names
+        ]
+        self._epochs = [0] * len(self._names)
         self._targets = start
 
     @property
@@ -146,36 +164,41 @@ class TeacherState(LabelState):
             return None
         seed = derive_seed(self._streams.seed, "views") >> (63 - JSON_SEED_BITS)
         strategy = self._problem.strategy if config.strategy is None else config.strategy
-        return Views(config.views, seed, strategy, config.mix)
+        return Views(config.views, seed, strategy, config.mix, crop=float(config.crop))
 
-    def _require_expert(self, images: Float[Tensor, "m ..."]) -> None:
-        """Train the expert and choose its pass by these images, the first time."""
-        if self._epoch:
+    def _require_experts(self, images: Float[Tensor, "m ..."]) -> None:
+        """Train the experts and choose the pass of each by these images, the first time."""
+        if all(self._epochs):
             return
         config = self._config
-        expert = expert_of(self._problem, self._name, config.epochs, self._streams)
-        if config.epoch == "student":
-            chosen = best_epoch(expert, spread(config.epochs, config.candidates), self._student(images))
-        else:
-            chosen = expert.epoch if config.epoch == "accuracy" else config.epoch
-        self._module.load_state_dict(expert.snapshots[chosen - 1])
-        self._epoch = chosen
+        for place, name in enumerate(self._names):
+            expert = expert_of(self._problem, name, config.epochs, self._streams)
+            if config.epoch == "student":
+                chosen = best_epoch(expert, spread(config.epochs, config.candidates), self._student(images))
+            else:
+                chosen = expert.epoch if config.epoch == "accuracy" else config.epoch
+            self._modules[place].load_state_dict(expert.snapshots[chosen - 1])
+            self._epochs[place] = chosen
 
     def _student(self, images: Float[Tensor, "m ..."]) -> Callable[[nn.Module], float]:
         problem, seed = self._problem, derive_seed(self._streams.seed, "teacher", "student")
-        return lambda teacher: student_accuracy(images, self._taught(teacher, images), "probabilities", problem, seed)
+        return lambda teacher: student_accuracy(
+            images, self._taught([teacher], images), "probabilities", problem, seed,
+            temperature=self._config.temperature,
+        )  # fmt: skip
 
-    def _taught(self, module: nn.Module, images: Float[Tensor, "m ..."]) -> Float[Tensor, "m classes"]:
-        """What this network says of the images, as it is stored."""
-        logits = predict(module, images, device=self._problem.device)
-        return keep_largest((logits.float() / self._config.temperature).softmax(1), self.top_k)
+    def _taught(self, modules: Sequence[nn.Module], images: Float[Tensor, "m ..."]) -> Float[Tensor, "m classes"]:
+        """What these networks say of the images, as it is stored."""
+        said = [predict(module, images, device=self._problem.device).float() for module in modules]
+        mean = torch.stack([(logits / self._config.temperature).softmax(1) for logits in said]).mean(0)
+        return keep_largest(mean, self.top_k)
 
     def targets(self, rows: Int[Tensor, " k"]) -> Float[Tensor, "k classes"]:
         return self._targets[rows.to(self._targets.device)]
 
     def refresh(self, images: Float[Tensor, "m ..."]) -> None:
-        self._require_expert(images)
-        self._targets = self._taught(self._module, images).to(self._targets.device)
+        self._require_experts(images)
+        self._targets = self._taught(self._modules, images).to(self._targets.device)
 
     def final(self, images: Float[Tensor, "m ..."]) -> Tensor:
         self.refresh(images.to(self._targets.device))
@@ -184,19 +207,26 @@ class TeacherState(LabelState):
             return self._targets.cpu()
         # Replayed on the CPU, as every reader of the set will.
         return torch.stack(
-            [self._taught(self._module, views.replay(number, images.cpu())).half() for number in range(views.count)]
+            [self._taught(self._modules, views.replay(number, images.cpu())).half() for number in range(views.count)]
         )
 
     def learned(self) -> dict[str, Any]:
-        config = self._config
-        teacher = {"network": self._name, "epoch": self._epoch, "of": config.epochs, "temperature": config.temperature}
+        config, (first, *rest) = self._config, list(zip(self._names, self._epochs, strict=True))
+        teacher = {
+            "network": first[0], "epoch": first[1], "of": config.epochs, "temperature": config.temperature,
+            **({"others": [{"network": name, "epoch": epoch} for name, epoch in rest]} if rest else {}),
+        }  # fmt: skip
         return {"teacher": teacher, **({"views": self.views.facts()} if self.views else {})}
 
     def state_dict(self) -> Tensors:
-        weights = {f"expert.{name}": value for name, value in self._module.state_dict().items()}
-        return {**weights, "targets": self._targets, "epoch": torch.tensor(self._epoch)}
+        weights = {
+            f"expert{place or ''}.{name}": value
+            for place, module in enumerate(self._modules)
+            for name, value in module.state_dict().items()
+        }
+        return {**weights, "targets": self._targets, "epoch": torch.tensor(self._epochs)}
 
     def load_state_dict(self, state: Tensors) -> None:
-        weights = {name.removeprefix("expert."): value for name, value in state.items() if name.startswith("expert.")}
-        self._module.load_state_dict(weights)
-        self._targets, self._epoch = state["targets"].to(self._targets.device), int(state["epoch"])
+        for place, module in enumerate(self._modules):
+            module.load_state_dict(under(f"expert{place or ''}", state))
+        self._targets, self._epochs = state["targets"].to(self._targets.device), state["epoch"].reshape(-1).tolist()
