@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from dataclasses import FrozenInstanceError, fields, replace
 from pathlib import Path
@@ -11,7 +13,9 @@ import pytest
 from toys import blob_features, blob_images
 
 from decoct.errors import ConfigError, UnknownNameError
-from decoct.evaluation.protocol import DSA, PROTOCOLS, Protocol, own_protocol, protocol_from
+from decoct.evaluation.augmentations import with_augmentation
+from decoct.evaluation.protocol import DSA, PROTOCOLS, Course, Protocol, own_protocol, protocol_from
+from decoct.evaluation.search import Search
 from decoct.training.config import FitConfig
 
 BASE = Protocol("test", FitConfig(), full_epochs=2, full_samples=1000)
@@ -100,3 +104,20 @@ def test_the_own_protocol_takes_the_learned_step_size_and_a_name_of_its_own():
     for learned in ({}, {"lrs": [0.1, 0.2]}, {"lr": 0.0}):
         with pytest.raises(ConfigError, match="choose a protocol by name"):
             own_protocol(learned)
+
+
+def test_steps_of_their_own_are_a_protocol_that_nothing_changes():
+    learned = {"lrs": [0.1, 0.2], "inner_steps": 2, "ordered": 1, "momentum": 0.0}
+    own = own_protocol(learned)
+    assert isinstance(own, Course)
+    assert (own.name, own.lrs, own.per_class, own.momentum) == ("own", (0.1, 0.2), 1, 0.0)
+    assert own.fit == PROTOCOLS["dsa-1000"].fit, "for the line of the full data"
+    assert own.hash != own_protocol({**learned, "lrs": [0.1, 0.3]}).hash
+    assert json.loads(json.dumps(own.facts())) == own.facts()
+    for change in ({"lrs": [0.1, -1.0]}, {"lrs": []}, {"lrs": [0.1, math.nan]}, {"momentum": 1.0}, {"ordered": 0}):
+        with pytest.raises(ConfigError, match=r"(?s)how many rows of every class.*distil the set again"):
+            own_protocol({**learned, **change})
+    for changed in (lambda: with_augmentation(own, "none"), lambda: Search.of(3).candidates(own)):
+        with pytest.raises(ConfigError, match="leave the search and the augmentations out"):
+            changed()
+    assert with_augmentation(own, "protocol") is own

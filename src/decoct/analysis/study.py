@@ -21,7 +21,7 @@ from decoct.compact.compact_set import CompactSet
 from decoct.data.dataset import Dataset, Split
 from decoct.errors import ConfigError, DataError
 from decoct.evaluation.cells import Records
-from decoct.evaluation.contender import Material
+from decoct.evaluation.contender import Material, at_temperature
 from decoct.evaluation.data_facts import data_key
 from decoct.evaluation.match import require_match
 from decoct.files import make_folder
@@ -33,7 +33,6 @@ from decoct.training.accuracy import predict
 from decoct.training.config import LabelKind
 from decoct.training.expert import Expert, train_expert
 from decoct.training.fit import fit
-from decoct.training.sources import Replay
 
 CALLED = "analysing a compact set on data"
 
@@ -99,7 +98,7 @@ class Study:
         the set."""
         full = {
             "analysis": analysis, "settings": asdict(settings), "network": self.network, "data": self.data_key,
-            **({"set": self.set_key} if about_set else {}), **key,
+            **({"set": self.set_key + at_temperature(self.compact_set)} if about_set else {}), **key,
         }  # fmt: skip
         full = json.loads(json.dumps(full))  # as it is read back
         found = self.records.find(full)
@@ -110,8 +109,7 @@ class Study:
 
     def material(self) -> Material:
         """The set as a network is trained on it."""
-        inputs, targets, weights = self.compact_set.materialize()
-        return Material(inputs, targets, weights, self.compact_set.label_kind, Replay.of(self.compact_set))
+        return Material.of(self.compact_set)
 
     def real(self, rows: Int64[Tensor, " k"], kind: LabelKind = "hard") -> Material:
         """Real training rows with their own labels, written as labels of this kind."""
@@ -121,7 +119,7 @@ class Study:
     def train(self, material: Material, routine: Routine, seed: int) -> nn.Module:
         """A network trained on `material`; a set with views shows them in turn."""
         [fitted] = fit(
-            self.build, material.inputs, material.targets, routine.config(len(material.inputs)),
+            self.build, material.inputs, material.targets, material.fitted_with(routine.config(len(material.inputs))),
             [derive_seed(seed, "analysis")], label_kind=material.label_kind, weights=material.weights,
             replay=material.replay, device=self.device,
         )  # fmt: skip

@@ -92,7 +92,8 @@ class Drawn(Contender):
         labels = self.data.train.labels(rows)
         if self.teacher is None:
             return Material(inputs, labels, equal_classes(labels), "hard")
-        return Material(inputs, self.teacher.probabilities(inputs), equal_classes(labels), "probabilities")
+        taught = self.teacher.probabilities(inputs)
+        return Material(inputs, taught, equal_classes(labels), "probabilities", classes=labels)
 
 
 @dataclass(frozen=True, eq=False)

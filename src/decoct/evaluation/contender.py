@@ -6,16 +6,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from decoct.compact.compact_set import CompactSet
 from decoct.compact.stored import hard_label_bytes
 from decoct.data.dataset import Dataset
-from decoct.evaluation.protocol import Protocol
+from decoct.evaluation.course import Walked, walk
+from decoct.evaluation.protocol import Course, Protocol
 from decoct.evaluation.scorecard import Kind
 from decoct.progress import Ticker
-from decoct.training.config import LabelKind
+from decoct.training.config import FitConfig, LabelKind
 from decoct.training.fit import fit, fit_dataset
 from decoct.training.job import Fitted
 from decoct.training.sources import Replay
@@ -34,6 +35,30 @@ class Material:
     label_kind: LabelKind
     replay: Replay | None = None
     """Views with labels of their own, shown instead of the inputs."""
+    temperature: float = 1.0
+    """Where probabilities were made at another temperature than 1, they are fitted at that, whatever a config says."""
+    classes: Int[Tensor, " m"] | None = None
+    """The class that each row stands for, where soft targets do not say it."""
+
+    def fitted_with(self, config: FitConfig) -> FitConfig:
+        """How these rows are trained on: `config` at the temperature of the labels."""
+        return config if self.temperature == 1 else replace(config, temperature=self.temperature)
+
+    def walked(self) -> Walked:
+        """The same rows for a training along steps of their own order; views give way to the rows as they are."""
+        told = self.classes
+        if told is None:
+            told = self.targets if self.label_kind == "hard" else self.targets.argmax(1)
+        return Walked(self.inputs, self.targets, told, self.label_kind, self.temperature)
+
+    @classmethod
+    def of(cls, compact_set: CompactSet) -> Material:
+        """A compact set as a network is trained on it."""
+        inputs, targets, weights = compact_set.materialize()
+        return cls(
+            inputs, targets, weights, compact_set.label_kind, Replay.of(compact_set),
+            compact_set.temperature, compact_set.classes,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,7 +86,9 @@ class Training:
 
     def on(self, material: Material, seed: int, tick: Ticker) -> Fitted:
         """Train a network on rows in memory, keeping the weights best on validation too."""
-        config = self.protocol.fit_on(self.data.spec)
+        if isinstance(self.protocol, Course):
+            return walk(self.protocol, material.walked(), self.build, seed, self.device, self.check, tick)
+        config = material.fitted_with(self.protocol.fit_on(self.data.spec))
         [fitted] = fit(
             self.build, material.inputs, material.targets, config, [seed],
             label_kind=material.label_kind, weights=material.weights, replay=material.replay, device=self.device,
@@ -109,6 +136,11 @@ class Contender(ABC):
         """Train a network on the rows of this seed. `tick` gets the part that is done, up to 1."""
 
 
+def at_temperature(compact_set: CompactSet) -> str:
+    """What the temperature of a set's labels adds to the key of a run, so that none at another is taken for it."""
+    return "" if compact_set.temperature == 1 else f"/fitted at temperature {compact_set.temperature:g}"
+
+
 @dataclass(frozen=True, eq=False)
 class Judged(Contender):
     """A compact set: every seed trains on the same rows."""
@@ -130,12 +162,10 @@ class Judged(Contender):
         return cls(compact_set, found, found, weight)
 
     def key(self, seed: int) -> str:
-        return f"set/{self.compact_set.content_hash}"
+        return f"set/{self.compact_set.content_hash}{at_temperature(self.compact_set)}"
 
     def train(self, seed: int, training: Training, tick: Ticker) -> Fitted:
-        inputs, targets, weights = self.compact_set.materialize()
-        material = Material(inputs, targets, weights, self.compact_set.label_kind, Replay.of(self.compact_set))
-        return training.on(material, seed, tick)
+        return training.on(Material.of(self.compact_set), seed, tick)
 
     def with_hard_labels(self) -> Relabelled:
         """The same rows taught by the class that each stands for, one byte a row."""

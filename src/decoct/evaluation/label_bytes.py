@@ -14,7 +14,7 @@ from decoct.compact.soft_labels import index_type, keep_largest
 from decoct.compact.stored import hard_label_bytes
 from decoct.errors import ConfigError
 from decoct.evaluation.bench import Bench
-from decoct.evaluation.contender import Contender, Judged, Material, Training, Weight
+from decoct.evaluation.contender import Contender, Judged, Material, Training, Weight, at_temperature
 from decoct.evaluation.match import require_match
 from decoct.evaluation.scorecard import Kind, Scorecard
 from decoct.progress import Ticker
@@ -137,15 +137,22 @@ class Kept(Contender):
         return cls(compact_set, keeping, bench, f"labels/{keeping.name}", keeping.name, weight)
 
     def key(self, seed: int) -> str:
-        teacher = f"/{self.bench.teacher.key}" if self.keeping.source == "teacher" else ""
-        return f"set/{self.compact_set.content_hash}/labels {self.keeping.name}{teacher}"
+        source = self.keeping.source
+        more = f"/{self.bench.teacher.key}" if source == "teacher" else ""
+        more = at_temperature(self.compact_set) if source == "own" else more
+        return f"set/{self.compact_set.content_hash}/labels {self.keeping.name}{more}"
 
     def train(self, seed: int, training: Training, tick: Ticker) -> Fitted:
         inputs, targets, weights = self.compact_set.materialize()
         if self.keeping.source == "teacher":
             self.bench.teacher.prepare(tick)
         targets = self._targets(inputs, targets)
-        return training.on(Material(inputs, targets, weights, self.weight.label_kind), seed, tick)
+        temperature = self.compact_set.temperature if self.keeping.source == "own" else 1.0
+        classes = self.compact_set.classes
+        material = Material(
+            inputs, targets, weights, self.weight.label_kind, temperature=temperature, classes=classes
+        )  # fmt: skip
+        return training.on(material, seed, tick)
 
     def _targets(self, inputs: Float[Tensor, "m ..."], targets: Shaped[Tensor, "m ..."]) -> Shaped[Tensor, "m ..."]:
         if self.keeping.source == "hard":

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeGuard
 
 from decoct.data.dataset import DataSpec
 from decoct.errors import ConfigError
@@ -108,23 +108,87 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
 """The presets by name; docs/protocols.md explains each."""
 
 
-def own_protocol(learned: Mapping[str, Any], name: str = "the set") -> Protocol:
-    """`dsa-1000` with the step size that was learned with a set, which is how trajectory matching trains on its own.
+@dataclass(frozen=True)
+class Course(Protocol):
+    """The protocol "own" of a set that was made for a few steps in a fixed order, each with its learned step size.
 
-    A common protocol compares sets; this one says what a set is worth under the settings it was made for, and has a
-    name of its own, "own", so that the two are never mixed. Raises `ConfigError` for a set without one learned step
-    size; a schedule of them (`lrs`, one an inner step) belongs to one order of the rows and is no protocol.
+    A network sees `len(lrs)` batches and no more, by plain SGD without augmentation, from a fresh initialisation
+    (Dataset Distillation, Wang et al., 2018, https://arxiv.org/abs/1811.10959); `evaluation.course` walks it. The
+    baselines beside the set are trained along the same steps. `fit` is for the full-data line alone: nothing in it can
+    be changed for the set, so that a search or an augmentation raises `ConfigError`.
     """
-    rate = learned.get("lr")
-    if not isinstance(rate, float | int) or not rate > 0:
-        raise ConfigError(
-            f"judging {name} under its own protocol",
-            received=f"learned settings {', '.join(map(str, learned)) or 'none'}",
-            expected="a step size `lr` that was learned with the set (recipes mtt, tesla, datm)",
-            remedy="choose a protocol by name, such as soft-300",
-        )
+
+    lrs: tuple[float, ...] = ()
+    """The step size of each step."""
+    per_class: int = 1
+    """Rows of every class in a step, in the order of the set, from the first again after the last."""
+    momentum: float = 0.0
+    """Momentum of the SGD."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fit != PROTOCOLS["dsa-1000"].fit:
+            raise ConfigError(
+                "judging a set along its own steps",
+                received="other training settings, as a search or an augmentation asks for",
+                expected="the steps and the step sizes that were learned with the set, and nothing beside them",
+                remedy="leave the search and the augmentations out, or choose a protocol by name, such as soft-300",
+            )
+
+    def facts(self) -> dict[str, Any]:
+        return {**super().facts(), "lrs": list(self.lrs)}
+
+
+def own_protocol(learned: Mapping[str, Any], name: str = "the set") -> Protocol:
+    """The training that a set was made for, as far as it was learned with it.
+
+    `dsa-1000` with the learned step size where there is one (trajectory matching: mtt, tesla, datm); a `Course` where
+    each step has its own and the rows have an order (dd). A common protocol compares sets; this one says what a set is
+    worth under the settings it was made for, and has a name of its own, "own", so that the two are never mixed.
+
+    Raises `ConfigError` for a set without learned step sizes, and for one whose step sizes belong to no order of its
+    rows that is stored with it.
+    """
     base = PROTOCOLS["dsa-1000"]
+    if "lrs" in learned:
+        return _course(base, learned, name)
+    rate = learned.get("lr")
+    if not _positive(rate):
+        raise _no_own(
+            name, f"learned settings {', '.join(map(str, learned)) or 'none'}",
+            "a step size `lr` that was learned with the set (recipes mtt, tesla, datm), or one for each step (dd)",
+        )  # fmt: skip
     return replace(base, name="own", fit=replace(base.fit, lr=float(rate)))
+
+
+def _course(base: Protocol, learned: Mapping[str, Any], name: str) -> Course:
+    rates, per_class = learned["lrs"], learned.get("ordered")
+    momentum: Any = learned.get("momentum", 0.0)
+    known = isinstance(rates, list) and len(rates) > 0 and all(map(_positive, rates))
+    still = momentum == 0 or (_positive(momentum) and momentum < 1)
+    if not known or type(per_class) is not int or per_class < 1 or not still:
+        raise _no_own(
+            name,
+            f"step sizes `lrs` with ordered={per_class!r} and momentum={momentum!r}",
+            "positive step sizes, and how many rows of every class each step takes in the order of the set "
+            "(`ordered`, stored by the recipe dd)",
+        )
+    same: dict[str, Any] = {field.name: getattr(base, field.name) for field in fields(Protocol)}
+    steps = {"lrs": tuple(map(float, rates)), "per_class": per_class, "momentum": float(momentum)}
+    return Course(**{**same, **steps, "name": "own"})
+
+
+def _positive(value: object) -> TypeGuard[float]:
+    return isinstance(value, float | int) and not isinstance(value, bool) and 0 < value < float("inf")
+
+
+def _no_own(name: str, received: str, expected: str) -> ConfigError:
+    return ConfigError(
+        f"judging {name} under its own protocol",
+        received=received,
+        expected=expected,
+        remedy="choose a protocol by name, such as soft-300, or distil the set again with the recipe dd",
+    )
 
 
 def protocol_from(protocol: str | Protocol) -> Protocol:

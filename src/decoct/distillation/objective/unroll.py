@@ -152,8 +152,11 @@ class UnrollState(ObjectiveState):
     def learned(self) -> dict[str, float | list[float]]:
         if not self._tensors:
             return {}
-        rates = self._rates().tolist()
-        return {"lrs" if isinstance(rates, list) else "lr": rates, "inner_steps": self._config.inner_steps}
+        config, rates = self._config, self._rates().tolist()
+        # A training that readers of the set can repeat step by step says how.
+        repeatable = config.ordered and config.optimizer == "sgd" and self._siamese is None
+        order = {"ordered": config.batch_per_class or 1, "momentum": config.momentum} if repeatable else {}
+        return {"lrs" if isinstance(rates, list) else "lr": rates, "inner_steps": config.inner_steps, **order}
 
     def _rates(self) -> Float[Tensor, "*T"]:
         if self._tensors:
