@@ -172,6 +172,7 @@ def test_recipes_at_both_scales(name, preset):
         assert recipe.storage.factor == 1
         assert recipe.storage.epochs == recipe.labels.epochs
         assert recipe.labels.views == (0 if preset == "cpu" else 300)
+        assert recipe.labels.temperature == (1 if preset == "cpu" else 20)
     else:
         assert recipe.labels.epoch == "student"
 

@@ -15,7 +15,7 @@ from toys import blob_features, blob_images
 import decoct
 from decoct.data.transform import Zca
 from decoct.distillation.labels.hard import Hard
-from decoct.distillation.labels.teacher import expert_of
+from decoct.distillation.labels.teacher import Teacher, expert_of
 from decoct.distillation.layer_statistics import WatchedNetwork, channel_moments, patch_moments
 from decoct.distillation.objective.statistics import Statistics, StatisticsState, densification, with_batchnorm
 from decoct.distillation.problem import Problem, RealSource, Synthetic
@@ -191,7 +191,7 @@ def test_preparing_twice_trains_once_and_the_cache_is_read(tmp_path, monkeypatch
 @pytest.mark.parametrize("momentum", [0.0, 0.8])
 def test_resume_gives_the_same_bits_with_the_networks_trained_again(momentum):
     objective = Statistics(
-        epochs=1, backbones=(BN, f"{BN}-leaky"), statistics_of="both", momentum=momentum, densify=0.1, curriculum=5,
+        epochs=1, backbones=(BN, f"{BN}-leaky"), statistics_of="both", momentum=momentum, densify=0.1, curriculum=0.8,
         roll=2,
     )  # fmt: skip
     point = Recipe(Pixels(init_from="noise", clamp=True), objective, Hard(), steps=6)
@@ -218,19 +218,25 @@ def test_the_running_mean_starts_from_the_first_batch():
     assert part.grad.item() == 1.0
 
 
-def test_the_curriculum_shrinks_crops_along_a_cosine_and_survives_a_resume():
-    config = Statistics(epochs=1, crop=(0.08, 1.0), curriculum=10)
-    state, real = state_of(config)
+@pytest.mark.parametrize("steps", [10, 40])
+def test_the_curriculum_follows_the_share_of_the_run_whatever_its_length(steps):
+    objective = Statistics(epochs=1, crop=(0.08, 1.0), curriculum=0.5)
+    point = Recipe(Pixels(init_from="noise"), objective, Hard())
+    run = Distillation(Problem(blob_images(), 1, "convnet2-w4", "cpu", "crop", 0.0), point, seed=7)
+    run.prepare()
     smallest = []
-    for _ in range(12):
-        smallest.append(state.smallest_crop())
-        state.advance(rows_of(real.data), real)
-    expected = [0.08 + 0.92 * (1 + math.cos(math.pi * min(step, 10) / 10)) / 2 for step in range(12)]
+    for step in range(steps):
+        run.advance(step / steps)
+        smallest.append(run.objective.smallest_crop())  # type: ignore[attr-defined]
+    expected = [0.08 + 0.92 * (1 + math.cos(math.pi * min(1, 2 * step / steps))) / 2 for step in range(steps)]
     assert smallest == pytest.approx(expected)
-    again, _ = state_of(config)
-    again.load_state_dict({name: part.clone() for name, part in state.state_dict().items()})
-    assert again.smallest_crop() == state.smallest_crop()
     assert state_of(Statistics(epochs=1))[0].smallest_crop() == 0.08
+
+
+def test_the_crops_of_cda_shrink_over_the_whole_run():
+    for preset in ("cpu", "paper"):
+        objective = resolve("cda", Task(blob_images().spec, 1, preset)).objective
+        assert objective.curriculum == 1  # type: ignore[attr-defined]
 
 
 def test_densification_is_least_for_images_that_are_equally_different():
@@ -311,7 +317,7 @@ def blind(shape, classes):
 @pytest.mark.parametrize(
     "changes",
     [{"crop": (0.5, 0.2)}, {"crop": (0.0, 1.0)}, {"momentum": 1.0}, {"epochs": 0}, {"backbones": ("a", "a")},
-     {"real_rows": 0}],
+     {"real_rows": 0}, {"curriculum": 1.5}],
 )  # fmt: skip
 def test_settings_out_of_range(changes):
     with pytest.raises(ConfigError, match=next(iter(changes))):
@@ -350,10 +356,56 @@ def test_recipes(name, preset):
     for data in (blob_images(), blob_images(shape=(3, 70, 70), per_class=4), blob_features()):
         point = resolve(name, Task(data.spec, 3, preset))
         assert isinstance(point.objective, Statistics)
-        assert point.labels.network == point.objective.backbones[0], "labels are the squeezed network's"  # type: ignore[attr-defined]
-        assert point.labels.epochs == point.objective.epochs  # type: ignore[attr-defined]
+        labels = point.labels
+        assert isinstance(labels, Teacher)
+        assert (labels.network, *labels.others) == point.objective.backbones, "labels are the squeezed networks'"
+        assert labels.epochs == point.objective.epochs
+        small_colour = name == "sre2l" and data.spec.shape == (1, 8, 8)
+        asked = (400, 30.0, "mixup") if small_colour else (300, 20.0, "cutmix" if data.spec.is_image else "mixup")
+        found = (labels.views, labels.temperature, labels.mix)
+        assert found == (asked if preset == "paper" else (0, 1.0, ""))
+        labels.init(Problem(data, 3, point.network or "", "cpu", "", 0.0), point.storage, point.objective, Streams(0))
         assert decoct.distillation.recipes.table.CARDS.load(name).name == name
-        Problem(data, 3, point.network or "", "cpu", "", 0.0)
+
+
+@pytest.mark.parametrize("name", ["sre2l", "cda", "gvbsm"])
+@pytest.mark.parametrize(
+    ("asked", "squeezed"),
+    [("convnet2-w5", "convnet2-w5-bn"), ("resnet10-w4", "resnet10-w4"), ("test_statistics_objective:own",) * 2],
+)
+def test_the_network_that_is_asked_for_is_squeezed_into_and_labels(name, asked, squeezed, monkeypatch):
+    trained: list[str] = []
+    train_expert = decoct.distillation.labels.teacher.train_expert
+    monkeypatch.setattr(
+        "decoct.distillation.labels.teacher.train_expert",
+        lambda data, network, *rest, **more: trained.append(network) or train_expert(data, network, *rest, **more),
+    )
+    monkeypatch.setattr("decoct.distillation.recipes.statistics.CPU_EPOCHS", 1)
+    small = decoct.distill(blob_images(), name, ipc=1, steps=1, network=asked)
+    assert trained[0] == squeezed
+    assert len(trained) == (3 if name == "gvbsm" else 1), "the experts of recovery label as well"
+    assert small.learned["teacher"]["network"] == squeezed
+    assert small.provenance["settings"]["objective"]["backbones"][0] == squeezed
+    assert small.provenance["network"] == asked
+
+
+@pytest.mark.parametrize("asked", ["lenet", "test_statistics_objective:plain"])
+def test_a_network_without_batch_normalisation_is_refused_before_anything_is_trained(asked):
+    with pytest.raises(ConfigError) as caught:
+        decoct.distill(blob_images(shape=(1, 32, 32), per_class=2), "sre2l", ipc=1, network=asked)
+    for words in (repr(asked), "a network without batch normalisation", "running mean and variance", "-bn"):
+        assert words in str(caught.value)
+    table = resolve("gvbsm", Task(blob_features().spec, 1, asked="mlp-w8"))
+    assert table.objective.backbones == ("mlp-w8",)  # type: ignore[attr-defined]
+
+
+def plain(shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), classes))
+
+
+def test_no_suffix_is_hung_on_a_factory(monkeypatch):
+    monkeypatch.setattr(Task, "network", lambda self, *widths, **named: "test_statistics_objective:plain")
+    assert resolve("rcig", Task(blob_images().spec, 1, "paper")).network == "test_statistics_objective:plain"
 
 
 def test_teacher_labels_share_the_squeezed_network():

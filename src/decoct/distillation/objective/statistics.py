@@ -66,8 +66,9 @@ class Statistics(Objective):
     """BatchNorm layers; inputs of convolutions (of linear layers where there are none); auto: the first if any."""
     crop: tuple[float, float] = (0.08, 1.0)
     """Smallest and largest part of the image's area that a random crop keeps, in (0, 1]; (1, 1) never crops."""
-    curriculum: int = 0
-    """Steps over which the smallest part falls from the largest to its value, along half a cosine (CDA); 0: none."""
+    curriculum: float | int = 0.0
+    """Share of the run over which the smallest part falls from the largest to its value, along half a cosine (CDA), in
+    [0, 1]; 0: none."""
     roll: int = 0
     """Largest circular shift in pixels along each side; the same for all rows of a step."""
     momentum: float | int = 0.0
@@ -81,6 +82,7 @@ class Statistics(Objective):
         low, high = self.crop
         _require(0 < low <= high <= 1, "crop", self.crop, "two shares of the area, 0 < smallest <= largest <= 1")
         _require(0 <= self.momentum < 1, "momentum", self.momentum, "a number from 0 to 1, 1 left out")
+        _require(0 <= self.curriculum <= 1, "curriculum", self.curriculum, "a share of the run, from 0 to 1")
         _require(self.epochs >= 1, "epochs", self.epochs, "1 or more")
         _require(self.real_rows >= 1, "real_rows", self.real_rows, "1 or more")
         _require(len(set(self.backbones)) == len(self.backbones), "backbones", self.backbones, "each network once")
@@ -149,13 +151,13 @@ def densification(images: Float[Tensor, "m ..."], classes: Int[Tensor, " m"]) ->
 
 
 class StatisticsState(ObjectiveState):
-    """The trained backbones, the number of the step and, with momentum, the running synthetic statistics."""
+    """The trained backbones, the share of the run and, with momentum, the running synthetic statistics."""
 
     def __init__(self, config: Statistics, problem: Problem, streams: Streams) -> None:
         self._config, self._problem, self._streams = config, problem, streams
         self._names = config.names(problem)
         self.backbones: list[WatchedNetwork] = []
-        self._step = 0
+        self._share = 0.0
         self._running: Tensors = {}
 
     def prepare(self, real: RealSource) -> None:
@@ -177,9 +179,9 @@ class StatisticsState(ObjectiveState):
             self.backbones.append(backbone)
 
     def smallest_crop(self) -> float:
-        """The smallest area of a crop at this step."""
+        """The smallest area of a crop at this share of the run."""
         low, high = self._config.crop
-        share = min(1.0, self._step / self._config.curriculum) if self._config.curriculum else 1.0
+        share = min(1.0, self._share / self._config.curriculum) if self._config.curriculum else 1.0
         return low + (high - low) * 0.5 * (1 + math.cos(math.pi * share))
 
     def _augmented(self, images: Float[Tensor, "m ..."]) -> Float[Tensor, "m ..."]:
@@ -226,12 +228,11 @@ class StatisticsState(ObjectiveState):
             loss = loss + self._config.densify * densification(images, synthetic.classes.to(images.device))
         return loss
 
-    def advance(self, synthetic: Synthetic, real: RealSource) -> None:
-        self._step += 1
+    def schedule(self, share: float) -> None:
+        self._share = share
 
     def state_dict(self) -> Tensors:
-        return {**prefixed("running", self._running), "step": torch.tensor(self._step)}
+        return prefixed("running", self._running)
 
     def load_state_dict(self, state: Tensors) -> None:
-        self._step = int(state["step"])
         self._running = {name: value.to(self._problem.device) for name, value in under("running", state).items()}

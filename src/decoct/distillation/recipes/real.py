@@ -28,12 +28,15 @@ def rded(task: Task) -> Recipe:
 
     300 images a class and 5 crops of each, whole crops below 128 pixels and grids of 2 x 2 from there on, as in the
     authors' scripts (https://github.com/LINs-lab/RDED/tree/main/scripts). They keep the expert beside the student for
-    300 epochs of CutMix; `paper` stores its labels of as many mixed views instead, `cpu` those of the crops alone.
+    300 epochs of crops of one patch and more, flips and CutMix at temperature 20; `paper` stores its labels of as many
+    such views instead (patches are not shuffled in them), `cpu` those of the crops alone.
     """
     factor = 1 if max(task.spec.shape[1:], default=0) < 128 else 2
     if task.preset == "cpu":
         return Recipe(
             Patches(factor=factor, epochs=8), Nothing(), Teacher(epochs=8, epoch="student"), network=task.network(32)
         )
-    teacher = Teacher(epochs=200, views=300, mix="cutmix")
+    teacher = Teacher(
+        epochs=200, temperature=20.0, views=300, crop=1 / factor, strategy="flip" if task.colour else "", mix="cutmix"
+    )
     return Recipe(Patches(factor=factor, epochs=200), Nothing(), teacher, network=task.network(32))

@@ -1,13 +1,23 @@
-"""The recipes that recover images from the statistics of trained networks."""
+"""The recipes that recover images from the statistics of trained networks, and label them by the same networks.
+
+The network that is asked for is the one that real data are squeezed into and that labels, with batch normalisation:
+a family that has it as an option gets it (`convnet3` becomes `convnet3-bn`). `paper` stores labels of 300 augmented
+views at temperature 20, `cpu` those of the images alone.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from decoct.distillation.labels.teacher import Teacher
-from decoct.distillation.layer_statistics import Which
+from decoct.distillation.layer_statistics import Which, batchnorms
 from decoct.distillation.objective.statistics import Statistics, with_batchnorm
 from decoct.distillation.recipe import Recipe
 from decoct.distillation.recipes.task import Task
 from decoct.distillation.storage.pixels import Pixels
+from decoct.errors import ConfigError
+from decoct.networks.build import network
 
 SMALL, LARGE = 64, 128
 """Shorter sides from which the papers' settings for 64 x 64 and for 224 x 224 images are taken."""
@@ -18,8 +28,10 @@ def sre2l(task: Task) -> Recipe:
 
     `paper`: ResNet-18, Adam (0.5, 0.9) down a cosine; 224 pixels: step size 0.25, weight 0.01, 4000 steps, crops of 8 %
     and more, shifts of 32 pixels; 64 pixels: 0.1, 1 and 4 pixels; below: 0.25, 0.01, 1000 steps, shifts alone
-    (https://github.com/VILA-Lab/SRe2L). `cpu`: a ConvNet of width 32 with batch normalisation, milder
-    crops and weight 1.
+    (https://github.com/VILA-Lab/SRe2L). Labels: 300 views, a random resized crop of 8 % and more, a flip where there
+    are colours, CutMix, temperature 20; below 64 pixels 400 views, shifts and flips, mixup, temperature 30. They weigh
+    two bytes a class, row and view, which is more than the images. `cpu`: a ConvNet of width 32 with batch
+    normalisation, milder crops and weight 1, labels of the images alone.
 
     Expect less than from random images where images are few and small. Fashion-MNIST at 10 a class, one short student
     on the validation split: 59 % after 150 `cpu` steps from noise (47 % without crops, or at weight 0.1); 79 % on
@@ -27,28 +39,32 @@ def sre2l(task: Task) -> Recipe:
     CIFAR-10 at 10 a class with ResNet-18: 27.2 %.
     """
     if task.preset == "cpu":
-        return _narrow(task, Statistics(backbones=_backbones(task), **CPU), steps=400)
-    side = _side(task)
+        return _narrow(task, Statistics(backbones=(_squeezed(task),), **CPU), steps=400)
+    side, backbones = _side(task), (_squeezed(task),)
     if side >= SMALL:
         lr, weight = (0.25, 0.01) if side >= LARGE else (0.1, 1.0)
-        objective = Statistics(backbones=_backbones(task), epochs=PAPER_EPOCHS, bn_weight=weight, roll=_roll(task))
+        objective = Statistics(backbones=backbones, epochs=PAPER_EPOCHS, bn_weight=weight, roll=_roll(task))
         return _published(task, objective, lr=lr, steps=4000)
-    objective = Statistics(backbones=_backbones(task), epochs=PAPER_EPOCHS, crop=(1.0, 1.0), roll=_roll(task))
-    return _published(task, objective, lr=0.25, steps=1000, augment="crop")
+    objective = Statistics(backbones=backbones, epochs=PAPER_EPOCHS, crop=(1.0, 1.0), roll=_roll(task))
+    recipe = _published(task, objective, lr=0.25, steps=1000, augment="crop")
+    if not task.spec.is_image:
+        return recipe
+    strategy = "crop_flip" if task.colour else "crop"
+    return replace(recipe, labels=_taught(objective, views=400, strategy=strategy, mix="mixup", temperature=30.0))
 
 
 def cda(task: Task) -> Recipe:
     """SRe2L whose crops are whole images at first and grow smaller along a cosine over the whole run.
 
     `paper`: 224 pixels: step size 0.25, weight 0.01; 64 pixels and below: 0.4 and 0.05; 4000 steps
-    (https://github.com/VILA-Lab/SRe2L, folder CDA; the authors have no setting below 64 pixels).
+    (https://github.com/VILA-Lab/SRe2L, folder CDA; the authors have no setting below 64 pixels). Labels as `sre2l` has
+    them from 64 pixels on.
     """
     if task.preset == "cpu":
-        return _narrow(task, Statistics(backbones=_backbones(task), curriculum=400, **CPU), steps=400)
+        return _narrow(task, Statistics(backbones=(_squeezed(task),), curriculum=1.0, **CPU), steps=400)
     lr, weight = (0.25, 0.01) if _side(task) >= LARGE else (0.4, 0.05)
-    steps = _steps(task, 4000)
     objective = Statistics(
-        backbones=_backbones(task), epochs=PAPER_EPOCHS, bn_weight=weight, curriculum=steps, roll=_roll(task)
+        backbones=(_squeezed(task),), epochs=PAPER_EPOCHS, bn_weight=weight, curriculum=1.0, roll=_roll(task)
     )
     return _published(task, objective, lr=lr, steps=4000)
 
@@ -57,21 +73,23 @@ def gvbsm(task: Task) -> Recipe:
     """SRe2L with several backbones, statistics of convolutions beside those of BatchNorm, and densification.
 
     `paper`: step size 0.05, weight 0.01, densification 1, momentum 0.8, 4000 steps, shifts of a whole side
-    (https://github.com/shaoshitong/G_VBSM_Dataset_Condensation, CIFAR-10); backbones are this package's own, labels
-    come from the first of them where the authors average all.
+    (https://github.com/shaoshitong/G_VBSM_Dataset_Condensation, CIFAR-10); backbones are this package's own. Labels
+    are the mean probabilities of all backbones, in `paper` for 300 views with crops as in recovery, CutMix and
+    temperature 20, where the authors' students fit the mean logits by squared error beside the class. A network that
+    is asked for is the first of the backbones.
     """
-    main = _backbones(task)[0]
+    own = with_batchnorm(task.network(32), task.spec.shape, task.spec.classes)
+    several = task.spec.is_image and own != "mlp"
     if task.preset == "cpu":
-        others = (f"{main}-leaky", f"{main}-max") if task.spec.is_image and main != "mlp" else ()
+        others = (f"{own}-leaky", f"{own}-max") if several else ()
         squeezed = {**CPU, "epochs": SHARED_EPOCHS}
         objective = Statistics(
-            backbones=(main, *others), statistics_of=_both(main), densify=0.1, momentum=0.8, **squeezed
+            backbones=_first(task, *others), statistics_of=_both(own), densify=0.1, momentum=0.8, **squeezed
         )
         return _narrow(task, objective, steps=400)
-    own = with_batchnorm(task.network(32), task.spec.shape, task.spec.classes)
-    others = (own, "resnet10", "vgg11") if task.spec.is_image and main != "mlp" else ()
+    others = (own, "resnet10", "vgg11") if several else ()
     objective = Statistics(
-        backbones=(main, *others), epochs=PAPER_EPOCHS, statistics_of=_both(main), crop=(0.5, 1.0),
+        backbones=_first(task, *others), epochs=PAPER_EPOCHS, statistics_of=_both(own), crop=(0.5, 1.0),
         roll=_side(task) - 1, densify=1.0, momentum=0.8,
     )  # fmt: skip
     return _published(task, objective, lr=0.05, steps=4000)
@@ -97,12 +115,29 @@ def _both(network: str) -> Which:
     return "auto" if network == "mlp" else "both"
 
 
-def _backbones(task: Task) -> tuple[str]:
-    """ResNet-18 for `paper`, else the field's ConvNet with batch normalisation; features get an MLP."""
-    name = task.network(cpu_width=32)
-    if task.preset == "paper" and name != "mlp":
-        name = "resnet18"
-    return (with_batchnorm(name, task.spec.shape, task.spec.classes),)
+def _squeezed(task: Task) -> str:
+    """The network asked for, else ResNet-18 for `paper` and the field's ConvNet for `cpu`; with batch normalisation.
+
+    Features, and images too small for a ConvNet, get an MLP, whose linear layers are measured instead. Raises
+    `ConfigError` for a network asked for that has no batch normalisation and no option to get it.
+    """
+    shape, classes, usual = task.spec.shape, task.spec.classes, task.network(cpu_width=32)
+    ours = "resnet18" if task.preset == "paper" and usual != "mlp" else usual
+    name = with_batchnorm(task.asked or ours, shape, classes)
+    if usual != "mlp" and not batchnorms(network(name, shape, classes, 0)):
+        raise ConfigError(
+            f"squeezing the real data into the network {name!r}",
+            received="a network without batch normalisation",
+            expected="layers that keep the running mean and variance of what they are fed, or a family that has them "
+            "as an option",
+            remedy="name a network with -bn, such as 'convnet3-bn' or 'resnet18', or leave the network out",
+        )
+    return name
+
+
+def _first(task: Task, *others: str) -> tuple[str, ...]:
+    """The network to squeeze into and the others, each once."""
+    return tuple(dict.fromkeys((_squeezed(task), *others)))
 
 
 def _steps(task: Task, steps: int) -> int:
@@ -116,7 +151,9 @@ def _rows_per_step(task: Task) -> int:
 
 
 def _published(task: Task, objective: Statistics, *, lr: float, steps: int, augment: str = "auto") -> Recipe:
-    labels = Teacher(network=objective.backbones[0], epochs=objective.epochs)
+    strategy = "flip" if task.colour else ""
+    crop, mix = (objective.crop[0], "cutmix") if task.spec.is_image else (1.0, "mixup")
+    labels = _taught(objective, views=300, crop=crop, strategy=strategy, mix=mix, temperature=20.0)
     return Recipe(
         Pixels(init_from="noise", clamp=True), objective, labels,
         lr=lr, betas=(0.5, 0.9), schedule="cosine", steps=_steps(task, steps), rows_per_step=_rows_per_step(task),
@@ -124,9 +161,14 @@ def _published(task: Task, objective: Statistics, *, lr: float, steps: int, augm
     )  # fmt: skip
 
 
+def _taught(objective: Statistics, **settings: Any) -> Teacher:
+    """Labels of the squeezed networks."""
+    first, *others = objective.backbones
+    return Teacher(network=first, others=tuple(others), epochs=objective.epochs, **settings)
+
+
 def _narrow(task: Task, objective: Statistics, *, steps: int) -> Recipe:
-    labels = Teacher(network=objective.backbones[0], epochs=objective.epochs)
     return Recipe(
-        Pixels(init_from="noise", clamp=True), objective, labels,
+        Pixels(init_from="noise", clamp=True), objective, _taught(objective),
         lr=0.1, betas=(0.5, 0.9), schedule="cosine", steps=steps, network=task.network(cpu_width=32),
     )  # fmt: skip
