@@ -62,7 +62,7 @@ def one_seed(data: Dataset, seed: int, options: Options) -> dict[str, float]:
         data, protocol(options), [options.network], [seed], baselines=(), out=options.work / "students", device="cpu"
     )
     core = decoct.select(
-        data, "dyn-unc", fraction=options.fraction, balanced=False, seed=seed, cache=options.work / "dynamics"
+        data, "dyn-unc", fraction=options.fraction, balance="global", seed=seed, cache=options.work / "dynamics"
     )
     nbytes = core.nbytes.total
     entries = {

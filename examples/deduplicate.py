@@ -18,5 +18,5 @@ def twice(ids: list[str]) -> int:
 
 
 before = twice(data.train.ids.tolist())
-core = decoct.select(data, "semdedup", count=len(data.train) - before, balanced=False)
+core = decoct.select(data, "semdedup", count=len(data.train) - before, balance="global")
 print(f"{len(core)} of {len(data.train)} rows kept; stored twice: {twice(core.ids.tolist())} digits, {before} before")

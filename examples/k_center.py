@@ -4,6 +4,6 @@ import decoct
 from decoct.selection.k_center import KCenter
 
 data = decoct.open("digits")
-picked = decoct.select(data, KCenter(), count=50, balanced=False)
+picked = decoct.select(data, KCenter(), count=50, balance="global")
 print("rows picked:", *picked.indices[:10].tolist(), "...")
 print("distance of each pick to those before:", *(f"{score:.1f}" for score in picked.scores[:10].tolist()), "...")

@@ -16,14 +16,14 @@ def counts(*sizes: int) -> torch.Tensor:
 
 
 @settings(deadline=None, max_examples=60)
-@given(sizes=SIZES, share=st.floats(0.0, 1.0), balanced=st.booleans())
-def test_a_total_is_met_exactly_and_no_class_is_overdrawn(sizes, share, balanced):
+@given(sizes=SIZES, share=st.floats(0.0, 1.0), balance=st.sampled_from(["class", "global"]))
+def test_a_total_is_met_exactly_and_no_class_is_overdrawn(sizes, share, balance):
     total = max(1, round(share * sum(sizes)))
-    quota = Budget(count=total).quota(counts(*sizes), 5, balanced)
+    quota = Budget(count=total).quota(counts(*sizes), 5, balance)
     assert int(quota.sum()) == total
     assert bool((quota <= counts(*sizes)).all())
     assert bool((quota >= 0).all())
-    assert torch.equal(quota, Budget(nbytes=5 * total + 4).quota(counts(*sizes), 5, balanced))
+    assert torch.equal(quota, Budget(nbytes=5 * total + 4).quota(counts(*sizes), 5, balance))
 
 
 @settings(deadline=None, max_examples=60)
@@ -40,9 +40,55 @@ def test_balanced_differs_by_one_at_most_where_classes_have_rows_left(sizes, sha
 @given(sizes=SIZES, share=st.floats(0.0, 1.0))
 def test_proportional_stays_within_one_of_the_exact_share(sizes, share):
     total = max(1, round(share * sum(sizes)))
-    quota = Budget(count=total).quota(counts(*sizes), 1, balanced=False).tolist()
+    quota = Budget(count=total).quota(counts(*sizes), 1, balance="global").tolist()
     for taken, size in zip(quota, sizes, strict=True):
         assert abs(taken - total * size / sum(sizes)) < 1
+
+
+@settings(deadline=None, max_examples=100)
+@given(sizes=SIZES, share=st.floats(0.0, 1.0), floor=st.integers(1, 12))
+def test_no_class_lies_below_its_floor_and_the_others_stay_in_proportion(sizes, share, floor):
+    least = [min(floor, size) for size in sizes]
+    total = max(sum(least), round(share * sum(sizes)))
+    quota = Budget(count=total).quota(counts(*sizes), 1, f"floor:{floor}").tolist()
+    assert sum(quota) == total
+    assert all(low <= taken <= size for low, taken, size in zip(least, quota, sizes, strict=True))
+    above = [(taken, size) for low, taken, size in zip(least, quota, sizes, strict=True) if taken > low + 1]
+    shares = [taken / size for taken, size in above]
+    for (taken, size), own in zip(above, shares, strict=True):
+        assert all(abs(own - other) <= 1 / size + 1 / its for other, (_, its) in zip(shares, above, strict=True)), taken
+
+
+def test_floors_by_hand():
+    sizes = counts(2, 10, 100, 1000)
+    assert Budget(count=111).quota(sizes, 1, balance="global").tolist() == [0, 1, 10, 100]
+    # The smallest class has two rows only, and keeps both; what the floors take is missing from the other two.
+    assert Budget(count=111).quota(sizes, 1, balance="floor:5").tolist() == [2, 5, 9, 95]
+    assert Budget(fraction=0.1).quota(sizes, 1, balance="floor:1").tolist() == [1, 1, 10, 99]
+    # A floor above every class keeps everything, where the budget allows.
+    assert Budget(count=1112).quota(sizes, 1, balance="floor:2000").tolist() == [2, 10, 100, 1000]
+    assert Budget(count=8).quota(counts(0, 4, 40), 1, balance="floor:4").tolist() == [0, 4, 4]
+
+
+def test_floors_above_the_budget_are_refused():
+    with pytest.raises(
+        BudgetError, match=r"(?s)12 rows for 3 classes, whose floors take 13.*raise the budget to 13 rows"
+    ):
+        Budget(count=12).quota(counts(3, 9, 20), 1, balance="floor:5")
+    with pytest.raises(BudgetError, match="at least 5 rows of every class"):
+        Budget(fraction=0.1).quota(counts(3, 9, 20), 1, balance="floor:5")
+
+
+@pytest.mark.parametrize("balance", ["floor", "floor:", "floor:0", "floor:-1", "floor:2.5", "floor:²", "classes", ""])
+def test_a_balance_that_does_not_exist(balance):
+    with pytest.raises(ConfigError, match=r"(?s)received: .*expected: 'class' \(equal shares\), 'global'.*'floor:5'"):
+        Budget(count=3).quota(counts(9, 9), 1, balance=balance)
+
+
+@pytest.mark.parametrize("balance", ["global", "floor:2"])
+def test_an_ipc_says_how_classes_are_balanced(balance):
+    with pytest.raises(ConfigError, match=r"(?s)as many rows of each class is what ipc says.*count= or fraction="):
+        Budget(ipc=2).quota(counts(9, 9), 1, balance=balance)
 
 
 def test_by_hand():
@@ -50,7 +96,7 @@ def test_by_hand():
     assert Budget(ipc=2).quota(sizes, 1).tolist() == [2, 2, 2, 2]
     assert Budget(count=15).quota(sizes, 1).tolist() == [2, 5, 4, 4]
     assert Budget(count=3).quota(sizes, 1).tolist() == [1, 1, 1, 0]
-    assert Budget(count=8).quota(sizes, 1, balanced=False).tolist() == [1, 3, 2, 2]
+    assert Budget(count=8).quota(sizes, 1, balance="global").tolist() == [1, 3, 2, 2]
     assert Budget(fraction=1.0).quota(sizes, 1).tolist() == sizes.tolist()
 
 

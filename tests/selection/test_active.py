@@ -29,13 +29,13 @@ def with_labels(data: Dataset, labels) -> Dataset:
 @pytest.mark.parametrize("strategy", ["margin", "vote-entropy"])
 def test_labels_of_rows_that_are_not_chosen_are_never_read(strategy):
     method = Active(rounds=2, epochs=2, steps=2, strategy=strategy, networks=2)
-    chosen = select(DATA, method, count=12, balanced=False).indices
+    chosen = select(DATA, method, count=12, balance="global").indices
     labels = (DATA.train.y + 1) % 3
     labels[chosen.numpy()] = DATA.train.y[chosen.numpy()]
-    again = select(with_labels(DATA, labels), method, count=12, balanced=False).indices
+    again = select(with_labels(DATA, labels), method, count=12, balance="global").indices
     assert again.tolist() == chosen.tolist()
     labels[chosen[:4].numpy()] = (labels[chosen[:4].numpy()] + 1) % 3
-    other = select(with_labels(DATA, labels), method, count=12, balanced=False).indices
+    other = select(with_labels(DATA, labels), method, count=12, balance="global").indices
     assert other[:4].tolist() == chosen[:4].tolist()
     # Votes of two networks are often equal, and then nothing depends on the labels.
     assert strategy == "vote-entropy" or other.tolist() != chosen.tolist(), "the labels of the first batch are read"

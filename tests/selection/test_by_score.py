@@ -64,7 +64,7 @@ def test_an_unknown_score_names_the_nearest():
 def test_scores_of_other_tools_are_used_as_an_array():
     data = blob_features()
     scores = torch.arange(len(data.train)).float()[:, None]
-    chosen = select(data, Hardest(), count=3, features=scores, balanced=False)
+    chosen = select(data, Hardest(), count=3, features=scores, balance="global")
     assert chosen.indices.tolist() == [len(data.train) - 1, len(data.train) - 2, len(data.train) - 3]
 
 

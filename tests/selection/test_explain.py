@@ -64,7 +64,7 @@ def test_a_folder_and_its_parquet_say_the_same(tmp_path):
 
 
 def test_the_only_kept_row_has_no_neighbour():
-    one = select(DATA, "herding", count=1, balanced=False, features=TABLE)
+    one = select(DATA, "herding", count=1, balance="global", features=TABLE)
     told = explain(one, DATA, int(one.indices[0]), features=TABLE)
     assert (told.neighbour, told.distance, told.covered) == (None, None, None)
     assert told.sentence.endswith(".")

@@ -107,13 +107,13 @@ def test_classes_are_picked_from_together_and_each_gets_its_budget(monkeypatch):
     assert core.indices.tolist() == pool[rows].tolist()
 
 
-@pytest.mark.parametrize("balanced", [True, False])
-def test_few_wrong_labels_are_chosen_where_validation_labels_are_right(balanced: bool):
+@pytest.mark.parametrize("balance", ["class", "global"])
+def test_few_wrong_labels_are_chosen_where_validation_labels_are_right(balance: str):
     clean = decoct.open("digits")
     wrong = torch.rand(len(clean.train), generator=chance()) < 1 / 3
     labels = np.where(wrong, (clean.train.y + 1 + np.arange(len(wrong)) % 9) % 10, clean.train.y)
     data = dataclasses.replace(clean, train=dataclasses.replace(clean.train, y=labels))
-    core = select(data, "glister", count=200, balanced=balanced)
+    core = select(data, "glister", count=200, balance=balance)
     assert float(wrong[core.indices].float().mean()) < 0.1
 
 

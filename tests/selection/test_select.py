@@ -53,8 +53,8 @@ def test_budgets_on_imbalanced_classes(method: str) -> None:
     assert len(select(data, method, count=12).indices) == 12
     assert len(select(data, method, fraction=0.1).indices) == 7
     assert len(select(data, method, nbytes=64 * 9 + 9).indices) <= 9
-    assert len(select(data, method, fraction=0.5, balanced=False).indices) == 35
-    assert len(select(data, method, fraction=1.0, balanced=False).indices) == 70
+    assert len(select(data, method, fraction=0.5, balance="global").indices) == 35
+    assert len(select(data, method, fraction=1.0, balance="global").indices) == 70
     with pytest.raises(BudgetError, match=r"class 'class 2' has 10"):
         select(data, method, ipc=11)
     with pytest.raises(ConfigError, match="exactly one of ipc, fraction, count and nbytes"):
@@ -65,7 +65,7 @@ def test_unbalanced_picks_come_from_the_whole_set() -> None:
     data = _imbalanced()
     own = np.zeros((70, 1))
     own[data.train.y == 2] = np.arange(1, 11)[:, None]
-    chosen = select(data, KCenter(), count=6, features=own, balanced=False)
+    chosen = select(data, KCenter(), count=6, features=own, balance="global")
     assert class_balance(chosen.classes, 3)[2] == 5
 
 

@@ -140,7 +140,7 @@ def test_with_labels_classes_are_balanced_and_take_turns(tmp_path: Path) -> None
     chosen = select_table(table, "k-center", ipc=20, shard_rows=60)
     assert chosen.classes.tolist() == [0, 1] * 20
     assert (chosen.classes.numpy() == labels[chosen.indices.numpy()]).all()
-    loose = select_table(table, "k-center", count=40, balanced=False, shard_rows=60)
+    loose = select_table(table, "k-center", count=40, balance="global", shard_rows=60)
     assert 0 < int(loose.classes.sum()) < 20
     assert chosen.spec.class_names == ("0", "1")
 

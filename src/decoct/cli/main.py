@@ -21,6 +21,7 @@ COMMANDS = {
     "distill": "synthesise a small training set",
     "score": "train once, and say how hard every training row is",
     "select": "pick a small training set out of the real rows",
+    "explain": "say why rows were kept or dropped by a selection",
     "evaluate": "measure what training on a set gives, beside honest baselines",
     "bias": "make biased sets, weigh rows against a bias, measure how much of it a set keeps",
     "analyze": "ask what a set teaches: mixing, agreement, influence, scaling and more",

@@ -18,19 +18,18 @@ class Running:
     """Where work units run."""
 
     engine: Annotated[str, left_out("local|ray")] = "local"
-    """local: this process, on all its cores; ray: tasks of Ray, one core each (pip install 'decoct[ray]')."""
+    """local: this process, unit after unit; ray: tasks of Ray (pip install 'decoct[ray]'). A unit computes on one core
+    in both, so that the results are the same; what is trained once uses all cores."""
     workers: Annotated[int | None, left_out("N")] = None
     """For ray: how many units run at a time; without it, one a core."""
     address: Annotated[str | None, left_out("HOST:PORT")] = None
     """For ray: a cluster that runs already; without it, one is started on this machine and stopped at the end."""
 
     @contextmanager
-    def start(self) -> Iterator[Engine | None]:
-        """The engine, stopped at the end; None for this process. Raises `UnknownNameError`, `ConfigError`."""
+    def start(self) -> Iterator[Engine]:
+        """The engine, stopped at the end. Raises `UnknownNameError`, `ConfigError`."""
         if self.engine == "local":
             self._require_plain()
-            yield None
-            return
         from decoct.scale.engines import engine
 
         with engine(self.engine, self.workers, self.address) as found:

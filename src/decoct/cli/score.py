@@ -22,6 +22,8 @@ class Options:
     """Network to train; without it, a narrow ConvNet for images and an MLP for tables."""
     epochs: int = 20
     """Passes of the training, 2 or more."""
+    window: Annotated[int | None, left_out("N")] = None
+    """Passes of a window of dyn-unc, from 2 to all of them; without it 10, or half of the passes."""
     seed: int = 0
     """Everything random follows from this number."""
     device: Annotated[str | None, left_out("NAME")] = None
@@ -42,7 +44,7 @@ def run(options: Options) -> dict[str, Any]:
     with options.running.start() as engine:
         table, dynamics = score(
             data, network=options.network, epochs=options.epochs, seed=options.seed, out=options.out,
-            device=options.device, engine=engine,
+            device=options.device, engine=engine, window=options.window,
         )  # fmt: skip
     picture = cartography_png(dynamics)
     write_atomically(options.out / "cartography.png", lambda file: Path(file).write_bytes(picture))

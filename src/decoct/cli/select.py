@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from decoct.cli import made, select_images, select_table
+from tyro.conf import arg
+
+from decoct.cli import made, select_explained, select_images, select_table
 from decoct.cli.opening import Opening, Output, Source, left_out
 from decoct.cli.running import Running
 
@@ -36,23 +38,32 @@ class Options:
     """Share of the rows, above 0 and at most 1."""
     count: Annotated[int | None, left_out("N")] = None
     """Rows in all."""
+    balance: Annotated[str, arg(metavar="class|global|floor:N", help_behavior_hint="(default: class)")] = "class"
+    """How classes share --fraction or --count: class gives them equal shares; floor:N shares in proportion to their
+    sizes, none below N rows; both pick class by class. global picks from all rows at once, classes as they come."""
+    settings: Annotated[tuple[str, ...], arg(name="set", metavar="NAME=VALUE...", help_behavior_hint="")] = ()
+    """Settings of the method, such as --set window=5; `decoct methods` lists those of each with their defaults."""
     features: str = "auto"
     """What rows are compared by: auto, pixels, pca, network, network:NAME, transformers:NAME (a pretrained backbone, by
     its name on the hub or its folder) or npy:PATH (a row for each training row)."""
     score: Annotated[str | None, left_out("NAME")] = None
-    """For hardest, easiest, middle and ccs: the score that orders the rows, such as aum, el2n or forgetting."""
+    """For hardest, easiest, middle and ccs: the score that orders the rows, larger for harder ones, such as aum, el2n
+    or forgetting; with --scores a column of the file, the other way round with a minus in front (--score=-NAME)."""
     scores: Annotated[Path | None, left_out("FILE")] = None
     """Read that score from this parquet or csv file (of `decoct score`, or of another tool) instead of training;
     for features:PATH.npy, a .npy file of one number a row."""
     labels: Annotated[Path | None, left_out("FILE")] = None
-    """For features:PATH.npy: a .npy file of class numbers, so that classes are balanced."""
+    """For features:PATH.npy: a .npy file of class numbers, so that classes are balanced (--balance)."""
     shard_rows: Annotated[int | None, left_out("N")] = None
     """Pick from shards of near rows, at most this many in each, which makes quadratic methods linear; 4096 for
     features:PATH.npy, otherwise none."""
     images: Annotated[Path | None, left_out("DIR")] = None
     """For coco:JSON and voc:FOLDER: the folder of the pictures, where they lie in none of the usual places."""
     explain: Annotated[tuple[str, ...], left_out("ID...")] = ()
-    """Say of these training rows why they were kept or dropped; ids are those of selection.parquet."""
+    """Say of these training rows why they were kept or dropped; ids are those of selection.parquet. `decoct explain`
+    says it later."""
+    dropped: bool = False
+    """Write dropped.parquet beside the result: the nearest kept row of every other row, its distance, and its score."""
     seed: int = 0
     """Everything random follows from this number."""
     device: str = "cpu"
@@ -64,59 +75,66 @@ class Options:
 
 def run(options: Options) -> dict[str, Any]:
     """Select, and say what was picked."""
-    from decoct.compact.budget import Budget
+    from decoct.compact.budget import Budget, floor_of
     from decoct.selection.cost import estimate
     from decoct.selection.driver import select
-    from decoct.selection.explain import explain
 
     if select_images.concerns(options):
         return select_images.run(options)
     # Wrong names and budgets are told before the data are read, which can take minutes.
     method = chosen(options)
+    floor_of(options.balance)
     Budget(ipc=options.ipc, fraction=options.fraction, count=options.count)
     if options.source.startswith("features:"):
         return select_table.run(options, method)
     select_table.refuse_labels(options)
     data = options.opening.open(options.source)
+    select_explained.require_ids(options, data)
     budget = Budget(ipc=options.ipc, fraction=options.fraction, count=options.count)
+    compared = features(options, data)
     cost = estimate(
-        data, method, budget=budget, features=features(options, data), seed=options.seed, device=options.device
-    )
+        data, method, budget=budget, features=compared, seed=options.seed, balance=options.balance,
+        device=options.device, shard_rows=options.shard_rows,
+    )  # fmt: skip
     print(f"estimate: {cost.sentence}", file=sys.stderr)
-    with options.running.start() as engine:
+    with options.running.start() as engine, select_explained.kept(options) as cache:
         picked = select(
             data,
             method,
             ipc=options.ipc,
             fraction=options.fraction,
             count=options.count,
-            features=features(options, data),
+            features=compared,
             seed=options.seed,
+            balance=options.balance,
             out=options.out,
             device=options.device,
             shard_rows=options.shard_rows,
-            cache=options.opening.cache,
+            cache=cache,
             engine=engine,
         )
-    said = [
-        explain(picked, data, name, features=options.features, seed=options.seed, device=options.device).sentence
-        for name in options.explain
-    ]
+        said = select_explained.explained(options, picked, data, method, compared, cache, engine)
     told = {"flops": cost.flops, "seconds": cost.seconds, "passes": cost.passes}
     told["break_even_passes"] = None if cost.kept == cost.rows else cost.break_even
-    return {**made.facts(picked, data, options.out, options.opening), "explanations": said, "estimate": told}
+    return {
+        **made.facts(picked, data, options.out, options.opening),
+        "explanations": said, "estimate": told,
+        "dropped": str(options.out / select_explained.DROPPED) if options.dropped else None,
+    }  # fmt: skip
 
 
 def chosen(options: Options) -> Any:
-    """The selector, with its score where one is named; raises `UnknownNameError` and `ConfigError`."""
+    """The selector with its score and settings, where they are given; raises `UnknownNameError` and `ConfigError`."""
     from dataclasses import replace
 
     from decoct.errors import ConfigError
     from decoct.selection.by_score import ByScore
     from decoct.selection.methods import selector
+    from decoct.selection.settings import with_settings
 
     select_images.refuse_rows(options)
-    found = selector(options.method or METHOD)
+    name = options.method or METHOD
+    found = with_settings(selector(name), options.settings, name)
     if options.score is None and options.scores is None:
         return found
     if not isinstance(found, ByScore):
@@ -136,11 +154,16 @@ def features(options: Options, data: Dataset) -> Any:
         return options.features
     from decoct.selection.by_score import ByScore
     from decoct.selection.methods import selector
+    from decoct.selection.own_scores import OwnScores
+    from decoct.selection.score_table import source_rows
     from decoct.selection.scored import read_scores
 
     found = selector(options.method or METHOD)
     own = found.score if isinstance(found, ByScore) else ""
-    return read_scores(options.scores).for_rows(data.train.ids.tolist(), options.score or own)
+    table, name = read_scores(options.scores), options.score or own
+    for notice in table.notices(data.train.ids.tolist(), name, source_rows(data)):
+        print(f"note: {notice}", file=sys.stderr)
+    return OwnScores(table.for_data(data, name), name, str(options.scores))
 
 
 def show(result: dict[str, Any]) -> str:
@@ -149,4 +172,5 @@ def show(result: dict[str, Any]) -> str:
         return select_images.show(result)
     if "explanations" not in result:
         return select_table.show(result)
-    return "\n".join([made.sentence(result), *result["explanations"]])
+    dropped = [f"Nearest kept row of every dropped row: {result['dropped']}"] if result["dropped"] else []
+    return "\n".join([made.sentence(result), *result["explanations"], *dropped])

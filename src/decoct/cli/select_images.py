@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from decoct.cli.select import Options
 
 METHOD = "csod"
-NOT_FOR_IMAGES = ("ipc", "score", "scores", "labels", "shard_rows", "explain")
+NOT_FOR_IMAGES = ("ipc", "balance", "score", "scores", "labels", "shard_rows", "explain", "dropped")
 """Options of `decoct select` that say nothing about images with boxes."""
 NOT_FOR_OPENING = ("mode", "whiten", "cache", "weights")
 NOT_FOR_RUNNING = ("engine", "workers", "address")
@@ -41,18 +41,23 @@ def run(options: Options) -> dict[str, Any]:
     """Select, and say what was picked; raises `ConfigError` for options that are for other sources."""
     from decoct.compact.budget import Budget
     from decoct.data.detection.open import open_detection
+    from decoct.selection.detection.cost import estimate_images
     from decoct.selection.detection.select import image_method, select_images
+    from decoct.selection.settings import with_settings
     from decoct.training.detector import DetectorConfig
 
     _require_fitting(options)
     # Wrong names and budgets are told before images are decoded and a detector is trained.
-    method = image_method(options.method or METHOD)
-    Budget(count=options.count, fraction=options.fraction)
+    name = options.method or METHOD
+    method = with_settings(image_method(name), options.settings, name)
+    budget = Budget(count=options.count, fraction=options.fraction)
     size = options.opening.height_and_width()
     config = DetectorConfig() if size is None else DetectorConfig(size=size)
     data = open_detection(options.source, images=options.images, skip_bad=options.opening.skip_bad)
     for notice in data.notices:
         print(f"note: {notice}", file=sys.stderr)
+    cost = estimate_images(data, method, budget=budget, features=options.features, config=config)
+    print(f"estimate: {cost.sentence}", file=sys.stderr)
     picked = select_images(
         data, method, count=options.count, fraction=options.fraction, features=options.features, seed=options.seed,
         out=options.out, device=options.device, config=config,
@@ -70,6 +75,7 @@ def run(options: Options) -> dict[str, Any]:
             for k in range(min(5, len(picked)))
         ],
         "provenance": picked.provenance,
+        "estimate": {"flops": cost.flops, "seconds": cost.seconds, "passes": cost.passes},
         "notices": list(data.notices),
     }
 
@@ -87,8 +93,8 @@ def _require_fitting(options: Options) -> None:
         raise ConfigError(
             f"selecting from {options.source}",
             received=" and ".join("--" + name.replace("_", "-") for name in given),
-            expected="--count or --fraction, --method, --features, --size, --images and --skip-bad beside images with "
-            "boxes",
+            expected="--count or --fraction, --method, --set, --features, --size, --images and --skip-bad beside "
+            "images with boxes",
             remedy="leave these out",
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from decoct.durations import show_bytes, show_duration
@@ -10,23 +11,29 @@ if TYPE_CHECKING:
     from decoct.cli.select import Options
     from decoct.selection.selector import Selector
 
-NOT_FOR_TABLES = ("score", "features", "explain")
+NOT_FOR_TABLES = ("score", "features", "explain", "dropped")
 """Options of `decoct select` that say nothing about a table of features."""
 
 
 def run(options: Options, method: Selector) -> dict[str, Any]:
     """Select, and say what was picked; raises `ConfigError` for options that are for other sources."""
+    from decoct.compact.budget import Budget
     from decoct.data.feature_table import feature_table
     from decoct.machine import peak_memory
+    from decoct.selection.sharded.cost import estimate_table
     from decoct.selection.sharded.driver import select_table
     from decoct.selection.sharded.selector import ROWS
 
     _require_fitting(options)
     table = feature_table(options.source, labels=options.labels, scores=options.scores)
+    shard_rows = ROWS if options.shard_rows is None else options.shard_rows
+    budget = Budget(ipc=options.ipc, fraction=options.fraction, count=options.count)
+    cost = estimate_table(table, method, budget=budget, balance=options.balance, shard_rows=shard_rows)
+    print(f"estimate: {cost.sentence}", file=sys.stderr)
     with options.running.start() as engine:
         picked = select_table(
             table, method, ipc=options.ipc, fraction=options.fraction, count=options.count, seed=options.seed,
-            shard_rows=ROWS if options.shard_rows is None else options.shard_rows, out=options.out, engine=engine,
+            balance=options.balance, shard_rows=shard_rows, out=options.out, engine=engine,
         )  # fmt: skip
     size = picked.nbytes
     return {
@@ -40,6 +47,7 @@ def run(options: Options, method: Selector) -> dict[str, Any]:
         "peak_memory": peak_memory(),
         "content_hash": picked.content_hash,
         "provenance": picked.provenance,
+        "estimate": {"flops": cost.flops, "seconds": cost.seconds},
     }
 
 

@@ -13,6 +13,23 @@ from torch import Tensor
 
 from decoct.errors import BudgetError, ConfigError
 
+CLASS, GLOBAL, FLOOR = "class", "global", "floor:"
+
+
+def floor_of(balance: str) -> int | None:
+    """N of the balance "floor:N"; None for "class" and "global". Raises `ConfigError` for anything else."""
+    if balance in (CLASS, GLOBAL):
+        return None
+    number = balance.removeprefix(FLOOR)
+    if number != balance and number.isascii() and number.isdecimal() and int(number) >= 1:
+        return int(number)
+    raise ConfigError(
+        "choosing how classes share a budget",
+        received=repr(balance),
+        expected="'class' (equal shares), 'global' (classes as they come) or 'floor:N' (in proportion, none below N)",
+        remedy="write balance='class', 'global' or, for five rows of every class at least, 'floor:5'",
+    )
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -63,25 +80,68 @@ class Budget:
         self,
         class_counts: Int64[Tensor, " C"],
         row_bytes: int,
-        balanced: bool = True,
+        balance: str = CLASS,
         class_names: Sequence[str] | None = None,
     ) -> Int64[Tensor, " C"]:
         """How many rows each class gets, `[C]`; never more than `class_counts` has, and in sum exactly the budget.
 
         `ipc` gives every class the same. The other three are turned into a total (nbytes: `nbytes // row_bytes`), and
-        shared out: `balanced` equally (what is left over one each to the first classes; what a small class cannot
-        take goes to the others in the same way), else in proportion to the class sizes by largest remainder (ties to
-        the first class). `class_names` only make the errors readable.
+        shared out by `balance`:
 
-        Raises `BudgetError` for an ipc above the size of a class, a total under one row or above what there is.
+        - "class": equally. What is left over goes one each to the first classes; what a small class cannot take goes
+          to the others in the same way.
+        - "global": in proportion to the class sizes, by largest remainder (ties to the first class).
+        - "floor:N": as "global", but no class below N rows; a class with fewer rows than N keeps all it has. The
+          rows that this takes are missing from the classes above the floor, in proportion.
+
+        `class_names` only make the errors readable.
+
+        Raises `BudgetError` for an ipc above the size of a class, a total under one row, above what there is or below
+        what the floors take; `ConfigError` for another balance, and for an ipc with any but "class".
         """
-        counts = [int(count) for count in class_counts]
+        counts, floor = [int(count) for count in class_counts], floor_of(balance)
         if self.ipc is not None:
+            self._require_equal(balance)
             self._require_class_sizes(counts, class_names)
             return torch.full((len(counts),), self.ipc, dtype=torch.int64)
         total = self._total(sum(counts), row_bytes)
-        share = _equal_shares if balanced else _proportional_shares
+        if floor is not None:
+            return torch.tensor(self._above_floor(total, counts, floor), dtype=torch.int64)
+        share = _equal_shares if balance == CLASS else _proportional_shares
         return torch.tensor(share(total, counts), dtype=torch.int64)
+
+    def _require_equal(self, balance: str) -> None:
+        if balance != CLASS:
+            raise ConfigError(
+                f"taking {self.ipc} rows of every class",
+                received=f"balance={balance!r}",
+                expected="balance='class': as many rows of each class is what ipc says",
+                remedy="leave the balance out, or give a total with count= or fraction=",
+            )
+
+    def _above_floor(self, total: int, sizes: list[int], floor: int) -> list[int]:
+        least = [min(floor, size) for size in sizes]
+        if sum(least) > total:
+            raise BudgetError(
+                f"sharing out a budget of {self} with at least {floor} rows of every class",
+                received=f"{total} rows for {sum(size > 0 for size in sizes)} classes, whose floors take {sum(least)}",
+                expected="a budget that holds the floor of every class",
+                remedy=f"raise the budget to {sum(least)} rows, or lower the floor",
+            )
+        # Classes whose share in proportion would lie below their floor are given it and leave; that lowers the shares
+        # of the others, so it is asked again until none lies below.
+        below: set[int] = set()
+        while True:
+            others = [c for c in range(len(sizes)) if c not in below]
+            rest, available = total - sum(least[c] for c in below), sum(sizes[c] for c in others)
+            new = {c for c in others if rest * sizes[c] < least[c] * available}
+            if not new:
+                break
+            below |= new
+        shares = list(least)
+        for c, share in zip(others, _proportional_shares(rest, [sizes[c] for c in others]), strict=True):
+            shares[c] = share
+        return shares
 
     def _require_class_sizes(self, counts: list[int], class_names: Sequence[str] | None) -> None:
         assert self.ipc is not None
@@ -142,7 +202,7 @@ def _equal_shares(total: int, sizes: list[int]) -> list[int]:
 
 
 def _proportional_shares(total: int, sizes: list[int]) -> list[int]:
-    available = sum(sizes)
+    available = max(1, sum(sizes))
     shares = [total * size // available for size in sizes]
     by_remainder = sorted(range(len(sizes)), key=lambda c: (-(total * sizes[c] % available), c))
     for c in by_remainder[: total - sum(shares)]:

@@ -78,7 +78,7 @@ class Active(Selector):
     Shapes: probabilities `[networks, n, C]`, features `[n, d]`.
     Weights are 1. The score of a pick is its u when it was chosen, 0 where it was drawn at random. The order is that of
     choosing; the coreset's provenance records each round: rows, validation accuracy, uncertainty of pool and batch.
-    Labels of rows that are not chosen are never read with `balanced=False`. With balanced classes, every batch takes
+    Labels of rows that are not chosen are never read with `balance="global"`. With balanced classes, every batch takes
     from every class its share, so that the class of each row, and nothing else, must be known beforehand.
     Cost: rounds x networks trainings from scratch on what is chosen, as many forward passes over the pool, and
     O(spread n_t k d) for the distances. An array of the user's takes the place of the features in the distances.
@@ -88,6 +88,7 @@ class Active(Selector):
     """
 
     needs_features: ClassVar[bool] = False
+    together: ClassVar[bool] = True
     rounds: int = 4
     """Batches after the random start, from 1; each costs a training."""
     epochs: int = 20
@@ -126,6 +127,10 @@ class Active(Selector):
                     f"setting {name} of active", received=repr(getattr(self, name)), expected=expected,
                     remedy=f"give another {name}, or keep the defaults",
                 )  # fmt: skip
+
+    def operations(self, n: int, k: int, d: int, classes: int = 1) -> float:
+        """Distances of the rows that diversity chooses among to all picks before and to those of the batch."""
+        return 3.0 * self.spread * k * k / 2 * d
 
     def bind(self, sources: Sources) -> Pick:
         loop: list[Pool] = []

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int64
@@ -13,7 +14,7 @@ from torch import Tensor
 from decoct.cards import MethodCard
 from decoct.registry import unknown_name
 from decoct.selection.scores import SCORES
-from decoct.selection.selector import Pick, Picks, Selector, checked
+from decoct.selection.selector import SCORED, Pick, Picks, Selector, checked
 from decoct.selection.sources import Sources
 
 CARD = MethodCard(
@@ -60,11 +61,25 @@ class ByScore(Selector):
             raise unknown_name("score", self.score, list(SCORES))
 
     def reason(self, score: float, features: str) -> str:
-        named = {**vars(self), "score": "your scores" if features == "array" else self.score}
-        return self.because.format(value=score, **named)
+        return self.because.format(value=score, **{**vars(self), "score": self.called(features)})
+
+    def settings(self, features: str) -> dict[str, Any]:
+        return {**super().settings(features), "score": self.called(features)}
+
+    def called(self, features: str) -> str:
+        """What the score is called where `features` is what stands in its place."""
+        return "your scores" if features == "array" else (features.partition(SCORED)[2] or self.score)
+
+    def operations(self, n: int, k: int, d: int, classes: int = 1) -> float:
+        """Sorting."""
+        return n * math.log2(max(2, n))
+
+    def values(self, sources: Sources) -> Float[Tensor, " n"]:
+        """The score of every training row: the user's, else from training dynamics."""
+        return sources.table[:, 0] if sources.kind == "array" else SCORES[self.score].of(sources.dynamics)
 
     def bind(self, sources: Sources) -> Pick:
-        table = sources.table if sources.kind == "array" else SCORES[self.score].of(sources.dynamics)[:, None]
+        table = self.values(sources)[:, None]
 
         def from_rows(rows: Int64[Tensor, " m"], count: int, generator: torch.Generator) -> Picks:
             return self.pick(table[rows], count, generator)

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
-
-from decoct.compact.budget import Budget
+from decoct.compact.budget import CLASS, Budget
 from decoct.data.dataset import Dataset
 from decoct.durations import show_duration
 from decoct.networks.build import network as build_network
 from decoct.networks.count import flops_forward
+from decoct.networks.embedding import feature_width
 from decoct.selection.active import Active
 from decoct.selection.by_score import ByScore
-from decoct.selection.features import Table
+from decoct.selection.driver import shared_out
+from decoct.selection.features import COMPONENTS, Table
 from decoct.selection.gradients import GradientSelector
 from decoct.selection.methods import selector
+from decoct.selection.own_scores import OwnScores
+from decoct.selection.pretrained import PREFIX, backbone_cost
+from decoct.selection.rates import TRAINING, Rates, measured_rate, measured_rates
 from decoct.selection.selector import Selector
+from decoct.selection.sharded.selector import Sharded, sharded
 from decoct.selection.sources import PASSES, Sources
 from decoct.selection.uncertainty import COMMITTEE
 from decoct.training.expert import short_training
-
-TRAINING = 3.0
-"""Floating-point operations of a step over those of its forward pass: forward, gradients of layers, of weights."""
-BATCH = 64
-TRIALS = 3
 
 
 @dataclass(frozen=True)
@@ -35,6 +32,7 @@ class Cost:
     """Work of a selection, in passes of a training over all rows (forward and backward) of `network`."""
 
     network: str
+    """What is trained for the purpose, or would be trained on the rows that are kept; "" where nothing is known."""
     rows: int
     kept: int
     row_flops: float
@@ -42,14 +40,20 @@ class Cost:
     passes: float
     """Trainings and looks that the method needs, as passes over all rows."""
     comparisons: float
-    """Floating-point operations of comparing rows with picks, for methods that do: 2 n k d."""
+    """Floating-point operations of the method itself: `Selector.operations`."""
     rate: float | None = None
     """Floating-point operations of training in a second, measured on this machine; None where it was not."""
+    preparing: float = 0.0
+    """Floating-point operations of features for which nothing is trained: principal components, a backbone's passes."""
+    rates: Rates | None = None
+    """Rates of comparing rows, measured on this machine; None where they were not."""
+    products: bool = False
+    """Whether rows are compared as products of matrices."""
 
     @property
     def flops(self) -> float:
         """Of the selection, roughly."""
-        return self.passes * self.rows * self.row_flops + self.comparisons
+        return self.passes * self.rows * self.row_flops + self.preparing + self.comparisons
 
     @property
     def break_even(self) -> float:
@@ -63,19 +67,25 @@ class Cost:
 
     @property
     def seconds(self) -> float | None:
-        """Of the selection on this machine, roughly; None where the rate was not measured."""
-        return None if self.rate is None else self.flops / self.rate
+        """Of the selection on this machine, roughly; None where a rate that is needed was not measured."""
+        if self.rates is None or (self.passes and self.rate is None):
+            return None
+        trained = self.passes * self.rows * self.row_flops / self.rate if self.rate else 0.0
+        compared = self.comparisons / (self.rates.products if self.products else self.rates.rows)
+        return trained + self.preparing / self.rates.products + compared
 
     @property
     def sentence(self) -> str:
         """The estimate for a person."""
         work = f"about {self.flops:.2g} floating-point operations"
         if self.seconds is not None:
-            work += f", {show_duration(self.seconds)} on this machine"
+            work += f", in the order of {show_duration(max(1.0, self.seconds))} on this machine"
         if self.passes:
             work += f": as much as {self.passes:.2g} training passes of {self.network} over all {self.rows:,} rows"
         if self.kept == self.rows:
             return f"selecting takes {work}. All rows are kept, so it saves nothing"
+        if not self.network:
+            return f"selecting takes {work}"
         first = math.ceil(self.break_even)
         pays = f"from {first:,} passes on" if first > 1 else "from the first pass on"
         return (
@@ -85,20 +95,33 @@ class Cost:
 
 
 def cost_of(method: Selector, sources: Sources, *, measure: bool = True) -> Cost:
-    """The cost of picking `sources.wanted` rows by `method`; `measure` times a few training steps on this machine.
+    """The cost of picking `sources.wanted` rows by `method`; `measure` times a few operations on this machine.
 
-    Counted are trainings (three forward passes for a step), looks at all rows, and comparisons of rows with picks;
-    reading the data, principal components and the search itself are not. Good to a factor of two or three.
+    Counted are trainings (three forward passes for a step), looks at all rows, principal components, passes of a
+    pretrained backbone, and what the method says of its own work (`Selector.operations`); reading the data is not.
+    How many rounds a search takes and how many gains it renews depends on the data: the order of magnitude is what
+    the figure is good for.
     """
     data, kept = sources.data, sum(sources.wanted)
-    rows = len(data.train)
-    row_flops = TRAINING * flops_forward(_network(data, sources.network), data.spec.shape)
+    rows, module = len(data.train), build_network(sources.network, data.spec.shape, data.spec.classes, 0)
+    row_flops = TRAINING * flops_forward(module, data.spec.shape)
     passes = _passes(method, sources, rows, kept)
-    width = int(sources.table.shape[1]) if sources.kind == "array" else int(math.prod(data.spec.shape))
-    compares = method.needs_features or sources.kind == "array"
-    comparisons = float(sum(2 * len(g) * k * width for g, k in zip(sources.groups, sources.wanted, strict=True)))
+    preparing, width, classes = _features(method, sources)
+    inner = method.inner if isinstance(method, Sharded) else method
+    groups = [(len(group), count) for group, count in zip(sources.groups, sources.wanted, strict=True) if count]
+    comparisons = work_of(method, groups, width, classes)
     rate = measured_rate(data, sources.network, sources.device) if measure and passes else None
-    return Cost(sources.network, rows, kept, row_flops, passes, comparisons if compares else 0.0, rate)
+    rates = measured_rates(rows, width) if measure else None
+    return Cost(
+        sources.network, rows, kept, row_flops, passes, comparisons, rate, preparing, rates, inner.products
+    )  # fmt: skip
+
+
+def work_of(method: Selector, groups: list[tuple[int, int]], width: int, classes: int = 1) -> float:
+    """Operations of picking from groups of (rows, picks), from one at a time or from all together."""
+    if method.together:
+        groups = [(sum(n for n, _ in groups), sum(k for _, k in groups))]
+    return float(sum(method.operations(n, k, width, classes) for n, k in groups))
 
 
 def estimate(
@@ -106,20 +129,44 @@ def estimate(
     method: str | Selector = "random",
     *,
     budget: Budget,
-    features: str | Table = "auto",
+    features: str | Table | OwnScores = "auto",
     seed: int = 0,
-    balanced: bool = True,
+    balance: str = CLASS,
     device: str = "cpu",
+    shard_rows: int | None = None,
     measure: bool = True,
 ) -> Cost:
     """What `select` with these arguments would cost; nothing is trained or written. Raises what `select` raises."""
-    by_class = [torch.from_numpy(rows) for rows in data.train.class_rows(data.spec.classes)]
-    counts = torch.tensor([len(rows) for rows in by_class])
-    quota = budget.quota(counts, data.spec.row_bytes, balanced, data.spec.class_names)
-    groups = by_class if balanced else [torch.arange(len(data.train))]
-    wanted = quota.tolist() if balanced else [int(quota.sum())]
-    sources = Sources(data, features, seed, device, None, tuple(groups), tuple(wanted))
-    return cost_of(selector(method), sources, measure=measure)
+    groups, wanted = shared_out(data, budget, balance)
+    compared = features.values if isinstance(features, OwnScores) else features
+    chosen = selector(method) if shard_rows is None else sharded(selector(method), shard_rows)
+    return cost_of(chosen, Sources(data, compared, seed, device, None, groups, wanted), measure=measure)
+
+
+def _features(method: Selector, sources: Sources) -> tuple[float, int, int]:
+    """Operations of features for which nothing is trained, numbers of a row, and residuals beside them."""
+    spec, kind, n = sources.data.spec, sources.kind, len(sources.data.train)
+    values = math.prod(spec.shape)
+    if kind == "array":
+        return 0.0, int(sources.table.shape[1]), 1
+    trained = kind.startswith("network:") or isinstance(method, (GradientSelector, Active))
+    if trained:
+        module = build_network(sources.network, spec.shape, spec.classes, 0)
+        return 0.0, feature_width(module, spec.shape), spec.classes if isinstance(method, GradientSelector) else 1
+    if not method.needs_features:
+        return 0.0, 1, 1
+    if kind == "pca":
+        return _components(n, values), min(COMPONENTS, n, values), 1
+    if kind.startswith(PREFIX):
+        flops, width = backbone_cost(kind.removeprefix(PREFIX))
+        return n * flops, width, 1
+    return 0.0, values, 1
+
+
+def _components(n: int, values: int) -> float:
+    """Principal components: of the covariance of narrow rows, by eight random products of all rows with wide ones."""
+    narrow = values <= 1000 and n >= 10 * values
+    return 2.0 * n * values * (values if narrow else 16 * (COMPONENTS + 10))
 
 
 def _passes(method: Selector, sources: Sources, rows: int, kept: int) -> float:
@@ -137,23 +184,3 @@ def _passes(method: Selector, sources: Sources, rows: int, kept: int) -> float:
     if method.needs_features and sources.kind.startswith("network:"):
         return short_training(rows) + look
     return 0.0
-
-
-def measured_rate(data: Dataset, network: str, device: str) -> float:
-    """Floating-point operations a second of training steps on 64 rows: the fastest of three after a first."""
-    module = _network(data, network).to(device).train()
-    inputs = torch.zeros(BATCH, *data.spec.shape, device=device)
-    targets = torch.zeros(BATCH, dtype=torch.int64, device=device)
-    fastest = math.inf
-    for trial in range(TRIALS + 1):
-        began = time.perf_counter()
-        F.cross_entropy(module(inputs), targets).backward()
-        if device.startswith("cuda"):
-            torch.cuda.synchronize()
-        if trial:
-            fastest = min(fastest, time.perf_counter() - began)
-    return TRAINING * flops_forward(module, data.spec.shape) * BATCH / fastest
-
-
-def _network(data: Dataset, name: str) -> torch.nn.Module:
-    return build_network(name, data.spec.shape, data.spec.classes, 0)

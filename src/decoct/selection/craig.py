@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int64
@@ -61,8 +62,14 @@ class Craig(GradientSelector):
 
     because = "brings a pick nearer to every row's gradient, by {value:.4g} on average"
 
+    products: ClassVar[bool] = True
     table_rows: int = 8192
     """Rows of a group up to which the table of distances is kept, 4 n^2 bytes; 0 never keeps it."""
+
+    def operations(self, n: int, k: int, d: int, classes: int = 1) -> float:
+        """Distances of all rows with all, once in a table or at every look, and the looks of the lazy search."""
+        looks, one = n + 2.0 * AGAIN * k, 2.0 * n * (classes + d)
+        return n * one + looks * 3.0 * n if n <= self.table_rows else looks * one
 
     def pick_from(self, gradients: LastLayer, count: int, generator: torch.Generator) -> Picks:
         columns = distance_columns(gradients, self.table_rows)

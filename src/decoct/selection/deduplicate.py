@@ -124,6 +124,12 @@ class SemDeDup(Selector):
     cluster_rows: int = 2048
     """Rows of a cluster on average, 1 or more; up to 1.5 times as many are compared all with all."""
 
+    def operations(self, n: int, k: int, d: int, classes: int = 1) -> float:
+        """Each row that is kept with all of its cluster, at most, and the clusters."""
+        clusters = max(1, round(n / self.cluster_rows))
+        cutting = 2.0 * clusters * d * (n + 102_400) if clusters > 1 else 0.0
+        return 2.0 * n * (n / clusters) * d + cutting
+
     def pick(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Picks:
         features = checked(features, count)
         found = deduplicate(features, self.eps, generator, self.cluster_rows)

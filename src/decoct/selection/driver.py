@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from pathlib import Path
 
@@ -11,19 +10,20 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from decoct.compact.budget import Budget
+from decoct.compact.budget import CLASS, GLOBAL, Budget
 from decoct.compact.coreset import Coreset
 from decoct.compact.folder import is_finished
 from decoct.compact.save import require_place
 from decoct.data.dataset import Dataset
 from decoct.data.sample_weights import Weights, weights_key
-from decoct.engine import Engine
+from decoct.engine import Engine, Local
 from decoct.machine import library_versions, usable_device
 from decoct.progress import progress
 from decoct.selection.features import Table, feature_kind
 from decoct.selection.groups import Groups, pick_groups
 from decoct.selection.methods import method_name, selector
-from decoct.selection.selector import Pick, Picks, Selector, require_weighing
+from decoct.selection.own_scores import OwnScores
+from decoct.selection.selector import SCORED, Pick, Picks, Selector, require_weighing
 from decoct.selection.sharded.selector import by_features, sharded
 from decoct.selection.sources import Sources
 from decoct.streams import Streams
@@ -37,9 +37,9 @@ def select(
     fraction: float | None = None,
     count: int | None = None,
     nbytes: int | None = None,
-    features: str | Table = "auto",
+    features: str | Table | OwnScores = "auto",
     seed: int = 0,
-    balanced: bool = True,
+    balance: str = CLASS,
     out: str | Path | None = None,
     device: str = "cpu",
     cache: Path | None = None,
@@ -51,18 +51,21 @@ def select(
 
     `method` is a name (`decoct methods`) or a `Selector` with options of your own. `features` is what rows are
     compared by: "auto", "pixels", "pca", "network", "network:NAME", "npy:PATH" or an array `[n, d]`, see
-    `features.features`.
-    With `balanced` every class is picked from on its own; otherwise the whole set at once, classes as they come.
-    `Coreset.indices` are rows of `data.train` in order picked, classes in turn: the first m rows hold each class as
-    often as a balanced budget of `count=m` would. The same seed gives the same coreset. Network features are
-    trained on `device`. `out` saves the result there as well. `cache` is a folder in which training dynamics and
-    trained networks are kept, so that another selection from the same data finds them. `weights` say how much each
-    row counts (`SampleWeights`, or numbers in the order of `data.train`), to the methods that have a weighted form.
+    `features.features`; for methods by score the array is the score, and `OwnScores` says what it is called.
+    `balance` says how classes share the budget (`Budget.quota`): "class" picks from every class on its own, in equal
+    shares; "floor:N" too, in proportion to the classes, none below N rows; "global" picks from the whole set at once,
+    classes as they come. `Coreset.indices` are rows of `data.train` in order picked, classes in turn: the first m rows
+    hold each class as often as a balanced budget of `count=m` would, until a class has given all that it had to. The
+    same seed gives the same coreset. Network features are trained on `device`. `out` saves the result there as well.
+    `cache` is a folder in which training dynamics and trained networks are kept, so that another selection from the
+    same data finds them. `weights` say how much each row counts (`SampleWeights`, or numbers in the order of
+    `data.train`), to the methods that have a weighted form.
     `shard_rows` cuts what is picked from into shards of near rows, at most that many in each (`Sharded`), which makes
-    quadratic methods linear. `engine` embeds the rows and picks from the classes as work units, on one thread each;
-    None does it here, on all cores.
+    quadratic methods linear. `engine` looks at the rows and picks from the classes as work units, on one thread each;
+    None does the same here, one unit after the other, so that the picks are those of any other engine.
 
-    Raises `ConfigError` for weights with a method that cannot honour them and unless exactly one budget is given,
+    Raises `ConfigError` for weights with a method that cannot honour them, for a balance that does not exist or does
+    not go with an ipc, and unless exactly one budget is given,
     `BudgetError` for more rows than there are or none, `UnknownNameError`, `DataError` and `MismatchError` for weights
     and features that cannot be used, `MemoryEstimateError`, `OutputError`.
     """
@@ -70,23 +73,22 @@ def select(
     data = data.with_weights(weights)
     budget = Budget(ipc=ipc, fraction=fraction, count=count, nbytes=nbytes)
     chosen, device = selector(method), usable_device(device)
-    name, kind = method_name(chosen), feature_kind(data, features)
+    own = features if isinstance(features, OwnScores) else None
+    compared = features if not isinstance(features, OwnScores) else features.values
+    name, kind = method_name(chosen), feature_kind(data, compared)
     if shard_rows is not None:
         chosen = sharded(chosen, shard_rows)
     if data.train.weights is not None:
         require_weighing(chosen, name)
     if out is not None and not is_finished(Path(out)):
         require_place(Path(out))
-    by_class = [torch.from_numpy(rows) for rows in data.train.class_rows(data.spec.classes)]
-    counts = torch.tensor([len(rows) for rows in by_class])
-    quota = budget.quota(counts, data.spec.row_bytes, balanced, data.spec.class_names)
-    groups = by_class if balanced else [torch.arange(len(data.train))]
-    wanted = quota.tolist() if balanced else [int(quota.sum())]
+    groups, wanted = shared_out(data, budget, balance)
     if not chosen.needs_features and kind != "array":
         kind = "none"
-    sources = Sources(data, features, seed, device, cache, tuple(groups), tuple(wanted), engine)
-    if engine is not None and by_features(chosen) and data.train.weights is None:
-        units = Groups(chosen, sources.table, tuple(groups), tuple(wanted), seed)
+    engine = engine or Local()
+    sources = Sources(data, compared, seed, device, cache, groups, wanted, engine)
+    if by_features(chosen) and data.train.weights is None:
+        units = Groups(chosen, sources.table, groups, wanted, seed)
         with progress(f"selecting by {name}", total=float(len(units))) as tick:
             picked = pick_groups(engine, units, tick)
     else:
@@ -95,6 +97,7 @@ def select(
     rows, weights, scores = (
         torch.cat([getattr(part, field) for part in picked])[order] for field in ("rows", "weights", "scores")
     )
+    kind = kind if own is None else f"{SCORED}{own.name}"
     said = [chosen.reason(score, kind) for score in scores.tolist()]
     result = Coreset(
         spec=data.spec,
@@ -107,13 +110,14 @@ def select(
         provenance={
             "kind": "selection",
             "method": name,
-            "config": dataclasses.asdict(chosen) if dataclasses.is_dataclass(chosen) else {},
+            "config": chosen.settings(kind),
             "budget": {unit: value for unit, value in vars(budget).items() if value is not None},
             "features": kind,
-            "balanced": balanced,
+            "balance": balance,
             "seed": seed,
             "seconds": round(time.monotonic() - began, 3),
             "versions": library_versions(),
+            **({"scores": {"name": own.name, "file": own.file}} if own is not None else {}),
             **({"record": sources.record} if sources.record else {}),
             **({"weights": weights_key(data.train)} if data.train.weights is not None else {}),
         },
@@ -124,7 +128,22 @@ def select(
     return result
 
 
-def _pick_groups(name: str, pick: Pick, groups: list[Tensor], wanted: list[int], seed: int) -> list[Picks]:
+def shared_out(
+    data: Dataset, budget: Budget, balance: str = CLASS
+) -> tuple[tuple[Int64[Tensor, " _"], ...], tuple[int, ...]]:
+    """Training rows of every group that is picked from on its own, classes or the whole set, and how many of each.
+
+    Raises what `Budget.quota` raises.
+    """
+    by_class = tuple(torch.from_numpy(rows) for rows in data.train.class_rows(data.spec.classes))
+    counts = torch.tensor([len(rows) for rows in by_class])
+    quota = budget.quota(counts, data.spec.row_bytes, balance, data.spec.class_names)
+    if balance == GLOBAL:
+        return (torch.arange(len(data.train)),), (int(quota.sum()),)
+    return by_class, tuple(quota.tolist())
+
+
+def _pick_groups(name: str, pick: Pick, groups: tuple[Tensor, ...], wanted: tuple[int, ...], seed: int) -> list[Picks]:
     """Picks of every group (a class, or the whole set), as rows of the training split."""
     streams, picked = Streams(seed), []
     with progress(f"selecting by {name}", total=float(len(groups))) as tick:

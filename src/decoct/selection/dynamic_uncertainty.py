@@ -11,7 +11,6 @@ from torch import Tensor
 from decoct.cards import MethodCard
 from decoct.selection.by_score import ByScore
 from decoct.selection.scores import dynamic_uncertainty
-from decoct.selection.selector import Pick, Picks
 from decoct.selection.sources import Sources
 
 CARD = MethodCard(
@@ -37,7 +36,7 @@ class DynamicUncertainty(ByScore):
     Paper: He et al. (2024), https://arxiv.org/abs/2306.05175; code https://github.com/BAAI-DCAI/Dataset-Pruning.
     Shapes: probabilities `[n, passes]`. Weights are 1; the score of a pick is its T, in [0, 0.71]. Cost: one training,
     one forward pass over the set after each of its passes, O(n passes J) for the windows. The paper ranks the whole set
-    (`balanced=False`); class by class is the default here as everywhere. The probabilities are those of rows as they
+    (`balance="global"`); class by class is the default here as everywhere. The probabilities are those of rows as they
     are, not augmented.
     """
 
@@ -47,15 +46,10 @@ class DynamicUncertainty(ByScore):
     window: int | None = None
     """Passes of a window, J, from 2 to all of them; none takes 10, or half of the passes."""
 
-    def bind(self, sources: Sources) -> Pick:
+    def values(self, sources: Sources) -> Float[Tensor, " n"]:
         if sources.kind == "array":
-            return super().bind(sources)
-        table = dynamic_uncertainty(sources.dynamics, self.window)[:, None]
-
-        def from_rows(rows: Int64[Tensor, " m"], count: int, generator: torch.Generator) -> Picks:
-            return self.pick(table[rows], count, generator)
-
-        return from_rows
+            return super().values(sources)
+        return dynamic_uncertainty(sources.dynamics, self.window)
 
     def order(self, values: Float[Tensor, " n"], count: int, generator: torch.Generator) -> Int64[Tensor, " m"]:
         return torch.sort(values, descending=True, stable=True).indices

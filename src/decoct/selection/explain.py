@@ -12,7 +12,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from decoct.compact.budget import GLOBAL
 from decoct.compact.coreset import Coreset
+from decoct.compact.folder import is_finished
+from decoct.compact.load import load
 from decoct.compact.save import SELECTION_FILE
 from decoct.compact.stored import readable
 from decoct.data.dataset import Dataset
@@ -42,8 +45,8 @@ def explain(
 
     `core` is a coreset, the folder of one, or its `selection.parquet`. `features` is what rows are compared by, as in
     `select`; give the array where many rows are asked about, so that it is computed once. `scores` are those of all
-    training rows, for methods that go by a score. Distances are computed in blocks: O(n_c k d) time for the n_c rows
-    of its class, no table of all pairs.
+    training rows, for methods that go by a score: a dropped row is then told beside the last kept of its
+    class. Distances are computed in blocks: O(n_c k d) time for the n_c rows of its class, no table of all pairs.
 
     Raises `UnknownNameError` for an id and `DataError` for a number that the training split does not have,
     `MismatchError` where the coreset was picked from other data, `SourceError` for a file that cannot be read, and
@@ -51,7 +54,7 @@ def explain(
     """
     kept = _from_coreset(core) if isinstance(core, Coreset) else _from_file(Path(core))
     _require_match(kept, data)
-    row = _row(data, row_or_id)
+    row = row_of(data, row_or_id)
     if scores is not None and scores.shape != (len(data.train),):
         raise MismatchError(
             "explaining a selection by scores", received=f"scores of shape {tuple(scores.shape)}",
@@ -76,6 +79,8 @@ def explain(
         kept_rows=len(kept.rows),
         kept_in_class=int(own.sum()),
         score=score,
+        score_name=kept.score_name,
+        last_kept=_last_kept(kept, own),
         percentile=None if score is None else _percentile(score, rivals),
         weight=None if place is None else float(kept.weights[place]),
         reason=None if place is None or not kept.reasons else kept.reasons[place] or None,
@@ -94,6 +99,14 @@ def _score(
     if scores is not None:
         return float(scores[row]), scores[labels == labels[row]].float()
     return (None if place is None else float(kept.scores[place])), kept.scores[own]
+
+
+def _last_kept(kept: Kept, own: Tensor) -> float | None:
+    """The score of the last row that was picked before this one was left: of its class, where classes are apart."""
+    if kept.score_name is None or not len(kept.scores):
+        return None
+    rivals = kept.scores if kept.together or not bool(own.any()) else kept.scores[own]
+    return float(rivals[-1])
 
 
 def _percentile(score: float, rivals: Float[Tensor, " m"]) -> float | None:
@@ -127,10 +140,16 @@ def _from_coreset(core: Coreset) -> Kept:
     ids = tuple(str(name) for name in core.ids)
     assert core.reasons is not None
     said = tuple(str(text) for text in core.reasons)
-    return Kept(core.indices, ids, core.scores, core.weights, said, core.provenance.get("method"))
+    made = core.provenance
+    name = made.get("config", {}).get("score")
+    return Kept(
+        core.indices, ids, core.scores, core.weights, said, made.get("method"), name, made.get("balance") == GLOBAL
+    )  # fmt: skip
 
 
 def _from_file(path: Path) -> Kept:
+    if path.is_dir() and is_finished(path) and isinstance(core := load(path), Coreset):
+        return _from_coreset(core)
     file = path / SELECTION_FILE if path.is_dir() else path
     columns = ["index", "id", "score", "weight"]
     try:
@@ -166,7 +185,8 @@ def _require_match(kept: Kept, data: Dataset) -> None:
         )
 
 
-def _row(data: Dataset, row_or_id: int | str) -> int:
+def row_of(data: Dataset, row_or_id: int | str) -> int:
+    """The number of a training row; raises `UnknownNameError` and `DataError` for an id or a number that is unknown."""
     n = len(data.train)
     if isinstance(row_or_id, str):
         found = np.flatnonzero(data.train.ids.astype(str) == row_or_id)

@@ -19,6 +19,10 @@ class Kept:
     reasons: tuple[str, ...] = ()
     """Why each was picked; empty where nobody said."""
     method: str | None = None
+    score_name: str | None = None
+    """What the score is called that the method went by, where it went by one."""
+    together: bool = False
+    """Whether all rows were picked from at once, rather than class by class."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,11 @@ class Explanation:
     """How many of its class were kept."""
     score: float | None
     """What the method thought of it; of a dropped row only known where scores of all rows are given."""
+    score_name: str | None
+    """What it is called; None for methods that do not go by a score of every row."""
+    last_kept: float | None
+    """For methods that do, the score of the last row that was kept, of its class where classes were picked from apart;
+    None where unknown."""
     percentile: float | None
     """Percent of the rows of its class with a lower score, half of the equal ones: among all where scores of all rows
     are given, else among the kept ones. None where no score is known."""
@@ -73,9 +82,11 @@ class Explanation:
             said += f": {self.reason}" if self.reason else ""
         else:
             said = f"{self.id} ({self.label}) was dropped{by}: "
+            if self.score is not None and self.last_kept is not None:
+                said += f"its {self.score_name} {self.score:.4g}, the last kept {self.last_kept:.4g}; "
             said += f"{self.kept_rows} rows were kept, {self.kept_in_class} of its class"
         if self.score is not None:
-            said += f". Its score is {self.score:.4g}"
+            said += f". Its {self.score_name or 'score'} is {self.score:.4g}"
             if self.percentile is not None:
                 said += f", at percentile {self.percentile:.0f} of its class"
         if self.distance is None or self.covered is None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from decoct.cards import MethodCard
 from decoct.selection.greedy import SetFunction
 from decoct.selection.selector import unit_mean
-from decoct.selection.similarity import similarity
+from decoct.selection.similarity import operations, similarity
 from decoct.selection.similarity_forms import Similarity
 from decoct.selection.submodular import Pairwise
 
@@ -81,6 +81,10 @@ class FacilityLocation(Pairwise[Coverage]):
 
     kind: Literal["cosine", "rbf", "dot"] = "cosine"
     """Which similarity: `similarity` says their formulas."""
+
+    def operations(self, n: int, k: int, d: int, classes: int = 1) -> float:
+        """All rows with all for the first gains, then a row of similarities for each gain that is renewed."""
+        return operations(self.form, n, d, self.looks(n, k), self.neighbours, self.search)
 
     def function(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Coverage:
         return Coverage(similarity(features, self.kind, generator, self.form, self.neighbours, self.search))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Int64
@@ -111,6 +111,7 @@ class Glister(GradientSelector):
 
     because = "its gradient helps the validation loss most, by {value:.4g} for each unit of step"
 
+    together: ClassVar[bool] = True
     eta: float = 0.5
     """Step of all picked rows, above 0: by how many residuals those of one class together move the logits of a row with
     like features. Above 1 they overshoot, and then rows with wrong labels look helpful, for they push back."""
@@ -134,6 +135,13 @@ class Glister(GradientSelector):
                     f"setting {name} of glister", received=repr(getattr(self, name)), expected=expected,
                     remedy=f"give another {name}, or keep the defaults",
                 )  # fmt: skip
+
+    def operations(self, n: int, k: int, d: int, classes: int = 1) -> float:
+        """A gradient over the validation rows and its product with all rows, each time that it is renewed."""
+        times = min(k, 200 + 100 * math.log(max(1.0, k / 200))) if self.refresh is None else max(1.0, k / self.refresh)
+        if self.engine == "stochastic":
+            return 2.0 * classes * d * (min(n * k, n * math.log(1 / self.epsilon)) + times * n / 4)
+        return 2.0 * classes * d * times * n * 1.25
 
     def bind(self, sources: Sources) -> Pick:
         if sources.kind == "array":

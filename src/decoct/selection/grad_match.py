@@ -72,11 +72,16 @@ class GradMatch(GradientSelector):
                 remedy="give another ridge, or keep the default of 0.05",
             )  # fmt: skip
 
+    def operations(self, n: int, k: int, d: int, classes: int = 1) -> float:
+        """For each pick the correlation of all rows with what is left; the gradients of the picks, their weights."""
+        return 2.0 * n * k * (classes + 1) * d + float(k) * k * (classes * d + classes + d) + float(k) ** 3
+
     def pick_from(self, gradients: LastLayer, count: int, generator: torch.Generator) -> Picks:
         require_memory(
             f"matching gradients with {count} rows",
             needed=2 * 8 * count * count,
-            remedy="pick class by class (balanced), lower the budget, or use method='herding', which needs no table",
+            remedy="pick class by class (balance='class'), lower the budget, or use method='herding', which needs no "
+            "table",
         )
         rows, weights, errors = pursuit(gradients, count, self.ridge)
         mean = float(weights.mean())

@@ -12,7 +12,7 @@ from torch import Tensor
 from decoct.cards import MethodCard
 from decoct.errors import ConfigError, DataError
 from decoct.selection.greedy import SetFunction
-from decoct.selection.similarity import similarity
+from decoct.selection.similarity import Form, operations, similarity
 from decoct.selection.similarity_forms import Similarity
 from decoct.selection.submodular import Pairwise
 
@@ -91,8 +91,16 @@ class GraphCut(Pairwise[Cut]):
                 remedy="keep the default, 2.0; less of it spreads the picks, and is not monotone",
             )
 
-    def function(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Cut:
+    def operations(self, n: int, k: int, d: int, classes: int = 1) -> float:
+        """The sums, and a row of similarities for each pick."""
+        sums = n if self.kind == "rbf" else 2
+        return operations(self._form(n, k), n, d, k + sums, self.neighbours, self.search)
+
+    def _form(self, n: int, k: int) -> Form:
         # Sums of inner products need no table, and few picks need few of its rows.
-        few = self.form == "auto" and self.kind != "rbf" and 4 * count <= len(features)
-        form = "blocks" if few else self.form
+        few = self.form == "auto" and self.kind != "rbf" and 4 * k <= n
+        return "blocks" if few else self.form
+
+    def function(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Cut:
+        form = self._form(len(features), count)
         return Cut(similarity(features, self.kind, generator, form, self.neighbours, self.search), self.balance)

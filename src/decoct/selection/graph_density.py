@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int64
@@ -11,7 +12,7 @@ from torch import Tensor
 from decoct.cards import MethodCard
 from decoct.errors import ConfigError
 from decoct.machine import require_memory
-from decoct.selection.neighbours import Search, exactly, others_through_faiss
+from decoct.selection.neighbours import Search, exactly, others_through_faiss, search_operations
 from decoct.selection.selector import Picks, Selector, checked
 from decoct.selection.similarity import nearest
 from decoct.selection.similarity_forms import ENTRIES
@@ -53,6 +54,7 @@ class GraphDensity(Selector):
 
     because = "densest of the rows not yet stood for, at {value:.4g}"
 
+    products: ClassVar[bool] = True
     neighbours: int = 15
     """Nearest rows of each row, k, 1 or more."""
     search: Search = "auto"
@@ -66,6 +68,10 @@ class GraphDensity(Selector):
                 expected="1 or more",
                 remedy="keep the default, 15",
             )
+
+    def operations(self, n: int, k: int, d: int, classes: int = 1) -> float:
+        """Finding the neighbours, the lengths of the edges, and looking for the densest row."""
+        return search_operations(n, d, self.search) + 6.0 * n * self.neighbours * d + float(n) * k
 
     def pick(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Picks:
         features = checked(features, count).cpu()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -41,6 +43,12 @@ CARD = MethodCard(
 )
 
 
+ROUNDS = 15
+"""Rounds of Lloyd's algorithm that real features take, roughly."""
+BATCHES = 100
+"""Mini-batches that they take, of 1024 rows each."""
+
+
 @dataclass(frozen=True)
 class KMeans(Selector):
     """Lloyd's algorithm from k-means++ seeds (scikit-learn's), then one real row for each cluster.
@@ -60,10 +68,18 @@ class KMeans(Selector):
 
     because = "nearest to the centre of its cluster, {value:.4g} away from it"
 
+    products: ClassVar[bool] = True
     restarts: int = 3
     """How many times k-means is started; the one with the least squared distance is kept."""
     batch_above: int = 50_000
     """From how many rows on mini-batches are used."""
+
+    def operations(self, n: int, k: int, d: int, classes: int = 1) -> float:
+        """Seeds, rounds and restarts; each round compares all rows, or those of a batch, with all centres."""
+        seeds = 2 + math.log(k)
+        if n <= self.batch_above:
+            return 2.0 * n * k * d * self.restarts * (seeds + ROUNDS)
+        return 2.0 * k * d * (n + 1024 * BATCHES + max(3072, 3 * k) * seeds * self.restarts)
 
     def pick(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Picks:
         return self._nearest(features, None, count, generator)

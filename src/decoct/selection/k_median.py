@@ -69,6 +69,13 @@ class KMedian(Selector):
     sample_rows: int = 2048
     """Rows of each such sample."""
 
+    def operations(self, n: int, k: int, d: int, classes: int = 1) -> float:
+        """The distances of all rows, and going through their table; above `exact_up_to` those of the samples."""
+        if n <= self.exact_up_to:
+            return _search(n, k, d)
+        size = min(n, max(self.sample_rows, 4 * k))
+        return self.samples * (_search(size, k, d) + 3.0 * n * k * d)
+
     def pick(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Picks:
         features = checked(features, count)
         if len(features) <= self.exact_up_to:
@@ -84,6 +91,12 @@ class KMedian(Selector):
                 best, least = _picks(features, rows), loss
         assert best is not None
         return best
+
+
+def _search(n: int, k: int, d: int) -> float:
+    """Operations of distances from differences, BUILD, and SWAP with about one swap for every two picks."""
+    rounds = 2 + k * BLOCK / (2 * max(n, BLOCK))
+    return 3.0 * n * n * d + n * n * (4 + 8 * rounds)
 
 
 def medoids(features: Float[Tensor, "n d"], count: int) -> Int64[Tensor, " k"]:

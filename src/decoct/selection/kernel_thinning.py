@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int64
@@ -12,7 +13,7 @@ from torch import Tensor
 from decoct.cards import MethodCard
 from decoct.errors import ConfigError
 from decoct.selection.selector import Picks, Selector, checked
-from decoct.selection.similarity import Form, similarity
+from decoct.selection.similarity import Form, operations, similarity
 from decoct.selection.similarity_forms import Similarity
 
 CARD = MethodCard(
@@ -61,6 +62,7 @@ class KernelThinning(Selector):
 
     because = "brings the picks to a kernel distance of {value:.4g} from all rows"
 
+    products: ClassVar[bool] = True
     delta: float = 0.5
     """Chance that the walk fails to balance, between 0 and 1; smaller is more random and surer."""
     form: Form = "auto"
@@ -74,6 +76,11 @@ class KernelThinning(Selector):
                 expected="a number between 0 and 1",
                 remedy="keep the default, 0.5",
             )
+
+    def operations(self, n: int, k: int, d: int, classes: int = 1) -> float:
+        """Sums over all rows, the walks inside the lists, the discrepancy of each, then swaps and the order."""
+        start = k * 2 ** int(math.log2(n // k))
+        return operations(self.form, n, d, n + start * (1 + start / n) + 4 * k)
 
     def pick(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Picks:
         features = checked(features, count).cpu()

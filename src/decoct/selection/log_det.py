@@ -13,7 +13,7 @@ from decoct.cards import MethodCard
 from decoct.errors import ConfigError
 from decoct.machine import require_memory
 from decoct.selection.greedy import SetFunction
-from decoct.selection.similarity import similarity
+from decoct.selection.similarity import operations, similarity
 from decoct.selection.similarity_forms import Similarity
 from decoct.selection.submodular import Submodular
 
@@ -46,7 +46,7 @@ class LogDeterminant(SetFunction):
         require_memory(
             f"picking {count} of {n} rows by log-determinant",
             needed=8 * n * count,
-            remedy="select class by class (balanced=True), or lower the budget; facility-location asks for less",
+            remedy="select class by class (balance='class'), or lower the budget; facility-location asks for less",
         )
         self.alike, self.ridge, self.size = alike, ridge, 0
         self.tie = TIE * away.double() / away.double().max().clamp_min(1e-300)
@@ -103,6 +103,10 @@ class LogDet(Submodular[LogDeterminant]):
                 expected="a number above 0",
                 remedy="keep the default, 0.001",
             )
+
+    def operations(self, n: int, k: int, d: int, classes: int = 1) -> float:
+        """A row of similarities for each pick, and a row of the factor from all rows of it before."""
+        return operations(self.form, n, d, k) + float(n) * k * k
 
     def function(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> LogDeterminant:
         alike = similarity(features, self.kind, generator, self.form)

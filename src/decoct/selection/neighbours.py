@@ -37,6 +37,12 @@ def exactly(n: int, search: Search) -> bool:
     return search == "exact" or (search == "auto" and n <= EXACT_UP_TO)
 
 
+def search_operations(n: int, d: int, search: Search) -> float:
+    """Floating-point operations of finding the neighbours of `n` rows with `d` numbers each, roughly."""
+    compared = n if exactly(n, search) else min(n, n * PROBES / (CELLS * math.sqrt(n)))
+    return 2.0 * n * compared * d
+
+
 def through_faiss(points: Float[Tensor, "n d"], k: int, metric: Literal["inner", "euclidean"]) -> Int64[Tensor, "n k"]:
     """About the k rows with the largest inner product, or at the least distance; best first, a row itself among them.
 

@@ -86,6 +86,19 @@ def pretrained_features(data: Dataset, name: str, device: str = "cpu") -> Float[
     return table
 
 
+def backbone_cost(name: str) -> tuple[float, int]:
+    """Floating-point operations of one image through that backbone, and how many numbers it gives.
+
+    The backbone is loaded for it. Raises what `backbone` raises.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    found = backbone(name)
+    with FlopCounterMode(display=False) as counter:
+        features = found(torch.zeros(1, 3, *found.size))
+    return float(counter.get_total_flops()), int(features.shape[1])
+
+
 def backbone(name: str, device: str = "cpu") -> Backbone:
     """The vision model of that name on the hub, or in that folder (`save_pretrained`), in single precision.
 

@@ -98,14 +98,19 @@ def dynamic_uncertainty(dynamics: Dynamics, window: int | None = None) -> Scores
     Raises `ConfigError` for a window below 2 or above the number of passes.
     """
     size = min(WINDOW, max(2, dynamics.passes // 2)) if window is None else window
-    if not 2 <= size <= dynamics.passes:
+    require_window(size, dynamics.passes)
+    return dynamics.miss.unfold(1, size, 1).std(2).mean(1)
+
+
+def require_window(size: int, passes: int) -> None:
+    """Raise `ConfigError` unless a window of so many passes fits into a recording."""
+    if not 2 <= size <= passes:
         raise ConfigError(
             "scoring by dynamic uncertainty",
-            received=f"a window of {size} passes in a recording of {dynamics.passes}",
+            received=f"a window of {size} passes in a recording of {passes}",
             expected="a window of 2 passes or more, no longer than the recording",
             remedy="record more epochs, or shorten the window",
         )
-    return dynamics.miss.unfold(1, size, 1).std(2).mean(1)
 
 
 def entropy(dynamics: Dynamics) -> Scores:

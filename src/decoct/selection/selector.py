@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int64
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Pick = Callable[[Tensor, int, torch.Generator], "Picks"]
 """(rows of a group `[m]`, how many, chance) -> picks, numbered within the group."""
+SCORED = "scores:"
+"""How a score that somebody else computed is named among the kinds of features: scores:NAME."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +42,28 @@ class Selector(ABC):
 
     needs_features: ClassVar[bool] = True
     """False where features of the rows are not asked for: then none are computed."""
+    products: ClassVar[bool] = False
+    """Whether most of the work is products of matrices, which are several times as fast as rows one after the other."""
+    together: ClassVar[bool] = False
+    """Whether all groups are picked from together, so that the work depends on them as a whole."""
     because: ClassVar[str] = "score {value:.4g}"
     """Why a row is picked, in words; `value` stands for its score, and options of the selector for themselves."""
 
     def reason(self, score: float, features: str) -> str:
         """Why a row with this score was picked, one clause; `features` is the kind that rows were compared by."""
         return self.because.format(value=score, **vars(self))
+
+    def settings(self, features: str) -> dict[str, Any]:
+        """The options that the picks follow from, plain values, where rows are compared by this kind of features."""
+        return asdict(self) if is_dataclass(self) and not isinstance(self, type) else {}
+
+    def operations(self, n: int, k: int, d: int, classes: int = 1) -> float:
+        """Floating-point operations of picking k of n rows with d numbers each, roughly; by default 2 n k d.
+
+        That is comparing every row with every pick. A multiply-add counts as two. `classes` is how many residuals a
+        gradient has beside its d features; only selectors by gradients look at it.
+        """
+        return 2.0 * n * k * d
 
     def bind(self, sources: Sources) -> Pick:
         """Make ready to pick from these data: what is returned picks from the rows of one group at a time.

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from decoct.errors import ConfigError
 from decoct.machine import require_memory
-from decoct.selection.neighbours import Search, exactly, through_faiss
+from decoct.selection.neighbours import Search, exactly, search_operations, through_faiss
 from decoct.selection.similarity_forms import Blocks, Dense, Similarity, Sparse
 
 Kind: TypeAlias = Literal["cosine", "rbf", "dot"]
@@ -54,13 +54,22 @@ def similarity(
             f"keeping the similarities of {n} rows with each other",
             needed=4 * n * n,
             remedy="use form='blocks', which computes them when asked, or form='sparse', which keeps those of "
-            "neighbours only; or select class by class (balanced=True), or from shards (shard_rows=4096)",
+            "neighbours only; or select class by class (balance='class'), or from shards (shard_rows=4096)",
         )
         table = blocks.points.new_empty(n, n)
         for part in blocks.blocks(torch.arange(n, device=table.device)):
             table[part] = blocks.rows(part)
         return Dense(table)
     return blocks if form == "blocks" else sparse(blocks, neighbours, search)
+
+
+def operations(form: Form, n: int, d: int, rows: float | int, neighbours: int = 64, search: Search = "auto") -> float:
+    """Floating-point operations of keeping similarities in this form and going through `rows` of their rows."""
+    if form == "sparse":
+        return search_operations(n, d, search) + 3.0 * rows * neighbours
+    if form == "dense" or (form == "auto" and n <= DENSE_UP_TO):
+        return 2.0 * n * n * d + 3.0 * rows * n
+    return rows * n * (2.0 * d + 3)
 
 
 def sparse(whole: Similarity, neighbours: int, search: Search = "exact") -> Sparse:

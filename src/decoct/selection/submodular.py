@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import torch
 from jaxtyping import Float, Int64
@@ -16,6 +17,8 @@ from decoct.selection.selector import Picks, Selector, checked
 from decoct.selection.similarity import Form
 
 F = TypeVar("F", bound=SetFunction)
+RENEWED = 32
+"""Gains that the lazy engine renews for a pick, roughly."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,12 @@ class Submodular(Selector, Generic[F]):
         rows, gains = greedy(function, count, self.engine, generator, self.epsilon)
         return Picks(rows, self.weights(function, rows), gains.float())
 
+    def looks(self, n: int, k: int) -> float:
+        """Gains that are computed for k picks of n rows, roughly."""
+        if self.engine == "stochastic":
+            return float(k * min(n, math.ceil(n / k * math.log(1 / self.epsilon))))
+        return float(n * k if self.engine == "naive" else n + k * min(n, RENEWED))
+
     @abstractmethod
     def function(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> F:
         """The function to maximise, of the empty set."""
@@ -46,6 +55,7 @@ class Submodular(Selector, Generic[F]):
 class Pairwise(Submodular[F]):
     """Of a function of similarities that are not negative, in any form."""
 
+    products: ClassVar[bool] = True
     form: Form = "auto"
     """How similarities are kept: "dense" (n x n, up to 4096 rows by "auto"), "blocks" (computed when asked: O(n d)
     memory) or "sparse" (between neighbours only)."""

@@ -52,6 +52,10 @@ class Uniform(Selector):
 
     needs_features: ClassVar[bool] = False
 
+    def operations(self, n: int, k: int, d: int, classes: int = 1) -> float:
+        """Drawing a permutation."""
+        return float(n)
+
     def pick(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Picks:
         features = checked(features, count)
         rows = random_order(len(features), None, generator)[:count].clone()

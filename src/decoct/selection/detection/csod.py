@@ -102,6 +102,10 @@ class Csod:
                 remedy="keep the default",
             )
 
+    def operations(self, n: int, k: int, d: int) -> float:
+        """Floating-point operations of k picks, each compared with the n prototypes of its classes, roughly."""
+        return 2.0 * n * k * d
+
     def pick(self, found: Prototypes, count: int, generator: torch.Generator) -> ImagePicks:
         """Pick `count` of the images; raises `BudgetError` unless 1 <= count <= n, `DataError` without any box."""
         n = found.count

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import shutil
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from decoct.compact.budget import Budget
+from decoct.compact.budget import CLASS, GLOBAL, Budget, floor_of
 from decoct.compact.coreset import Coreset
 from decoct.compact.folder import is_finished
 from decoct.compact.save import require_place
@@ -25,12 +24,13 @@ from decoct.data.dataset import DataSpec
 from decoct.data.feature_table import FeatureTable
 from decoct.data.transform import Standardise
 from decoct.engine import Engine, Local
+from decoct.errors import ConfigError
 from decoct.files import make_folder
 from decoct.machine import library_versions
 from decoct.progress import progress
 from decoct.selection.by_score import ByScore
 from decoct.selection.methods import method_name, selector
-from decoct.selection.selector import Picks, Selector
+from decoct.selection.selector import SCORED, Picks, Selector
 from decoct.selection.sharded.partition import Partition, Seen, partition, survey
 from decoct.selection.sharded.selector import ROWS, Sharded, at_once
 from decoct.selection.sharded.turns import joined, turns
@@ -50,7 +50,7 @@ def select_table(
     fraction: float | None = None,
     count: int | None = None,
     seed: int = 0,
-    balanced: bool = True,
+    balance: str = CLASS,
     shard_rows: int = ROWS,
     out: str | Path | None = None,
     cache: str | Path | None = None,
@@ -61,25 +61,27 @@ def select_table(
     The table is cut into coarse shards on disk (`partition`), which are the work units; inside each, `Sharded` cuts
     again, into shards of `shard_rows` rows at most, and `method` picks in these. All shards take turns in proportion
     to their rows, classes (where the table has labels) in turn, so that every prefix is balanced and a smaller budget
-    is a prefix. Methods by score look at the table's scores at once and need no shards, nor does "random".
+    is a prefix; `balance` is that of `select`. Methods by score look at the table's scores at once and need no
+    shards, nor does "random".
 
     The same seed gives the same rows with any engine and any number of workers. With `out`, shards and picks are kept
     in `out/shards` until the coreset is saved there: the same call goes on after what is finished. `cache` is a folder
     in which the shards stay for other selections from the same table; they take as much space as the table.
 
-    Raises `ConfigError`, `BudgetError`, `UnknownNameError`, `DataError`, `MismatchError`, `SourceError` for a method
-    by score without scores, `OutputError`.
+    Raises `ConfigError` (a floor of every class without labels among others), `BudgetError`, `UnknownNameError`,
+    `DataError`, `MismatchError`, `SourceError` for a method by score without scores, `OutputError`.
     """
     began = time.monotonic()
     budget, chosen = Budget(ipc=ipc, fraction=fraction, count=count), selector(method)
+    _require_labels(table, balance)
     if out is not None and not is_finished(Path(out)):
         require_place(Path(out))
     labels = None if table.labels is None else table.read_labels()
     names = tuple(str(c) for c in range(1 if labels is None else int(labels.max()) + 1))
     sizes = torch.tensor([table.rows]) if labels is None else torch.from_numpy(np.bincount(labels))
-    quota = budget.quota(sizes, 4 * table.width, balanced, names)
-    wanted = tuple(quota.tolist()) if balanced else (int(quota.sum()),)
-    ask = _Ask(table, chosen, labels if balanced else None, wanted, seed, shard_rows)
+    quota = budget.quota(sizes, 4 * table.width, balance, names)
+    wanted = (int(quota.sum()),) if balance == GLOBAL else tuple(quota.tolist())
+    ask = _Ask(table, chosen, None if balance == GLOBAL else labels, wanted, seed, shard_rows)
     with _work(out) as work:
         if at_once(chosen):
             picks, seen = ask.at_once()
@@ -88,12 +90,22 @@ def select_table(
         result = ask.coreset(picks, seen, labels, names)
         result.provenance.update({
             "budget": {unit: value for unit, value in vars(budget).items() if value is not None},
-            "balanced": balanced, "seconds": round(time.monotonic() - began, 3), "versions": library_versions(),
+            "balance": balance, "seconds": round(time.monotonic() - began, 3), "versions": library_versions(),
         })  # fmt: skip
         if out is not None:
             result.save(Path(out))
             shutil.rmtree(work, ignore_errors=True)
     return result
+
+
+def _require_labels(table: FeatureTable, balance: str) -> None:
+    if floor_of(balance) is not None and table.labels is None:
+        raise ConfigError(
+            f"selecting from {table.name} with balance={balance!r}",
+            received="a table without labels",
+            expected="a class for each row, where every class is to keep some",
+            remedy="give a .npy file of class numbers: --labels FILE.npy, or feature_table(path, labels=...)",
+        )
 
 
 @contextmanager
@@ -181,17 +193,19 @@ class _Ask:
         rows = picks.rows.numpy()
         raw = torch.from_numpy(self.table.take(rows).astype(np.float32))
         transform = Standardise(torch.tensor(seen.mean), torch.tensor(seen.std))
-        said = [self.method.reason(score, "features") for score in picks.scores.tolist()]
+        scored = self.table.scores if isinstance(self.method, ByScore) else None
+        kind = "features" if scored is None else f"{SCORED}{scored.name}"
+        said = [self.method.reason(score, kind) for score in picks.scores.tolist()]
         spec = DataSpec(self.table.name, (self.table.width,), names, transform, seen.fingerprint)
-        config = dataclasses.asdict(self.method) if dataclasses.is_dataclass(self.method) else {}
         return Coreset(
             spec=spec, raw=raw,
             classes=torch.zeros(len(rows), dtype=torch.int64) if labels is None else torch.from_numpy(labels[rows]),
             indices=picks.rows, ids=rows.astype(np.str_), weights=picks.weights, scores=picks.scores,
             reasons=np.array(said, dtype=np.str_),
             provenance={
-                "kind": "selection", "method": method_name(self.method), "config": config,
+                "kind": "selection", "method": method_name(self.method), "config": self.method.settings(kind),
                 "features": self.table.name, "shard_rows": self.shard_rows, "seed": self.seed,
+                **({} if scored is None else {"scores": {"name": scored.name, "file": str(scored)}}),
             },
         )  # fmt: skip
 

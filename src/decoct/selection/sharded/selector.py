@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from decoct.errors import ConfigError
 from decoct.selection.by_score import ByScore
 from decoct.selection.selector import Picks, Selector, checked
-from decoct.selection.sharded.shards import split
+from decoct.selection.sharded.shards import FEW, split
 from decoct.selection.sharded.turns import joined, turns
 from decoct.selection.uniform import Uniform
 from decoct.streams import Streams, derive_seed
@@ -69,6 +70,15 @@ class Sharded(Selector):
                 part = self.inner.pick(features[rows.to(features.device)], wanted, streams(f"shard/{number}"))
                 parts.append(Picks(rows[part.rows], part.weights, part.scores))
         return joined(parts, takers)
+
+    def operations(self, n: int, k: int, d: int, classes: int = 1) -> float:
+        """Cutting, and the work of all shards."""
+        shards = max(1, math.ceil(n / self.rows))
+        if shards == 1:
+            return self.inner.operations(n, k, d, classes)
+        own = self.inner.operations(math.ceil(n / shards), max(1, round(k / shards)), d, classes)
+        levels = math.ceil(math.log(shards, FEW))
+        return shards * own + 2.0 * n * d * min(shards, FEW) * levels
 
     def reason(self, score: float, features: str) -> str:
         return self.inner.reason(score, features)

@@ -1,0 +1,93 @@
+"""`decoct explain DIR SOURCE ID...`: why rows were kept or dropped by a selection that was made before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from decoct.cli.opening import Folder, Opening, Output, Source, left_out
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from decoct.compact.coreset import Coreset
+    from decoct.data.dataset import Dataset
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Say why rows were kept or dropped by a selection that was made before."""
+
+    folder: Folder
+    """What `decoct select` wrote."""
+    source: Source
+    """What it selected from; --size and the other options of opening as they were then."""
+    ids: Annotated[Positional[tuple[str, ...]], arg(metavar="ID...")]
+    """Training rows; ids are those of selection.parquet."""
+    features: Annotated[str | None, left_out("NAME")] = None
+    """What rows are compared by, as in `decoct select`; without it, what the selection compared them by."""
+    scores: Annotated[Path | None, left_out("FILE")] = None
+    """For selections by score: the scores of all rows, as `decoct score` wrote them; without it the file that the
+    selection read, where it is still there."""
+    device: str = "cpu"
+    """Where a network for the features is trained."""
+    opening: Opening = field(default_factory=Opening)
+    output: Output = field(default_factory=Output)
+
+
+def run(options: Options) -> dict[str, Any]:
+    """Explain every row that was asked about."""
+    from dataclasses import asdict
+
+    from decoct.machine import usable_device
+    from decoct.selection.explain import explain, row_of
+    from decoct.selection.sources import Sources
+
+    core = _coreset(options.folder)
+    data = options.opening.open(options.source)
+    rows = [row_of(data, name) for name in options.ids]
+    kind = options.features or _features(core)
+    seed = int(core.provenance.get("seed", 0))
+    table = Sources(data, kind, seed, usable_device(options.device), options.opening.cache).table
+    scores = _scores(options, core, data)
+    said = [explain(core, data, row, features=table, scores=scores) for row in rows]
+    return {"features": kind, "rows": [{**asdict(one), "sentence": one.sentence} for one in said]}
+
+
+def _coreset(folder: Path) -> Coreset:
+    from decoct.compact.coreset import Coreset
+    from decoct.compact.load import load
+    from decoct.errors import MismatchError
+
+    found = load(folder)
+    if isinstance(found, Coreset):
+        return found
+    raise MismatchError(
+        f"explaining the selection in {folder}", received="a distilled set, whose rows are not those of a source",
+        expected="a coreset", remedy="name the folder that `decoct select --out` wrote",
+    )  # fmt: skip
+
+
+def _features(core: Coreset) -> str:
+    """What the selection compared rows by, where that can be computed again without being told how."""
+    kind = str(core.provenance.get("features", "none"))
+    named = kind in ("pixels", "pca") or kind.startswith(("network:", "transformers:"))
+    return kind if named else "auto"
+
+
+def _scores(options: Options, core: Coreset, data: Dataset) -> Float[Tensor, " n"] | None:
+    """The score of every row, where the selection went by one that is in a file."""
+    from decoct.selection.scored import read_scores
+
+    name, told = core.provenance.get("config", {}).get("score"), core.provenance.get("scores") or {}
+    file = options.scores or (Path(told["file"]) if told.get("file") and Path(told["file"]).is_file() else None)
+    return None if name is None or file is None else read_scores(file).for_data(data, str(name))[:, 0]
+
+
+def show(result: dict[str, Any]) -> str:
+    """A sentence for each row."""
+    return "\n".join(one["sentence"] for one in result["rows"])
