@@ -24,7 +24,7 @@ def test_every_score_of_one_training_comes_back_from_the_file(tmp_path, monkeypa
     again = read_scores(tmp_path / "s" / "scores.parquet")
     assert again.ids == table.ids
     for name, values in table.columns.items():
-        assert torch.allclose(again.columns[name], values)
+        assert torch.equal(again.columns[name], values.double())
     monkeypatch.setattr("decoct.training.dynamics.fit_dataset", lambda *_, **__: pytest.fail("trained again"))
     decoct.score(data, network="mlp-w8", epochs=3, out=tmp_path / "s", device="cpu")
     picture = Image.open(io.BytesIO(cartography_png(dynamics)))
@@ -36,11 +36,12 @@ def test_a_csv_of_another_tool_selects(tmp_path):
     data = blob_features()
     ids = data.train.ids.tolist()
     lines = [f"{own},{row},text" for row, own in reversed(list(enumerate(ids)))]
-    (tmp_path / "theirs.csv").write_text("example_id,label_quality,note\n" + "\n".join(lines) + "\n")
+    (tmp_path / "theirs.csv").write_text("example_id,difficulty,note\n" + "\n".join(lines) + "\n")
     theirs = read_scores(tmp_path / "theirs.csv")
-    assert list(theirs.columns) == ["label_quality"]
-    table = theirs.for_rows(ids, "label_quality")
-    chosen = decoct.select(data, Hardest(), count=2, features=table, balanced=False)
+    assert list(theirs.columns) == ["difficulty"]
+    assert theirs.notices(ids, "difficulty") == ()
+    table = theirs.for_rows(ids, "difficulty")
+    chosen = decoct.select(data, Hardest(), count=2, features=table, balance="global")
     assert chosen.indices.tolist() == [len(ids) - 1, len(ids) - 2]
 
 
@@ -48,15 +49,26 @@ def test_a_csv_of_another_tool_selects(tmp_path):
     ("text", "error", "words"),
     [
         ("id,a\nx,1\nx,2\n", DataError, "occur twice, such as 'x'"),
-        ("id,a\nx,1\ny,\n", DataError, "missing, NaN or infinite(.|\n)*first in row 1|none of numbers"),
-        ("id,a\nx,nan\n", DataError, "missing, NaN or infinite"),
         ("id,a\nx,word\n", DataError, "none of numbers"),
+        ("", DataError, "columns none, none of numbers"),
+        ("id,a\nx,1\ny,1,2\n", SourceError, "row 1 has 3 values, the head names 2 columns"),
+        pytest.param("id,a\nx," + "1" * 200_000 + "\n", SourceError, "cannot be read .field larger", id="huge field"),
     ],
 )
 def test_tables_that_cannot_be_used(text, error, words, tmp_path):
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(error, match=words):
         read_scores(tmp_path / "t.csv")
+
+
+def test_only_the_values_that_are_asked_for_must_be_there(tmp_path):
+    (tmp_path / "t.csv").write_text("id,a,b\nx,1,2\ny,,3\nz,nan,inf\n")
+    table = read_scores(tmp_path / "t.csv")
+    assert table.for_rows(["x", "y"], "b")[:, 0].tolist() == [2, 3]
+    with pytest.raises(DataError, match="'a'(.|\n)*2 values that are missing, NaN or infinite, first .* row y"):
+        table.for_rows(["x", "y", "z"], "a")
+    with pytest.raises(DataError, match="1 values that are missing(.|\n)*the row z"):
+        table.for_rows(["x", "y", "z"], "b")
 
 
 def test_files_and_names_that_are_not_there(tmp_path):

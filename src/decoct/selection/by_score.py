@@ -13,6 +13,7 @@ from torch import Tensor
 
 from decoct.cards import MethodCard
 from decoct.registry import unknown_name
+from decoct.selection.lots import lots
 from decoct.selection.scores import SCORES
 from decoct.selection.selector import SCORED, Pick, Picks, Selector, checked
 from decoct.selection.sources import Sources
@@ -47,7 +48,8 @@ class ByScore(Selector):
 
     The number is a score of `scores.SCORES` by name. An array of the user's, `features` of shape `[n, 1]`, takes its
     place: scores of other tools are used that way.
-    Shapes: scores `[n, 1]`, in any unit. Weights are 1; the score of a pick is its score.
+    Shapes: scores `[n, 1]`, in any unit. Weights are 1; the score of a pick is its score. Among rows of equal score the
+    ids and the seed draw lots, not the order of the file.
     """
 
     because = "chosen by {score}, which is {value:.4g}"
@@ -80,9 +82,13 @@ class ByScore(Selector):
 
     def bind(self, sources: Sources) -> Pick:
         table = self.values(sources)[:, None]
+        lot = lots(sources.data.train.ids, sources.seed)
 
         def from_rows(rows: Int64[Tensor, " m"], count: int, generator: torch.Generator) -> Picks:
-            return self.pick(table[rows], count, generator)
+            # `pick` leaves equals in the order in which they are given: here by lot.
+            mixed = lot[rows].argsort()
+            found = self.pick(table[rows[mixed]], count, generator)
+            return Picks(mixed[found.rows], found.weights, found.scores)
 
         return from_rows
 
@@ -100,7 +106,7 @@ class ByScore(Selector):
 class Hardest(ByScore):
     """The k rows with the largest scores, hardest first: right where data are plenty and clean.
 
-    S = the first k of the rows sorted by falling score, ties to the lowest row; cost O(n log n).
+    S = the first k of the rows sorted by falling score, ties by lot; cost O(n log n).
     Paper: Paul et al., "Deep Learning on a Data Diet" (2021), https://arxiv.org/abs/2107.07075, code
     https://github.com/mansheej/data_diet. Mislabelled rows are hard too: with label noise this keeps them.
     """
@@ -115,7 +121,7 @@ class Hardest(ByScore):
 class Easiest(ByScore):
     """The k rows with the smallest scores, easiest first: right where data are few, or labels noisy.
 
-    S = the first k of the rows sorted by rising score, ties to the lowest row; cost O(n log n).
+    S = the first k of the rows sorted by rising score, ties by lot; cost O(n log n).
     Paper: Sorscher et al., "Beyond Neural Scaling Laws" (2022), https://arxiv.org/abs/2206.14486.
     """
 
