@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 from torch.utils.data import Dataset, Subset, WeightedRandomSampler
 
+from decoct.data.found import ID_NAMES
 from decoct.errors import MismatchError
 from decoct.streams import Streams
 
@@ -22,11 +23,14 @@ _NUMBERED = re.compile(r"(?:all|train)/(\d+)")
 def subset_of(core: Coreset, dataset: Dataset[Item]) -> Subset[Item]:
     """The rows of `core` in `dataset`, the data set that was opened, in the order picked.
 
-    Rows are found by their ids: numbers ("all/12", "train/12") are places in the data set; file names are looked for
-    in its `samples`, as torchvision's image folders have them. Where the data set tells its `targets`, the classes
+    Rows are found by their ids: those of a column `uid`, `id` or `key` of a Hugging Face data set stand there; numbers
+    ("all/12", "train/12") are places in the data set; file names are looked for in its `samples`, as torchvision's
+    image folders have them. Where the data set tells its `targets`, the classes
     are compared. Raises `MismatchError` where a row is not found or has another class.
     """
-    places = _by_number(core, len(cast(Sized, dataset)))
+    places = _by_column(core, dataset)
+    if places is None:
+        places = _by_number(core, len(cast(Sized, dataset)))
     if places is None:
         places = _by_file(core, getattr(dataset, "samples", ()))
     targets = getattr(dataset, "targets", None)
@@ -45,6 +49,14 @@ def sampler_of(core: Coreset, seed: int = 0, num_samples: int | None = None) -> 
     """
     weights = core.weights.double().tolist()
     return WeightedRandomSampler(weights, num_samples or len(weights), True, Streams(seed)("sampler"))
+
+
+def _by_column(core: Coreset, dataset: Any) -> list[int] | None:
+    for name in set(ID_NAMES) & set(getattr(dataset, "column_names", None) or ()):
+        known = {str(own): place for place, own in enumerate(dataset[name])}
+        if all(str(own) in known for own in core.ids):
+            return [known[str(own)] for own in core.ids]
+    return None
 
 
 def _by_number(core: Coreset, length: int) -> list[int] | None:

@@ -22,7 +22,7 @@ class Split:
     """Raw rows with labels and stable ids.
 
     `x` is uint8 `[n, c, h, w]` (images) or float32 `[n, d]` (features), in memory or memory-mapped; `y` is int64
-    `[n]`; `ids` is a string array `[n]`, unique, the same for the same source (file names where there are any);
+    `[n]`; `ids` is a string array `[n]`, unique, the same for the same source (its own ids or file names, if any);
     `weights` `[n]`, positive with mean 1, say how much each row counts, None that all count the same.
     """
 

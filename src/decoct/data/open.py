@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,9 @@ def open(
 
     `source` is "digits", "npz:PATH", "imagefolder:PATH", "parquet:PATH", "hub:NAME" or "hub:NAME:CONFIG", a bare path
     (guessed), a torch data set of `(x, y)` or a pair of them (train, test), a Hugging Face data set, or arrays
-    `(x, y)` / `(x, y, x_test, y_test)`.
+    `(x, y)` / `(x, y, x_test, y_test)`, or by name as in npz archives: `{"x": x, "y": y, "id": ids}`. Rows are called
+    by the source's own ids (file names, a column or array `uid`, `id` or `key`, or "parquet:PATH?id=NAME"), and by
+    their part and number, "train/7", where there are none.
 
     `size` (height and width in pixels, one number for a square) and `mode` ("gray", "rgb") bring images to one form;
     without them a source whose images agree is taken as it is, and otherwise a square of 32 or 64 is chosen and
@@ -96,6 +99,10 @@ def _find(source: Any, wish: Wish) -> tuple[str, Found]:
         from decoct.data.sources.torchset import find_torch
 
         return f"torch:{type(source).__name__}", find_torch(source, wish)
+    if isinstance(source, Mapping):
+        from decoct.data.sources.named import find_named
+
+        return "arrays", find_named(source, wish)
     if isinstance(source, (tuple, list)):
         if len(source) == 2 and all(isinstance(item, torch.utils.data.Dataset) for item in source):
             from decoct.data.sources.torchset import find_torch_pair

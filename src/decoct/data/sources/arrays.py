@@ -31,7 +31,7 @@ def find_arrays(source: Sequence[Any], wish: Wish) -> Found:
             remedy="give rows and labels in pairs, such as decoct.open((x, y))",
         )
     names = ["all"] if len(source) == 2 else ["train", "test"]
-    arrays = [_as_array(called, item) for item in source]
+    arrays = [as_array(called, item) for item in source]
     xs: dict[str, NDArray[Any]] = dict(zip(names, arrays[0::2], strict=True))
     ys: dict[str, NDArray[Any]] = dict(zip(names, arrays[1::2], strict=True))
     return from_arrays(called, xs, ys, None, wish)
@@ -43,8 +43,12 @@ def from_arrays(
     ys: Mapping[str, NDArray[Any]],
     class_names: Sequence[str] | None,
     wish: Wish,
+    ids: Mapping[str, NDArray[Any]] | None = None,
 ) -> Found:
-    """Rows and labels by part, checked and brought to raw form. Raises `DataError` and `ConfigError`."""
+    """Rows and labels by part, checked and brought to raw form; a part without `ids` has its row numbers for ids.
+
+    Raises `DataError` and `ConfigError`.
+    """
     for part, x in xs.items():
         if x.ndim == 0 or ys[part].ndim == 0:
             raise DataError(
@@ -52,13 +56,19 @@ def from_arrays(
                 remedy="give arrays whose first axis counts the rows",
             )  # fmt: skip
         require_lengths(called, part, x, ys[part])
+        if ids is not None and part in ids and len(ids[part]) != len(x):
+            raise DataError(
+                called, received=f"{len(x)} rows and {len(ids[part])} ids in {part!r}", expected="one id for each row",
+                remedy="check that rows and ids were cut and shuffled together",
+            )  # fmt: skip
     labels, names = as_labels(called, ys, class_names)
     rows, notices = raw_parts(called, xs, wish)
-    parts = {part: Split(x, labels[part], numbered_ids(part, len(x))) for part, x in rows.items()}
-    return Found(parts, names, tuple(notices))
+    own = {part: numbered_ids(part, len(x)) for part, x in rows.items()} | dict(ids or {})
+    return Found({part: Split(x, labels[part], own[part]) for part, x in rows.items()}, names, tuple(notices))
 
 
-def _as_array(called: str, item: Any) -> NDArray[Any]:
+def as_array(called: str, item: Any) -> NDArray[Any]:
+    """One array of what is in memory; raises `DataError` where it is none."""
     if isinstance(item, torch.Tensor):
         tensor = item.detach().cpu()
         return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from decoct.data.checks import as_labels
 from decoct.data.found import Found, Wish
 from decoct.data.sources.arrays import from_arrays
+from decoct.data.sources.ids import NO_FEATURES, checked_ids, id_column
 from decoct.errors import DataError, SourceError
 
 if TYPE_CHECKING:
@@ -24,37 +25,48 @@ BLOCK_ROWS = 4096
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns that are read: `image`, or else `features` (one of lists, or several of numbers)."""
+    """The columns that are read: `image`, or else `features` (one of lists, or several of numbers); `ids` if any."""
 
     label: str
     image: str | None = None
     features: tuple[str, ...] = ()
+    ids: str | None = None
 
 
 def choose_columns(called: str, rows: Dataset, asked: Mapping[str, str]) -> Columns:
-    """The columns named in `asked` ("image", "label"), else those that their names and types tell.
+    """The columns named in `asked` ("image", "label", "id"), else those that their names and types tell.
 
     Raises `SourceError` listing the columns where that is not clear.
     """
-    for name in asked.values():
+    for name in filter(None, asked.values()):
         if name not in rows.features:
             raise _unclear(called, rows, f"no column {name!r}")
-    label = asked.get("label") or _label(called, rows)
-    kinds = {name: _kind(feature) for name, feature in rows.features.items() if name != label}
+    ids = id_column({name: str(getattr(feature, "dtype", "")) for name, feature in rows.features.items()}, asked)
+    label = asked.get("label") or _label(called, rows, ids)
+    kinds = {name: _kind(feature) for name, feature in rows.features.items() if name not in (label, ids)}
     if "image" in asked:
         picture = kinds.get(asked["image"]) == "image"
-        return Columns(label, asked["image"]) if picture else Columns(label, features=(asked["image"],))
+        return Columns(label, asked["image"], (), ids) if picture else Columns(label, None, (asked["image"],), ids)
     images = [name for name, kind in kinds.items() if kind == "image"]
     if images:
         best = [name for name in IMAGE_NAMES if name in images] or images
         if len(images) > 1 and best is images:
             raise _unclear(called, rows, f"{len(images)} columns of images")
-        return Columns(label, best[0])
+        return Columns(label, best[0], (), ids)
     lists = [name for name, kind in kinds.items() if kind == "list"]
-    numbers = [name for name, kind in kinds.items() if kind == "number"]
+    numbers = [name for name, kind in kinds.items() if kind == "number" and name not in NO_FEATURES]
     if len(lists) > 1 or not (lists or numbers):
         raise _unclear(called, rows, f"{len(lists)} columns of lists" if lists else "no column of images or numbers")
-    return Columns(label, features=tuple(lists or numbers))
+    return Columns(label, None, tuple(lists or numbers), ids)
+
+
+def read_ids(called: str, parts: Mapping[str, Dataset], columns: Columns) -> dict[str, NDArray[Any]]:
+    """The ids of every part that has a column of them, as `ids.checked_ids` takes them. Raises `DataError`."""
+    name = columns.ids
+    if name is None:
+        return {}
+    own = {part: list(rows.with_format(None)[name]) for part, rows in parts.items() if name in rows.features}
+    return checked_ids(called, name, own)
 
 
 def read_labels(
@@ -86,24 +98,26 @@ def read_features(
     columns: Columns,
     labels: Mapping[str, NDArray[np.int64]],
     names: tuple[str, ...] | None,
+    ids: Mapping[str, NDArray[Any]],
     *,
     wish: Wish,
 ) -> Found:
     """The columns of numbers as a table `[n, d]` (or images, where a column holds arrays of two or three axes)."""
     xs = {part: _numbers(called, part, rows, columns.features) for part, rows in parts.items()}
-    found = from_arrays(called, xs, labels, names, wish)
+    found = from_arrays(called, xs, labels, names, wish, ids)
     if len(columns.features) == 1:
         return found
     notice = f"features are the columns {', '.join(columns.features)}"
     return Found(found.parts, found.class_names, (*found.notices, notice))
 
 
-def _label(called: str, rows: Dataset) -> str:
+def _label(called: str, rows: Dataset, ids: str | None) -> str:
     from datasets import ClassLabel
 
     named = [name for name in LABEL_NAMES if name in rows.features]
     typed = [name for name, feature in rows.features.items() if isinstance(feature, ClassLabel)]
     texts = [name for name, feature in rows.features.items() if getattr(feature, "dtype", None) == "string"]
+    texts = [name for name in texts if name != ids]
     for candidates in (named[:1], typed, texts):
         if len(candidates) == 1:
             return candidates[0]
@@ -149,5 +163,5 @@ def _unclear(called: str, rows: Dataset, what: str) -> SourceError:
         called,
         received=f"{what}; the columns are {listed}",
         expected="a column of images (or columns of numbers) and a column of labels",
-        remedy="name the columns: parquet:PATH?image=NAME&label=NAME",
+        remedy="name the columns: parquet:PATH?image=NAME&label=NAME (and &id=NAME)",
     )

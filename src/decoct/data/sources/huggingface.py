@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from decoct.data.cache import Entry, Key, cache_key
 from decoct.data.dataset import Split
 from decoct.data.decoding import decode_and_keep, good_rows
 from decoct.data.found import Found, Wish, numbered_ids, part_named
-from decoct.data.sources.columns import Columns, choose_columns, read_features, read_labels
+from decoct.data.sources.asked import names_asked
+from decoct.data.sources.columns import Columns, choose_columns, read_features, read_ids, read_labels
 from decoct.errors import DecoctError, MissingExtraError, SourceError
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ class _HubPictures:
 
     parts: Parts
     column: str
+    ids: NDArray[Any]
 
     def __len__(self) -> int:
         return sum(len(part) for part in self.parts.values())
@@ -45,21 +48,18 @@ class _HubPictures:
         return found
 
     def name(self, row: int) -> str:
-        for name, part in self.parts.items():
-            if row < len(part):
-                return f"{name}/{row}"
-            row -= len(part)
-        raise IndexError(row)
+        return str(self.ids[row])
 
 
 def find_hub(place: str, wish: Wish) -> Found:
     """`NAME` or `NAME:CONFIG` through `datasets.load_dataset`; NAME may be a local folder, also a saved data set.
 
-    `NAME?image=NAME&label=NAME` names columns where they cannot be told. Raises `SourceError` where the library
-    cannot load it, `MissingExtraError` without `datasets`.
+    `NAME?image=NAME&label=NAME&id=NAME` names columns where they cannot be told; rows are called by a column `uid`,
+    `id` or `key` if there is one, and have numbers otherwise and with `?id=` alone. Raises `SourceError` where the
+    library cannot load it, `MissingExtraError` without `datasets`.
     """
     called = f"opening hub:{place}"
-    text, asked = columns_asked(called, place)
+    text, asked = names_asked(called, place)
     name, _, config = text.partition(":")
     datasets = import_datasets(called)
     with quiet(datasets):
@@ -100,18 +100,24 @@ def open_parts(
     Raises `SourceError` for columns that cannot be told and unreadable images, `DataError` for labels and values.
     """
     entry = wish.cache.load(key)
-    if entry is None:
+    # Entries of earlier versions do not know what rows are called.
+    if entry is None or "ids" not in entry.about:
         with ExitStack() as stack:
             with _translated(called):
                 loaded = stack.enter_context(load())
             parts = {part: loaded[part] for part in ("all", "train", "val", "test") if part in loaded}
             columns = choose_columns(called, parts[next(iter(parts))], asked)
             labels, names = read_labels(called, parts, columns)
+            own = read_ids(called, parts, columns)
+            said = (f"rows are called by the column {columns.ids}",) if own else ()
             if columns.image is None:
-                found = read_features(called, parts, columns, labels, names, wish=wish)
-                return Found(found.parts, found.class_names, notices + found.notices)
-            about = {"parts": [[part, len(rows)] for part, rows in parts.items()], "names": names}
-            pictures = _HubPictures({part: _undecoded(rows, columns) for part, rows in parts.items()}, columns.image)
+                found = read_features(called, parts, columns, labels, names, own, wish=wish)
+                return Found(found.parts, found.class_names, notices + found.notices + said)
+            ids = np.concatenate([own.get(part, numbered_ids(part, len(rows))) for part, rows in parts.items()])
+            about = {"parts": [[part, len(rows)] for part, rows in parts.items()], "names": names,
+                     "ids": ids.tolist() if own else None, "notices": said}  # fmt: skip
+            undecoded = {part: _undecoded(rows, columns) for part, rows in parts.items()}
+            pictures = _HubPictures(undecoded, columns.image, ids)
             flat = np.concatenate(list(labels.values()))
             entry = decode_and_keep(called, key, wish, pictures, flat, about=about)
     return _found(called, entry, wish, notices)
@@ -119,7 +125,9 @@ def open_parts(
 
 def _found(called: str, entry: Entry, wish: Wish, notices: tuple[str, ...]) -> Found:
     kept, dropped = good_rows(called, entry, wish.skip_bad)
-    ids = np.concatenate([numbered_ids(part, count) for part, count in entry.about["parts"]])[kept]
+    own = entry.about["ids"]
+    numbered = [numbered_ids(part, count) for part, count in entry.about["parts"]]
+    ids = (np.concatenate(numbered) if own is None else np.array(own))[kept]
     labels, parts, start = entry.labels[kept], {}, 0
     for part, count in entry.about["parts"]:
         own = slice(*np.searchsorted(kept, [start, start + count]))
@@ -160,21 +168,6 @@ def _parts(called: str, data: Mapping[Any, Any]) -> tuple[Parts, list[str]]:
         expected="a split 'train' (and 'validation', 'test' if there are any), or one split only",
         remedy="open the split you want as a Hugging Face data set: decoct.open(load_dataset(..., split='...'))",
     )
-
-
-def columns_asked(called: str, place: str) -> tuple[str, dict[str, str]]:
-    """The place without `?image=NAME&label=NAME`, and the names."""
-    path, mark, query = place.rpartition("?")
-    if not mark:
-        return place, {}
-    pairs = [pair.partition("=") for pair in query.split("&")]
-    asked = {name: value for name, _, value in pairs}
-    if set(asked) - {"image", "label"} or not all(asked.values()):
-        raise SourceError(
-            called, received=f"?{query}", expected="?image=NAME&label=NAME, or one of the two",
-            remedy="write the names of the columns after image= and label=",
-        )  # fmt: skip
-    return path, dict(sorted(asked.items()))
 
 
 def import_datasets(called: str) -> Any:

@@ -7,14 +7,16 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from decoct.data.cache import cache_key
-from decoct.data.found import Found, Wish, part_named
-from decoct.data.sources.huggingface import columns_asked, import_datasets, open_parts, quiet
+from decoct.data.found import Found, Wish, numbered_ids, part_named
+from decoct.data.sources.asked import names_asked
+from decoct.data.sources.huggingface import import_datasets, open_parts, quiet
+from decoct.data.sources.ids import checked_ids, id_column
 from decoct.errors import DecoctError, SourceError
 from decoct.files import make_folder
 
@@ -25,11 +27,13 @@ if TYPE_CHECKING:
 def find(place: str, wish: Wish) -> Found:
     """A parquet file, or a folder of them whose names say the part (`train-00000-of-00005.parquet`, `test/0.parquet`).
 
-    `PATH?image=NAME&label=NAME` names columns where they cannot be told. Raises `SourceError` for missing files,
-    damaged files, unreadable images and columns that cannot be told; `MissingExtraError` without `datasets`.
+    `PATH?image=NAME&label=NAME&id=NAME` names columns where they cannot be told; rows are called by a column `uid`,
+    `id` or `key` if there is one, and have numbers otherwise and with `?id=` alone. Raises `SourceError` for missing
+    files, damaged files, unreadable images and columns that cannot be told, `DataError` for ids that cannot be used;
+    `MissingExtraError` without `datasets`.
     """
     called = f"opening parquet:{place}"
-    path, asked = columns_asked(called, place)
+    path, asked = names_asked(called, place)
     files, notices = _parquet_files(called, Path(path).expanduser())
     listing = [(part, str(file), *_state(file)) for part, found in files.items() for file in found]
     key = cache_key(f"parquet:{Path(path).expanduser().resolve()}?{asked}", wish.size, wish.mode, listing)
@@ -50,26 +54,52 @@ def find(place: str, wish: Wish) -> Found:
 def column_of(place: str, name: str) -> dict[str, str]:
     """The values of one column, as texts, by the ids that `find` gives the rows: a source, a person, a generator.
 
-    Raises `SourceError` for missing or damaged files and for a column that is not there.
+    Raises `SourceError` for missing or damaged files and for a column that is not there, `DataError` for ids that
+    cannot be used.
     """
     called = f"reading the column {name!r} of parquet:{place}"
-    path, _ = columns_asked(called, place)
+    path, asked = names_asked(called, place)
     files, _ = _parquet_files(called, Path(path).expanduser())
-    values: dict[str, str] = {}
+    values: dict[str, list[str]] = {}
+    ids: dict[str, list[Any]] = {}
+    own = None
     for part, found in files.items():
-        row = 0
         for file in found:
-            try:
-                column = pq.read_table(file, columns=[name])[name].to_pylist()
-            except (OSError, KeyError, pa.ArrowException) as error:
-                raise SourceError(
-                    called, received=f"{file.name}: {str(error).splitlines()[0][:200]}",
-                    expected="whole parquet files with that column",
-                    remedy="check the name of the column and the files",
-                ) from error  # fmt: skip
-            values |= {f"{part}/{row + place}": str(value) for place, value in enumerate(column)}
-            row += len(column)
-    return values
+            own = own or id_column(_types(called, file), asked)
+            table = _columns_of(called, file, name, own)
+            values.setdefault(part, []).extend(map(str, table[name].to_pylist()))
+            ids.setdefault(part, []).extend(table[own].to_pylist() if own in table.column_names else [])
+    named = {part: column for part, column in ids.items() if len(column) == len(values[part])}
+    checked = checked_ids(called, own, named) if own is not None and named else {}
+    keys = {part: checked.get(part, numbered_ids(part, len(column))).tolist() for part, column in values.items()}
+    return {key: value for part, column in values.items() for key, value in zip(keys[part], column, strict=True)}
+
+
+def _types(called: str, file: Path) -> dict[str, str]:
+    """What the columns of a file hold, in Arrow's words; texts that are kept as numbers of a list are texts."""
+    try:
+        schema = pq.read_schema(file)
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(called, file, error) from error
+    kinds = {field.name: field.type for field in schema}
+    return {own: str(kind.value_type if pa.types.is_dictionary(kind) else kind) for own, kind in kinds.items()}
+
+
+def _columns_of(called: str, file: Path, name: str, own: str | None) -> pa.Table:
+    try:
+        table = pq.read_table(file, columns=[name] if own is None else list({name, own}))
+        table[name]
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise _unreadable(called, file, error) from error
+    return table
+
+
+def _unreadable(called: str, file: Path, error: Exception) -> SourceError:
+    return SourceError(
+        called, received=f"{file.name}: {str(error).splitlines()[0][:200]}",
+        expected="whole parquet files with that column",
+        remedy="check the name of the column and the files",
+    )  # fmt: skip
 
 
 def _parquet_files(called: str, path: Path) -> tuple[dict[str, list[Path]], list[str]]:

@@ -1,0 +1,27 @@
+"""What a person asks of a source behind a question mark: `PATH?image=NAME&label=NAME&id=NAME`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from decoct.errors import SourceError
+
+
+def names_asked(called: str, place: str, known: Sequence[str] = ("image", "label", "id")) -> tuple[str, dict[str, str]]:
+    """The place without the question mark and what follows, and the names that are asked for.
+
+    `id=` alone is the empty name, which asks for row numbers. Raises `SourceError` for anything but `known` words.
+    """
+    path, mark, query = place.rpartition("?")
+    if not mark:
+        return place, {}
+    pairs = [pair.partition("=") for pair in query.split("&")]
+    asked = {word: name for word, _, name in pairs}
+    if set(asked) - set(known) or not all(name or word == "id" for word, name in asked.items()):
+        form = "?" + "&".join(f"{word}=NAME" for word in known)
+        raise SourceError(
+            called, received=f"?{query}", expected=form + (", or some of these" if len(known) > 1 else ""),
+            remedy=f"write the names of the columns after {' and '.join(f'{word}=' for word in known)}; "
+            "id= alone goes by row numbers",
+        )  # fmt: skip
+    return path, dict(sorted(asked.items()))
