@@ -11,6 +11,7 @@ from toys import blob_features, blob_images, class_balance
 
 import decoct
 from decoct.data.dataset import Dataset
+from decoct.distillation.labels.teacher import Teacher
 from decoct.distillation.recipe import Recipe
 from decoct.distillation.recipes.table import RECIPES, resolve
 from decoct.distillation.recipes.task import Preset, Task
@@ -57,8 +58,9 @@ def small_recipe(name: str, data: Dataset, ipc: int, preset: Preset) -> Recipe:
     objective = recipe.objective
     if getattr(objective, "backbones", ()):
         recipe = replace(recipe, objective=replace(objective, backbones=("convnet2-w4-bn",)))
-    if getattr(recipe.labels, "network", None):
-        recipe = replace(recipe, labels=replace(recipe.labels, network="convnet2-w4-bn"))
+    if isinstance(recipe.labels, Teacher) and recipe.labels.network:
+        others = ("convnet2-w3",) if recipe.labels.others else ()
+        recipe = replace(recipe, labels=replace(recipe.labels, network="convnet2-w4-bn", others=others))
     if hasattr(recipe.storage, "decoder"):
         recipe = replace(recipe, storage=replace(recipe.storage, decoder="small-decoder-z8-w2"))
     return replace(recipe, steps=2)
