@@ -68,7 +68,36 @@ def test_privacy_attacks_looks_for_copies_and_makes_a_private_set(capsys, tmp_pa
     )  # fmt: skip
     assert code == 0, err
     assert "0.0001)-differentially private" in out
-    assert (tmp_path / "out" / "private" / "manifest.json").is_file()
+    private = tmp_path / "out" / "private"
+    assert (private / "manifest.json").is_file()
+    assert "differentially private" in json.loads((tmp_path / "out" / "private.json").read_text())["claim"]
+    assert json.loads((tmp_path / "out" / "copies.json").read_text())["sets"][str(tmp_path / "set")]["flagged"] == 20
+    assert main(["report", str(tmp_path / "out"), "--out", str(tmp_path / "again.html")]) == 0
+    for page in (tmp_path / "out" / "report.html", tmp_path / "again.html"):
+        text = page.read_text()
+        for told in ("the attack finds", "20 of 20 images of ", "0.0001)-differentially private"):
+            assert told in text, f"{page.name} does not say {told!r}"
+    _use(private, tmp_path, capsys)
+
+
+def _use(private: Path, tmp_path: Path, capsys) -> None:
+    """The private set by the commands that need the data it was made from, which it does not name."""
+    capsys.readouterr()
+    line = ["evaluate", str(private), "--data", "digits", "--networks", "mlp", "--seeds", "1", "--baselines", "random"]
+    assert main(line) == 0
+    assert "note: The fingerprint of the set is withheld" in capsys.readouterr().out
+    assert main(["report", str(private), "--data", "digits", "--out", str(tmp_path / "private.html")]) == 0
+    assert "The fingerprint of the set is withheld" in (tmp_path / "private.html").read_text()
+    capsys.readouterr()
+    code, out, err = command(
+        capsys, "privacy", "digits", "--models", "0", "--sets", private, "--out", tmp_path / "copies"
+    )
+    assert code == 0, err
+    assert "private: 0 of 10 images are copies" in out
+    assert "note: The fingerprint of the set is withheld" in out
+    bad = main(["evaluate", str(private), "--data", "digits", "--size", "6", "--networks", "mlp", "--seeds", "1"])
+    assert bad == 2
+    assert "a set of rows of shape [1, 8, 8] and data of shape [1, 6, 6]" in capsys.readouterr().err
 
 
 def _short(make):

@@ -79,12 +79,12 @@ def architecture_search(
     cannot take these inputs, `MismatchError` for a set of other data, `UnknownNameError`, `OutputError`.
     """
     from decoct.evaluation.contender import Judged
-    from decoct.evaluation.match import require_match
+    from decoct.evaluation.withheld import in_terms_of
 
     names = _names(networks, data)
     _require_a_proxy(sets, baselines)
-    for compact_set in sets.values():
-        require_match(compact_set.spec, data.spec, "ranking networks by a compact set")
+    called = "ranking networks by a compact set"
+    sets = {name: in_terms_of(one, data.spec, called)[0] for name, one in sets.items()}
     nbytes = max((one.nbytes.total for one in sets.values()), default=10 * data.spec.classes * data.spec.row_bytes)
     rows = max((len(one) for one in sets.values()), default=10 * data.spec.classes)
     early = early_epochs or max(1, round(protocol.fit.epochs * rows / max(1, len(data.train))))

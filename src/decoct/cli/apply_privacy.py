@@ -46,15 +46,22 @@ class Options:
 
 
 def run(options: Options) -> dict[str, Any]:
-    """Attack, look for copies, make a private set: whatever is asked for."""
+    """Attack, look for copies, make a private set: whatever is asked for, on one page with what the folder has."""
     from decoct.files import make_folder
+    from decoct.report.collect import Judged
+    from decoct.report.find import application_findings
+    from decoct.report.html import write_report
 
     data = options.opening.open(options.source)
     make_folder(options.out)
     found = {"copies": _copies(options, data), "private": _private(options, data)}
-    if options.models == 0:
+    attacked = {} if options.models == 0 else _attack(options, data)
+    findings = application_findings(options.out)
+    if not findings:
         return found
-    return {**found, **_attack(options, data)}
+    page = write_report(options.out / "report.html", [Judged(options.out.name, findings=findings)], data)
+    told = [one.to_json() for one in findings]
+    return {**found, **attacked, "findings": told, "report": str(page)}
 
 
 def _attack(options: Options, data: Any) -> dict[str, Any]:
@@ -71,34 +78,45 @@ def _attack(options: Options, data: Any) -> dict[str, Any]:
 
 
 def _copies(options: Options, data: Any) -> dict[str, Any]:
-    from decoct.applications.privacy.copies import copies
+    from decoct.applications.privacy.copies import copies, copies_finding
     from decoct.compact.load import load
+    from decoct.files import write_json
 
-    return {str(folder): copies(load(folder), data).to_json() for folder in options.sets}
+    if not options.sets:
+        return {}
+    found = {str(folder): copies(load(folder), data) for folder in options.sets}
+    told = {folder: one.to_json() for folder, one in found.items()}
+    write_json(options.out / "copies.json", {"kind": "copies", "schema_version": 1, "sets": told})
+    copies_finding(found).save(options.out / "finding-copies.json")
+    return told
 
 
 def _private(options: Options, data: Any) -> dict[str, Any] | None:
     if options.epsilon is None:
         return None
     from decoct.applications.privacy.dp import PrivateConfig, private_matching, public_view
+    from decoct.files import write_json
 
     config = PrivateConfig(target=options.epsilon, delta=options.delta)
     made = private_matching(public_view(data), ipc=options.ipc, config=config, name=options.network)
     folder = options.out / "private"
     made.compact_set.save(folder)
-    return {
-        "folder": str(folder), "epsilon": made.epsilon, "delta": made.delta, "noise": made.noise, "claim": made.claim()
-    }  # fmt: skip
+    told = made.to_json(folder)
+    write_json(options.out / "private.json", {"kind": "private set", "schema_version": 1, **told})
+    made.finding(folder).save(options.out / "finding-private.json")
+    return told
 
 
 def show(result: dict[str, Any]) -> str:
     """Tables, counts of copies, and the claim with its number."""
-    lines = [result["table"], f"report: {Path(result['report']).resolve()}"] if "table" in result else []
+    lines = [result["table"]] if "table" in result else []
     for folder, found in result["copies"].items():
         lines.append(
             f"{folder}: {found['flagged']} of {found['images']} images are copies of training rows "
             f"({found['expected']:.2g} expected of fresh real rows)"
         )
+        lines += [f"note: {notice}" for notice in found["notices"]]
     if result["private"] is not None:
         lines.append(f"{result['private']['folder']}: {result['private']['claim']}")
+    lines += [f"report: {Path(result['report']).resolve()}"] if "report" in result else []
     return "\n".join(lines) or "nothing asked for: name --ways, --sets or --epsilon"

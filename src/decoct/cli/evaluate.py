@@ -78,13 +78,14 @@ def run(options: Options) -> dict[str, Any]:
     if options.labels:
         from decoct.evaluation import label_bytes
         from decoct.evaluation.judge import Bench, set_protocol
+        from decoct.evaluation.withheld import in_terms_of
 
         bench = Bench.of(
             data, set_protocol(protocol, small), options.networks or None, options.seeds, baselines=(), search=search,
             out=out, device=options.device,
         )  # fmt: skip
         names = None if "usual" in options.labels else options.labels
-        card = label_bytes.label_bytes(small, bench, names)
+        card = label_bytes.label_bytes(in_terms_of(small, data.spec)[0], bench, names)
         card.save(out / label_bytes.FILE_NAME)
         more["label_bytes"] = card.to_json()
     return {**matrix.first.to_json(), "path": str(path), "fair_scores": scores, **more}

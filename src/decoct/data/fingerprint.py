@@ -11,6 +11,9 @@ import numpy as np
 from decoct.data.blocks import row_blocks
 from decoct.data.dataset import Split
 
+WITHHELD = "withheld: a hash of private rows would tell who has the same rows"
+"""What stands for the fingerprint of private data."""
+
 
 def fingerprint(splits: Mapping[str, Split], shape: Sequence[int], class_names: Sequence[str]) -> str:
     """SHA-256, in hex, of rows and labels of all splits in order, of the shape and of the class names in order.

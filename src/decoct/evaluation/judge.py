@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from decoct.compact.compact_set import CompactSet
@@ -11,10 +12,10 @@ from decoct.data.dataset import Dataset
 from decoct.data.sample_weights import Weights
 from decoct.evaluation.baselines import BASELINES
 from decoct.evaluation.bench import Bench
-from decoct.evaluation.match import require_match
 from decoct.evaluation.protocol import Protocol, own_protocol, protocol_from
 from decoct.evaluation.scorecard import Scorecard
 from decoct.evaluation.search import Search
+from decoct.evaluation.withheld import in_terms_of
 
 __all__ = ["Bench", "evaluate", "set_protocol"]
 
@@ -47,17 +48,21 @@ def evaluate(
     With `search`, the set and every baseline get the same number of trials of training settings on validation data.
     The baseline "hard-labels" is the set's own rows with the class of each in place of its soft label.
 
+    A set whose fingerprint is withheld, as that of private sets is, is judged where shape and classes match, under the
+    normalisation of the data; the notes say so.
+
     Raises `MismatchError` where set and data do not belong together, `UnknownNameError` for a protocol, a network or
     a baseline that does not exist, `ConfigError` for no networks or seeds and for a network that cannot take inputs of
     this size, and `OutputError`.
     """
-    require_match(compact_set.spec, data.spec)
+    compact_set, notices = in_terms_of(compact_set, data.spec)
     data = data.with_weights(weights)
     bench = Bench.of(
         data, set_protocol(protocol, compact_set), networks, seeds,
         baselines=baselines, search=search, out=out, device=device,
     )  # fmt: skip
-    return bench.judge(compact_set)
+    card = bench.judge(compact_set)
+    return replace(card, notes=(*notices, *card.notes))
 
 
 def set_protocol(protocol: str | Protocol, compact_set: CompactSet) -> Protocol:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from decoct.data.dataset import DataSpec
+from decoct.data.fingerprint import WITHHELD
 from decoct.data.transform import Transform
 from decoct.errors import MismatchError
 from decoct.evaluation.scorecard import Scorecard
@@ -27,6 +28,14 @@ def require_match(set_spec: DataSpec, data_spec: DataSpec, called: str = CALLED)
             received=_difference(set_spec.class_names, data_spec.class_names),
             expected="the same class names in the same order: a label is a place in that order",
             remedy=f"open the data that the set was made from ({set_spec.source})",
+        )
+    if set_spec.fingerprint != data_spec.fingerprint and WITHHELD in (set_spec.fingerprint, data_spec.fingerprint):
+        raise MismatchError(
+            called,
+            received="a set or data whose fingerprint is withheld, as that of private rows is",
+            expected="fingerprints that can be compared: nothing shows that they belong together",
+            remedy="put the set on the data by decoct.evaluation.withheld.in_terms_of, which asks for shape and "
+            "classes alone, as decoct evaluate, report and apply privacy do",
         )
     if set_spec.fingerprint != data_spec.fingerprint:
         raise MismatchError(

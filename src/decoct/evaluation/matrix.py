@@ -13,11 +13,11 @@ from decoct.evaluation import statistics
 from decoct.evaluation.augmentations import OWN, require_fitting, with_augmentation
 from decoct.evaluation.baselines import BASELINES
 from decoct.evaluation.judge import Bench, set_protocol
-from decoct.evaluation.match import require_match
 from decoct.evaluation.protocol import Protocol
 from decoct.evaluation.scorecard import Entry, Kind, Scorecard, expect, read_json
 from decoct.evaluation.search import Search
 from decoct.evaluation.shown import table_of
+from decoct.evaluation.withheld import in_terms_of
 from decoct.files import write_json
 
 SCHEMA_VERSION = 1
@@ -124,7 +124,7 @@ def evaluate_matrix(
     Raises what `evaluate` raises, `UnknownNameError` for an augmentation that does not exist, and `ConfigError` for
     one that features cannot take, all before the first run.
     """
-    require_match(compact_set.spec, data.spec)
+    compact_set, notices = in_terms_of(compact_set, data.spec)
     names = tuple(dict.fromkeys(augmentations)) or (OWN,)
     base = set_protocol(protocol, compact_set)
     for name in names:
@@ -132,4 +132,4 @@ def evaluate_matrix(
         require_fitting(name, data.spec)
     bench = Bench.of(data, base, networks, seeds, baselines=baselines, search=search, out=out, device=device)
     cards = {name: replace(bench, protocol=with_augmentation(base, name)).judge(compact_set) for name in names}
-    return Matrix(cards)
+    return Matrix({name: replace(card, notes=(*notices, *card.notes)) for name, card in cards.items()})

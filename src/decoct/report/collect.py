@@ -15,9 +15,10 @@ from decoct.data.dataset import Dataset
 from decoct.durations import show_bytes
 from decoct.evaluation.fair_scores import fair_scores_of
 from decoct.evaluation.gain import gain_over_random
-from decoct.evaluation.match import require_judged_on, require_match
+from decoct.evaluation.match import require_judged_on
 from decoct.evaluation.matrix import Matrix
 from decoct.evaluation.scorecard import Entry, Scorecard
+from decoct.evaluation.withheld import in_terms_of
 from decoct.report.contents import Column, Contents, Estimate, Gallery, Heat, Pixels, Row
 
 CLASSES_SHOWN = 10
@@ -58,13 +59,15 @@ class Judged:
 def contents_of(judged: Sequence[Judged], data: Dataset | None = None, commands: Sequence[str] = ()) -> Contents:
     """Put everything about `judged` on one page; real pictures come from `data`, where it is given.
 
-    Raises `MismatchError` where a set was not made from `data`.
+    Raises `MismatchError` where a set was not made from `data`. One whose fingerprint is withheld is shown beside data
+    of its shape and classes, with a note.
     """
     cards = [one.scorecard for one in judged if one.scorecard]
     sets = [one.compact_set for one in judged if one.compact_set]
+    notices: list[str] = []
     if data is not None:
         for compact_set in sets:
-            require_match(compact_set.spec, data.spec, f"showing {data.spec.source} beside a compact set")
+            notices += in_terms_of(compact_set, data.spec, f"showing {data.spec.source} beside a compact set")[1]
         for card in cards:
             require_judged_on(card, data.spec)
     facts = dict(cards[0].data) if cards else {}
@@ -85,7 +88,7 @@ def contents_of(judged: Sequence[Judged], data: Dataset | None = None, commands:
         facts=tuple(_facts(cards, sets)),
         commands=tuple(commands),
         warnings=_mixed(cards),
-        notes=_notes(cards, spec.notices if spec else tuple(map(str, facts.get("notices", ())))),
+        notes=_notes(cards, spec.notices if spec else tuple(map(str, facts.get("notices", ()))), notices),
     )
 
 
@@ -223,8 +226,8 @@ def _mixed(cards: Sequence[Scorecard]) -> tuple[str, ...]:
     return tuple(told)
 
 
-def _notes(cards: Sequence[Scorecard], notices: Sequence[str]) -> tuple[str, ...]:
-    told = [f"Data: {notice}" for notice in notices]
+def _notes(cards: Sequence[Scorecard], of_data: Sequence[str], of_sets: Sequence[str]) -> tuple[str, ...]:
+    told = [*(f"Data: {notice}" for notice in of_data), *of_sets]
     told += [note for card in cards for note in card.notes]
     told += [f"{entry.label}: {note}" for card in cards for entry in card.entries for note in entry.notes]
     return tuple(dict.fromkeys([*told, "Intervals cover the seeds of the networks, with each set as it is."]))

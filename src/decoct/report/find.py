@@ -17,7 +17,7 @@ from decoct.report.collect import Judged
 
 def results_in(folder: Path) -> list[Judged]:
     """Everything judged or made in `folder`: comparison.json, scorecard.json, a set with its evaluation, or the
-    finding.json of an application.
+    findings of an application.
 
     Raises `SourceError` where there is nothing of the kind, and what `load` raises for a damaged set.
     """
@@ -34,15 +34,23 @@ def results_in(folder: Path) -> list[Judged]:
         return [_with_more(_one_set(folder), folder)]
     if (folder / "scorecard.json").is_file():
         return [_with_more(_named(Scorecard.load(folder / "scorecard.json"), folder), folder)]
-    if (folder / "finding.json").is_file():
-        path = folder / "finding.json"
-        return [Judged(folder.resolve().name, findings=(Finding.from_json(read_json(path), str(path)),))]
+    if found := application_findings(folder):
+        return [Judged(folder.resolve().name, findings=found)]
     raise SourceError(
         "looking for results",
         received=f"{folder}, with neither comparison.json, manifest.json nor scorecard.json",
         expected="a folder written by compare, evaluate, distill or select",
         remedy="run the command that should have filled it again: it goes on where it was stopped",
     )
+
+
+def application_findings(folder: Path) -> tuple[Finding, ...]:
+    """What `decoct apply` found: finding.json, and finding-NAME.json where one command finds several things.
+
+    Raises `IntegrityError`.
+    """
+    paths = [folder / "finding.json", *sorted(folder.glob("finding-*.json"))]
+    return tuple(Finding.from_json(read_json(path), str(path)) for path in paths if path.is_file())
 
 
 def _comparison(folder: Path) -> list[Judged]:

@@ -10,7 +10,8 @@ import torch
 from toys import blob_features, blob_images
 
 import decoct
-from decoct.applications.privacy.copies import copies, nearest_rows
+from decoct.analysis.finding import Finding
+from decoct.applications.privacy.copies import copies, copies_finding, nearest_rows
 from decoct.data.dataset import Split
 from decoct.errors import ConfigError, DataError, MismatchError
 
@@ -63,6 +64,17 @@ def test_distances_are_exact_also_where_rows_are_equal():
 def test_features_have_copies_too():
     data = blob_features(classes=3, per_class=100)
     assert bool(copies(decoct.select(data, "random", ipc=2), data, level=0.05).flagged.all())
+
+
+def test_the_finding_has_a_line_for_every_set():
+    data = toy()
+    core = decoct.select(data, "random", ipc=5)
+    found = {"kept": copies(core, data), "fresh": copies(fresh(data, data.test), data)}
+    told = Finding.from_json(copies_finding(found).to_json())
+    assert told.sentence.startswith("Copies of training rows: 15 of 15 images of kept (0.15 expected of fresh rows), ")
+    assert next((row["set"], row["images"], row["flagged"]) for row in told.rows) == ("kept", 15, 15)
+    assert told.chart.series[0].y[0] == 1.0
+    assert told.chart.series[1].y == (0.01, 0.01)
 
 
 def test_sets_of_other_data_and_too_few_held_out_rows_are_refused():

@@ -10,6 +10,7 @@ import torch
 from toys import blob_features, blob_images
 
 import decoct
+from decoct.analysis.finding import Finding
 from decoct.applications.privacy.dp import PrivateConfig, noisy_tables, private_matching, public_view
 from decoct.applications.privacy.noise import clipped, noisy_sums, poisson_rows
 from decoct.errors import ConfigError
@@ -90,6 +91,18 @@ def test_a_set_comes_with_its_number_and_gives_nothing_else_away(tmp_path):
     assert float(found.compact_set.decode().abs().max()) <= 1.01, "images stay between black and white"
     card = decoct.evaluate(found.compact_set, data, networks=[NETWORK], seeds=1, baselines=())
     assert card.judged[0].rows == 6
+
+
+def test_the_claim_and_its_number_are_told_in_json_and_in_a_finding():
+    found = private_matching(toy(), ipc=2, config=QUICK, name=NETWORK, seed=0)
+    told = json.loads(json.dumps(found.to_json("out/private")))
+    assert (told["folder"], told["epsilon"], told["claim"]) == ("out/private", found.epsilon, found.claim())
+    shown = Finding.from_json(found.finding("out/private").to_json())
+    assert f"The set in private: ({found.epsilon:.3g}, 0.001)-differentially private." in shown.sentence
+    assert (shown.rows[0]["epsilon"], shown.rows[0]["accountant"]) == (found.epsilon, "rdp")
+    none = private_matching(toy(), ipc=1, config=replace(QUICK, sampling="fixed"), name=NETWORK, seed=0)
+    assert none.finding("p").sentence.startswith("The set in p: no epsilon can be given: samples of a fixed size")
+    assert none.finding("p").rows[0]["epsilon"] is None
 
 
 def test_the_same_seed_is_the_same_set_and_no_seed_is_never_the_same():

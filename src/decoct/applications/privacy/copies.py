@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,11 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from decoct.analysis.finding import Cell, Chart, Finding, Series, estimate
 from decoct.compact.compact_set import CompactSet
 from decoct.data.dataset import Dataset, Split
 from decoct.errors import ConfigError, DataError
-from decoct.evaluation.match import require_match
+from decoct.evaluation.withheld import in_terms_of
 from decoct.machine import require_memory
 
 BLOCK = 512
@@ -34,6 +36,8 @@ class Copies:
     """Distances of held-out real images to their nearest training image, sorted."""
     level: float
     """Images of a smaller p-value are flagged."""
+    notices: tuple[str, ...] = ()
+    """What a reader must know about set and data."""
 
     @property
     def flagged(self) -> Bool[Tensor, " m"]:
@@ -45,6 +49,15 @@ class Copies:
         """How many would be flagged if the images were fresh real ones."""
         return self.level * len(self.distance)
 
+    def row(self) -> dict[str, Cell]:
+        """A line of a table."""
+        return {
+            "images": len(self.distance), "flagged": int(self.flagged.sum()), "expected": self.expected,
+            "nearest": float(self.distance.min()), "median": float(self.distance.median()),
+            "held-out rows": len(self.reference), "their nearest": float(self.reference.min()),
+            "their median": float(self.reference.median()),
+        }  # fmt: skip
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         quantiles = torch.quantile(self.reference, torch.tensor([0.0, 0.01, 0.5], dtype=self.reference.dtype))
@@ -52,12 +65,37 @@ class Copies:
             "images": len(self.distance), "flagged": int(self.flagged.sum()), "expected": self.expected,
             "level": self.level, "held_out": len(self.reference), "smallest": float(self.distance.min()),
             "median": float(self.distance.median()),
+            "notices": list(self.notices),
             "reference": dict(zip(("smallest", "hundredth", "median"), quantiles.tolist(), strict=True)),
             "pairs": [
                 {"image": number, "train_id": self.ids[number], "distance": float(self.distance[number])}
                 for number in self.flagged.nonzero().flatten().tolist()
             ],
         }  # fmt: skip
+
+
+def copies_finding(found: Mapping[str, Copies]) -> Finding:
+    """One section of a report about the copies in some sets, by name."""
+    told = ", ".join(
+        f"{int(one.flagged.sum())} of {len(one.distance)} images of {name} ({one.expected:.2g} expected of fresh rows)"
+        for name, one in found.items()
+    )
+    places = [float(place) for place in range(len(found))]
+    shares = [estimate([float(one.flagged.double().mean())]) for one in found.values()]
+    levels = [estimate([one.level]) for one in found.values()]
+    series = (
+        Series.of("flagged", places, shares, line=False),
+        Series.of("expected of fresh real rows", places, levels, line=False, quiet=True),
+    )
+    rows = tuple({"set": name, **one.row()} for name, one in found.items())
+    notes = [
+        "An image is flagged where at most that share of held-out real rows lies as near to a training row. Distances "
+        "are root mean squares over values.",
+        "Not being flagged proves nothing: an image may be far from every real one and still tell who was trained on.",
+        *dict.fromkeys(f"{name}: {text}" for name, one in found.items() for text in one.notices),
+    ]
+    chart = Chart("set", "images flagged as copies", series, percent=True, names=tuple(found))
+    return Finding("copies", f"Copies of training rows: {told}.", chart, rows, notes=tuple(notes))
 
 
 def copies(
@@ -68,13 +106,14 @@ def copies(
     `d(s) = min_i ||s - x_i|| / sqrt(values)`, in raw space; the reference is the same distance of every row of
     `held_out`, by default the validation split. A row is flagged where at most a share `level` of the references are
     as near: fresh rows of the same distribution would be flagged that often. Not being flagged proves nothing: an
-    image may be far from every real one in pixels and still tell who was trained on (see `membership`).
+    image may be far from every real one in pixels and still tell who was trained on (see `membership`). A set whose
+    fingerprint is withheld is compared where shape and classes match, and `notices` say so.
 
     Images: float or uint8 `[m, c, h, w]`, features `[m, d]`. Cost O((m + h) n d), memory of blocks. Raises
     `MismatchError` where set and data do not belong together, `DataError` for no held-out rows, `ConfigError` for a
     level that so few held-out rows cannot tell.
     """
-    require_match(compact_set.spec, data.spec, "looking for copies")
+    compact_set, notices = in_terms_of(compact_set, data.spec, "looking for copies")
     others = data.val if held_out is None else held_out
     if len(others) == 0 or not 0 < level < 1 or level * (1 + len(others)) < 1:
         kind = DataError if len(others) == 0 else ConfigError
@@ -91,7 +130,7 @@ def copies(
     reference = nearest_rows(_rows(data, others) / unit, train / unit)[0].sort().values
     below = torch.searchsorted(reference, found, right=True)
     ids = tuple(str(data.train.ids[row]) for row in nearest.tolist())
-    return Copies(nearest, ids, found, (1 + below).double() / (1 + len(reference)), reference, level)
+    return Copies(nearest, ids, found, (1 + below).double() / (1 + len(reference)), reference, level, notices)
 
 
 def nearest_rows(

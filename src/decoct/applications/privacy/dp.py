@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -12,19 +13,19 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from decoct.analysis.finding import Chart, Finding
 from decoct.applications.privacy.accounting import Accountant, Release, epsilon, noise_for
 from decoct.applications.privacy.noise import clipped, noisy_sums, poisson_rows
 from decoct.compact.decoders import quantise
 from decoct.compact.distilled import DistilledSet
 from decoct.data.dataset import Dataset
+from decoct.data.fingerprint import WITHHELD
 from decoct.data.transform import Standardise
 from decoct.errors import ConfigError, DivergenceError
 from decoct.networks.build import default_network, network
 from decoct.networks.embedding import embed
 from decoct.progress import progress
 from decoct.streams import Streams, derive_seed
-
-WITHHELD = "withheld: a hash of private rows would tell who has the same rows"
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,19 @@ class Private:
         if self.epsilon is None:
             return f"No epsilon can be given: {self.conditions[0]}"
         return f"({self.epsilon:.3g}, {self.delta:g})-differentially private. " + " ".join(self.conditions)
+
+    def to_json(self, folder: str | Path) -> dict[str, Any]:
+        """Plain JSON values about the set that was saved in `folder`."""
+        numbers = {"epsilon": self.epsilon, "delta": self.delta, "noise": self.noise}
+        return {"folder": str(folder), **numbers, "claim": self.claim(), "conditions": list(self.conditions)}
+
+    def finding(self, folder: str | Path) -> Finding:
+        """The claim with its number, for the report: no chart, since nothing was measured."""
+        made, name, claim = self.compact_set.provenance, Path(folder).name, self.claim()
+        settings = {key: made[key] for key in ("releases", "rate", "clip", "accountant", "sampling")}
+        numbers = {"epsilon": self.epsilon, "delta": f"{self.delta:g}", "noise": self.noise}
+        row = {"set": name, **numbers, **settings, "images a class": made["ipc"]}
+        return Finding("private", f"The set in {name}: {claim[0].lower()}{claim[1:]}", Chart("", "", ()), (row,))
 
 
 def public_view(data: Dataset) -> Dataset:
