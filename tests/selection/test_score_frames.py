@@ -128,7 +128,7 @@ def test_missing_values_of_pandas_and_frames_of_other_makers():
     frame = pd.DataFrame({"id": ["a", "b"], "s": pd.array([1, None], dtype="Int64")})
     table = read_scores(frame)
     assert table.for_rows(["a"], "s").tolist() == [[1.0]]
-    with pytest.raises(DataError, match="the row b"):
+    with pytest.raises(DataError, match="first in row 1, which is b"):
         table.for_rows(["a", "b"], "s")
 
     class Plain(dict):

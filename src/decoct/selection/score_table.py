@@ -62,7 +62,8 @@ class ScoreTable:
         if bad:
             raise DataError(
                 f"using the score {name!r}",
-                received=f"{len(bad)} values that are missing, NaN or infinite, first that of the row {ids[bad[0]]}",
+                received=f"{len(bad)} values that are missing, NaN or infinite, first in row {places[bad[0]]}, which "
+                f"is {ids[bad[0]]}",
                 expected="a finite number for every training row",
                 remedy="fill in those values, or leave those rows out of the data",
             )
