@@ -12,6 +12,8 @@ from torch import Tensor
 
 from decoct.distillation.axes import LabelKind, Labels, LabelState, Objective, Storage
 from decoct.distillation.problem import Problem
+from decoct.distillation.ranges import out_of_range
+from decoct.errors import ConfigError
 from decoct.streams import Streams
 
 
@@ -27,11 +29,20 @@ class Learned(Labels):
     confidence: float = 0.9
     """Probability of the nominal class at the start, where probabilities are learned; between 1/C and 1."""
 
+    def __post_init__(self) -> None:
+        if not 0 < self.confidence < 1:
+            raise self._wrong("a number between 1/classes and 1")
+
+    def _wrong(self, expected: str) -> ConfigError:
+        return out_of_range("confidence", "the labels 'learned'", self.confidence, expected)
+
     def init(self, problem: Problem, storage: Storage, objective: Objective, streams: Streams) -> LabelState:
         one_hot = F.one_hot(storage.classes(problem), problem.class_count).float().to(problem.device)
         count = problem.class_count
         if objective.label_space == "scores":
             return LearnedState("scores", (one_hot - 1 / count) / math.sqrt(count / 10))
+        if not self.confidence > 1 / count:
+            raise self._wrong(f"above 1/{count}, the share of each of {count} classes, and below 1")
         gap = math.log(self.confidence * (count - 1) / (1 - self.confidence))
         return LearnedState("probabilities", one_hot * gap)
 

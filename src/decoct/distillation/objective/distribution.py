@@ -15,6 +15,7 @@ from decoct.distillation.checkpoint import prefixed, under
 from decoct.distillation.objective.queued import ClassAugmentation, QueuedState, class_means, queued_flops, real_rows
 from decoct.distillation.problem import Problem, RealSource, Synthetic
 from decoct.distillation.queue import Member, QueueConfig
+from decoct.distillation.ranges import require_at_least
 from decoct.distillation.strata import RealChoice, Strata
 from decoct.networks.build import network
 from decoct.networks.count import flops_forward
@@ -70,6 +71,10 @@ class Distribution(Objective):
     """With a queue: weight of the cross-entropy of the synthetic images, times the network's accuracy (a fraction)."""
     keep_real: bool = False
     """With a queue: keep the class means under a network until it is trained again; else they are new every step."""
+
+    def __post_init__(self) -> None:
+        least = {"real_per_class": 1, "pool": 0, "renew_every": 1, "ce_weight": 0}
+        require_at_least(self, "the objective 'distribution'", **least)
 
     def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
         state = DistributionState if self.networks == "random" else QueuedDistribution

@@ -16,6 +16,7 @@ from decoct.distillation.axes import Objective, ObjectiveState, Tensors
 from decoct.distillation.objective.ridge import as_scores, platt_loss, ridge_predict, squared_loss
 from decoct.distillation.pool import Pool
 from decoct.distillation.problem import Problem, RealSource, Synthetic
+from decoct.distillation.ranges import require_above, require_at_least
 from decoct.networks.build import network
 from decoct.networks.count import flops_forward
 from decoct.networks.embedding import embed_and_classify
@@ -75,6 +76,11 @@ class Implicit(Objective):
     """Squared error, or cross-entropy of scaled predictions."""
     augmented: bool = False
     """Apply the siamese augmentation of the problem: one draw for all that a step sees."""
+
+    def __post_init__(self) -> None:
+        least = {"real_batch": 1, "pool": 1, "max_age": 1, "inner_steps": 0, "hvp_steps": 0, "l2": 0, "reg": 0}
+        require_at_least(self, "the objective 'implicit'", **least)
+        require_above(self, "the objective 'implicit'", online_lr=0)
 
     def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
         return ImplicitState(self, problem, streams)

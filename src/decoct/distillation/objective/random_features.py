@@ -15,6 +15,7 @@ from decoct.distillation.axes import Objective, ObjectiveState, Tensors
 from decoct.distillation.checkpoint import prefixed, under
 from decoct.distillation.objective.ridge import as_scores, fitting_piece, platt_loss, ridge_weights, squared_loss
 from decoct.distillation.problem import Problem, RealSource, Synthetic
+from decoct.distillation.ranges import require_above, require_at_least
 from decoct.networks.build import network
 from decoct.networks.count import flops_forward
 from decoct.streams import Streams, derive_seed
@@ -69,6 +70,11 @@ class RandomFeatures(Objective):
     """Apply the siamese augmentation of the problem: one draw for both sides of a group."""
     bfloat16: bool = True
     """Embed the real rows in bfloat16; the synthetic path stays float32, the solve float64."""
+
+    def __post_init__(self) -> None:
+        least = {"real_batch": 1, "networks": 1, "pool": 0, "renew_every": 1, "max_age": 0, "reg": 0, "bias": 0}
+        require_at_least(self, "the objective 'random-features'", **least)
+        require_above(self, "the objective 'random-features'", online_lr=0)
 
     def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
         return RandomFeaturesState(self, problem, streams)

@@ -13,6 +13,7 @@ from decoct.augment.siamese import Siamese
 from decoct.distillation.axes import Objective, ObjectiveState, Tensors
 from decoct.distillation.pool import Pool
 from decoct.distillation.problem import Problem, RealSource, Synthetic
+from decoct.distillation.ranges import require_above, require_at_least
 from decoct.errors import ConfigError, DivergenceError
 from decoct.networks.build import network
 from decoct.networks.count import flops_forward
@@ -62,6 +63,10 @@ class Ridge(Objective):
     """Weight of the label margin: the loss falls with the mean over learned labels of `min(top1 - top2, 1/C)`."""
     flip: bool = False
     """Add the mirror image of every synthetic row with the same labels, in the regression and for the pool."""
+
+    def __post_init__(self) -> None:
+        require_at_least(self, "the objective 'ridge'", real_batch=1, pool=1, max_age=1, reg=0, margin=0)
+        require_above(self, "the objective 'ridge'", online_lr=0)
 
     def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
         if self.flip and not problem.spec.is_image:
