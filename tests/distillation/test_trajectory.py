@@ -162,12 +162,13 @@ def test_a_student_of_the_real_rows_follows_the_expert(data, experts):
 
 def test_start_epochs_fill_their_window_which_grows(data, experts, monkeypatch):
     config = replace(SMALL, inner_steps=0, expert_epochs=1, min_start_epoch=1, max_start_epoch=4,
-                     max_start_epoch_begin=2, grow_steps=10)  # fmt: skip
+                     max_start_epoch_begin=2, grow_share=0.25)  # fmt: skip
     state, asked = prepared(data, experts, config), []
     at = Trajectories.at
     monkeypatch.setattr(Trajectories, "at", lambda self, e, epoch: asked.append(epoch) or at(self, e, epoch))
     tops = []
-    for _ in range(40):
+    for step in range(40):
+        state.schedule(step / 40)
         tops.append(state.top())
         state.loss(rows(torch.float32), RealSource(data, "cpu", torch.Generator()))
     starts, ends = asked[::2], asked[1::2]
@@ -178,13 +179,16 @@ def test_start_epochs_fill_their_window_which_grows(data, experts, monkeypatch):
 
 
 def test_a_run_resumed_in_the_middle_of_the_growth_goes_on_with_the_same_bits(data, tmp_path, monkeypatch):
-    config = replace(SMALL, batch=4, max_start_epoch=3, max_start_epoch_begin=1, grow_steps=4)
+    config = replace(SMALL, batch=4, max_start_epoch=3, max_start_epoch_begin=1, grow_share=0.75)
     point = Recipe(Pixels(), config, Learned(), optimizer="sgd", lr=1.0, lr_objective=1e-4)
     problem = Problem(data, 2, "convnet2-w4", "cpu", "crop_scale", 0.0, tmp_path)
     whole, first, second = (Distillation(problem, point, seed=7) for _ in range(3))
     whole.prepare()
     monkeypatch.setattr(Trajectories, "_trajectory", None)
+    tops, top = [], TrajectoryState.top
+    monkeypatch.setattr(TrajectoryState, "top", lambda state: tops.append(top(state)) or tops[-1])
     require_exact_resume(whole, first, second)
+    assert tops == [1, 1, 1, 2, 2, 3] * 2, "the window follows the share of the run, resumed or not"
     assert second.objective.learned() == whole.objective.learned()
     assert second.packed(second.tensors, {}).learned["inner_steps"] == 4
 
@@ -203,7 +207,7 @@ def test_the_step_size_starts_where_it_should_and_stays_positive(data, experts):
 @pytest.mark.parametrize(
     "wrong",
     [{"inner_steps": -1}, {"batch": 0}, {"expert_epochs": 0}, {"max_start_epoch": 0}, {"max_start_epoch": 9},
-     {"max_start_epoch_begin": 3}, {"inner_lr": 0.0}, {"experts": 0}, {"grow_steps": 0}],
+     {"max_start_epoch_begin": 3}, {"inner_lr": 0.0}, {"experts": 0}, {"grow_share": 0.0}, {"grow_share": 1.1}],
 )  # fmt: skip
 def test_settings_out_of_range(wrong):
     with pytest.raises(ConfigError, match="trajectory matching"):
@@ -232,7 +236,7 @@ def test_published_settings():
     first = RECIPES.load("tesla")(Task(spec, 1, "paper"))
     assert (first.lr, first.objective.max_start_epoch) == (500.0, 5), "half of 1000: the factor 2 is in the gradient"
     aligned = RECIPES.load("datm")(Task(spec, 10, "paper")).objective
-    assert (aligned.max_start_epoch_begin, aligned.max_start_epoch, aligned.grow_steps) == (10, 20, 1000)
+    assert (aligned.max_start_epoch_begin, aligned.max_start_epoch, aligned.grow_share) == (10, 20, 0.1)
     assert (aligned.sam_radius, aligned.expert.epochs) == (0.01, 100)
 
 

@@ -48,9 +48,9 @@ class Trajectory(Objective):
 
     Experts `theta*` `[experts, epochs + 1, P]` are trained on the real split before the first step. A step draws one,
     and `t` from `[min_start_epoch, top)`, where `top` grows from `max_start_epoch_begin` to `max_start_epoch` over
-    `grow_steps` (DATM: early epochs teach easy patterns). Rows `s_i` `[batch, ...]` with targets `q_i` `[batch, C]`
-    come in shuffled passes over the synthetic set; every row of an inner step has its own augmentation of one family.
-    `alpha` is learned with the images and stored with them.
+    the first `grow_share` of the run (DATM: early epochs teach easy patterns). Rows `s_i` `[batch, ...]` with targets
+    `q_i` `[batch, C]` come in shuffled passes over the synthetic set; every row of an inner step has its own
+    augmentation of one family. `alpha` is learned with the images and stored with them.
 
     Cost of a step: `inner_steps * batch` rows, about 9 forward passes each under `full`, 12 otherwise. Memory: `full`
     keeps the activations of all inner steps, the others those of one and `(inner_steps + 1) P` weights.
@@ -77,8 +77,8 @@ class Trajectory(Objective):
     """End of the epochs where it may start, not included."""
     max_start_epoch_begin: int | None = None
     """That end at the beginning; none keeps it where it is."""
-    grow_steps: int = 1000
-    """Outer steps until the end has grown to max_start_epoch."""
+    grow_share: float | int = 0.1
+    """Part of the run, of its steps or its clock, in which the end grows to max_start_epoch; in (0, 1]."""
     inner_lr: float = 0.01
     """Step size alpha of the student at the start; it is learned with the recipe's lr_objective."""
     augmented: bool = True
@@ -105,7 +105,7 @@ class Trajectory(Objective):
             ("max_start_epoch", 0 <= self.min_start_epoch < self.max_start_epoch, "above min_start_epoch, from 0"),
             ("max_start_epoch_begin", self.min_start_epoch < begin <= self.max_start_epoch,
              f"above min_start_epoch, at most max_start_epoch {self.max_start_epoch}"),
-            ("grow_steps", self.grow_steps >= 1, "1 or more"),
+            ("grow_share", 0 < self.grow_share <= 1, "a share of the run above 0, at most 1"),
             ("inner_lr", self.inner_lr > 0, "a positive number"),
             ("experts", self.experts >= 1, "1 or more"),
             ("expert", self.expert.epochs >= self.max_start_epoch - 1 + self.expert_epochs,
@@ -137,7 +137,7 @@ def trajectory_loss(
 
 
 class TrajectoryState(ObjectiveState):
-    """Experts, the step size of the student, and the number of outer steps done."""
+    """Experts, the step size of the student, and which share of the run is done."""
 
     def __init__(self, config: Trajectory, problem: Problem, streams: Streams) -> None:
         self._config, self._problem, self._streams = config, problem, streams
@@ -150,7 +150,7 @@ class TrajectoryState(ObjectiveState):
         seeds = [derive_seed(streams.seed, "expert", number) for number in range(config.experts)]
         self.experts = Trajectories(problem.data, course, seeds, problem.device, problem.cache)
         self._siamese = Siamese(problem.strategy, per_sample=True, one_family=True) if config.augmented else None
-        self._step = 0
+        self._share = 0.0
         self._lr = {"lr": torch.tensor(config.inner_lr * math.log(math.expm1(BEND)) / BEND, device=problem.device)}
 
     @property
@@ -169,11 +169,14 @@ class TrajectoryState(ObjectiveState):
     def prepare(self, real: RealSource) -> None:
         self.experts.train()
 
+    def schedule(self, share: float) -> None:
+        self._share = share
+
     def top(self) -> int:
-        """The end of the start epochs at this step, not included."""
+        """The end of the start epochs at this share of the run, not included."""
         config = self._config
         begin = config.max_start_epoch if config.max_start_epoch_begin is None else config.max_start_epoch_begin
-        grown = (config.max_start_epoch - begin) * self._step // config.grow_steps
+        grown = int((config.max_start_epoch - begin) * self._share / config.grow_share)
         return min(config.max_start_epoch, begin + grown)
 
     def loss(self, synthetic: Synthetic, real: RealSource) -> Float[Tensor, ""]:
@@ -188,7 +191,6 @@ class TrajectoryState(ObjectiveState):
             batches=batches, lr=self.lr.to(synthetic.images), optimizer=SGD(), mode=config.mode,
             augment=self._augmentation([len(rows) for rows in batches]),
         )  # fmt: skip
-        self._step += 1
         return trajectory_loss(reached, start, target)
 
     def _batches(self, count: int) -> list[Int[Tensor, " b"]]:
@@ -211,7 +213,7 @@ class TrajectoryState(ObjectiveState):
         return lambda images, step: siamese.apply(images, drawn[step])
 
     def state_dict(self) -> Tensors:
-        return {"step": torch.tensor(self._step)}
+        return {}
 
     def load_state_dict(self, state: Tensors) -> None:
-        self._step = int(state["step"])
+        """Everything follows from the seed, the streams and the share of the run."""
