@@ -6,5 +6,6 @@ data = decoct.open("digits")
 small = decoct.distill(data, "dd", ipc=1, steps=20, network="convnet2-w16", seed=0)
 print("step sizes, learned:", *(f"{rate:.3f}" for rate in small.learned["lrs"][:5]), "...")
 
-card = decoct.evaluate(small, data, networks=["convnet2-w16"], seeds=3, baselines=["random"])
-print(card.table())
+for protocol in ("own", "quick"):  # along the learned steps, and as any other set
+    card = decoct.evaluate(small, data, protocol, networks=["convnet2-w16"], seeds=3, baselines=["random"])
+    print(card.table())

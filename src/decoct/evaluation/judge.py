@@ -44,7 +44,8 @@ def evaluate(
     drawn by them, full data and the teacher are trained with them, and validation rows that have some count by them.
     The test split is never weighted.
 
-    The protocol "own" trains with the step size that was learned with the set, beside which the baselines stand too.
+    The protocol "own" trains with the step size that was learned with the set, or along its steps where each has one
+    (`own_protocol`), and the baselines beside it too. Labels that were made at a temperature are fitted at it.
     With `search`, the set and every baseline get the same number of trials of training settings on validation data.
     The baseline "hard-labels" is the set's own rows with the class of each in place of its soft label.
 
@@ -66,7 +67,7 @@ def evaluate(
 
 
 def set_protocol(protocol: str | Protocol, compact_set: CompactSet) -> Protocol:
-    """The protocol of that name; "own" reads the step size that was learned with the set. Raises as `evaluate`."""
+    """The protocol of that name; "own" reads what was learned with the set. Raises as `evaluate`."""
     if protocol == "own":
         return own_protocol(compact_set.learned if isinstance(compact_set, DistilledSet) else {})
     return protocol_from(protocol)
