@@ -1,4 +1,4 @@
-"""Graph density against the formula written out, and its sign."""
+"""Graph density: its graph and densities written out, its rounds, and its sign."""
 
 from __future__ import annotations
 
@@ -13,29 +13,50 @@ def _phi(n: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(n, 3, generator=torch.Generator().manual_seed(seed))
 
 
-def _by_hand(phi: torch.Tensor, count: int, k: int) -> list[tuple[int, float]]:
+def _by_hand(phi: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Who is whose neighbour, and the density of every row."""
     gaps = torch.cdist(phi.double(), phi.double())
     linked = gaps.argsort(1).argsort(1) <= k
     linked = (linked | linked.T) & ~torch.eye(len(phi), dtype=torch.bool)
     width = gaps[linked].sort().values[(int(linked.sum()) - 1) // 2]
     weight = linked * (-gaps.square() / (2 * width**2)).exp()
-    density = weight.sum(1) / linked.sum(1)
-    found = []
-    for _ in range(count):
-        row = int(density.argmax())
-        found.append((row, float(density[row])))
-        density = density - density[row] * linked[row]
-        density[row] = -torch.inf
-    return found
+    return linked, weight.sum(1) / linked.sum(1)
 
 
 @pytest.mark.parametrize("k", [1, 4, 24])
-def test_picks_and_densities_are_those_of_the_formula(k: int) -> None:
+def test_picks_go_in_rounds_of_the_densest_rows_that_have_no_pick_of_the_round_beside_them(k: int) -> None:
     phi = _phi(25)
-    picks = GraphDensity(neighbours=k).pick(phi, 12, torch.Generator())
-    rows, scores = zip(*_by_hand(phi, 12, k), strict=True)
-    assert picks.rows.tolist() == list(rows)
-    torch.testing.assert_close(picks.scores, torch.tensor(scores), atol=1e-4, rtol=1e-4)
+    linked, density = _by_hand(phi, k)
+    picks = GraphDensity(neighbours=k).pick(phi, 25, torch.Generator())
+    left, beside, rounds = set(range(25)), set(), 1
+    for row, score in zip(picks.rows.tolist(), picks.scores.tolist(), strict=True):
+        if not left - beside:
+            beside, rounds = set(), rounds + 1
+        assert row == max(left - beside, key=lambda other: float(density[other]))
+        assert score == pytest.approx(float(density[row]), abs=1e-4)
+        left.remove(row)
+        beside |= set(linked[row].nonzero()[:, 0].tolist())
+    assert rounds > 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_row_gains_by_a_pick_beside_it_and_half_of_two_clusters_stays_spread(seed: int) -> None:
+    phi = torch.cat([_phi(150, seed), _phi(150, seed + 10) + 20])
+    linked, density = _by_hand(phi, 8)
+    picks = GraphDensity(neighbours=8).pick(phi, 150, torch.Generator())
+    assert (picks.scores <= density[picks.rows] + 2e-3).all()
+    assert (picks.scores > 0).all()
+    steps = linked[picks.rows[:-1], picks.rows[1:]]
+    assert float(steps.float().mean()) < 0.05, "no walk from neighbour to neighbour"
+    lead = (2 * (picks.rows >= 150).long() - 1).cumsum(0).abs()
+    assert int(lead.max()) <= 10, "neither cluster is ever far ahead"
+
+
+def test_a_smaller_pick_is_a_prefix_in_every_round() -> None:
+    whole = GraphDensity(neighbours=4).pick(_phi(60), 60, torch.Generator()).rows.tolist()
+    assert sorted(whole) == list(range(60))
+    for count in (1, 7, 20, 45):
+        assert GraphDensity(neighbours=4).pick(_phi(60), count, torch.Generator()).rows.tolist() == whole[:count]
 
 
 def test_the_middle_of_a_cluster_comes_before_outliers() -> None:

@@ -39,17 +39,21 @@ class GraphDensity(Selector):
     """The row with the largest density on a symmetric graph of neighbours, which is then lowered around it.
 
     P_ij = 1 where i is among the nearest of j or j among those of i;  W_ij = P_ij exp(-||phi_i - phi_j||^2 / 2 w^2);
-    g_i = sum_j W_ij / sum_j P_ij;  pick i = argmax g, then g_j <- g_j - g_i P_ij.
+    g_i = sum_j W_ij / sum_j P_ij;  pick i = argmax g, then g_j <- g_j - g_i P_ij;  where no row left has g > 0,
+    all rows left have their first g again.
 
     Paper: Ebert, Fritz, Schiele, "RALF" (2012), https://doi.org/10.1109/CVPR.2012.6248108.
     Shapes: features phi `[n, d]` in any unit, P and W sparse with at most 2 n k entries for k neighbours; w is the
     median length of the graph's edges.
-    Weights are 1. The score of a pick is its density when picked, at most 1; it is negative where every row left is a
-    neighbour of several picks. A prefix is the pick of fewer. Cost: O(n^2 d) time for exact neighbours in pieces,
-    O(n k) memory, then O(n) for each pick. Ties go to the lowest row.
+    Weights are 1. The score of a pick is its density when picked, 0 to 1. As g_i is the largest, a row beside a pick
+    is at 0 or below: picks walk over the set in rounds, about n / (k + 1) in each, in which no two are neighbours and
+    after which every row is a pick or has one beside it. A prefix is the pick of fewer. Cost: O(n^2 d) time for exact
+    neighbours in pieces, O(n k) memory, then O(n) for each pick. Ties go to the lowest row.
     Differs from the paper, which measures Manhattan distances and mixes this criterion with others by a learned
-    policy: here distances are Euclidean, and density alone decides. The paper has k = 10; with fewer neighbours than
-    a group has rows, picks come back to it before all groups are met, and with 15 later.
+    policy: here distances are Euclidean, and density alone decides. The paper picks few rows and does not say what
+    follows the first round: there its formula subtracts negative densities, which raises the neighbours of a pick and
+    leads through what is covered already, so a new round begins here. The paper has k = 10; with fewer neighbours
+    than a group has rows, picks come back to it before all groups are met, and with 15 later.
     """
 
     because = "densest of the rows not yet stood for, at {value:.4g}"
@@ -78,14 +82,17 @@ class GraphDensity(Selector):
         starts, columns, weights = _graph(features, min(self.neighbours, len(features) - 1), self.search)
         sizes = (starts[1:] - starts[:-1]).clamp_min(1)
         place = torch.repeat_interleave(starts[1:] - starts[:-1])
-        density = torch.zeros(len(features), dtype=torch.float64).index_add_(0, place, weights) / sizes
+        first = torch.zeros(len(features), dtype=torch.float64).index_add_(0, place, weights) / sizes
+        density = first.clone()
         rows, scores = [], []
         for _ in range(count):
+            if density.max() <= 0:
+                density = first.clone()
             row = int(density.argmax())
             rows.append(row)
             scores.append(float(density[row]))
             density[columns[starts[row] : starts[row + 1]]] -= density[row].clone()
-            density[row] = -torch.inf
+            density[row] = first[row] = -torch.inf
         return Picks(torch.tensor(rows), torch.ones(count), torch.tensor(scores))
 
 
