@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from toys import blob_features, blob_images
 
 from decoct.errors import ConfigError, UnknownNameError
 from decoct.selection.by_score import Easiest, Hardest, Middle
-from decoct.selection.coverage import Coverage, _fill
+from decoct.selection.coverage import Coverage
 from decoct.selection.driver import select
 from decoct.selection.dynamic_uncertainty import DynamicUncertainty
 
@@ -29,12 +31,27 @@ def test_ends_and_middle():
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.integers(1, 40), min_size=1, max_size=12), st.data())
-def test_shares_fill_the_budget_exactly_and_never_a_stratum_over(sizes, draw):
+@given(st.lists(st.integers(1, 40), min_size=2, max_size=12), st.data())
+def test_strata_are_filled_from_the_smallest_and_a_smaller_pick_is_a_prefix(sizes, draw):
+    """Strata of these sizes, the first ones easiest; nothing is dropped."""
     count = draw.draw(st.integers(1, sum(sizes)))
-    quota = _fill(sizes, count)
-    assert sum(quota) == count
-    assert all(0 <= share <= size for share, size in zip(quota, sizes, strict=True))
+    stratum = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    method = Coverage(strata=len(sizes), drop=0.0)
+    rows = method.pick((stratum / (len(sizes) - 1))[:, None], count, torch.Generator().manual_seed(0)).rows
+    left, expected = count, [0] * len(sizes)
+    for done, place in enumerate(sorted(range(len(sizes)), key=sizes.__getitem__)):
+        expected[place] = min(sizes[place], math.ceil(left / (len(sizes) - done)))
+        left -= expected[place]
+    assert stratum[rows].bincount(minlength=len(sizes)).tolist() == expected
+    whole = method.pick((stratum / (len(sizes) - 1))[:, None], sum(sizes), torch.Generator().manual_seed(0)).rows
+    assert whole[:count].tolist() == rows.tolist()
+
+
+def test_coverage_nests_as_long_as_no_dropped_row_comes_back():
+    values = torch.randn(80, 1, generator=torch.Generator().manual_seed(0))
+    whole = picked(Coverage(strata=7, drop=0.25), values, 60)
+    assert all(picked(Coverage(strata=7, drop=0.25), values, count) == whole[:count] for count in range(1, 60))
+    assert max(whole, key=lambda row: float(values[row])) == int(values[:, 0].argsort()[59])
 
 
 def test_coverage_draws_from_every_stratum_and_drops_the_hardest():

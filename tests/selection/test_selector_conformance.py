@@ -27,6 +27,7 @@ NESTING = {
     "hardest",
     "easiest",
     "middle",
+    "ccs",
     "dyn-unc",
     "glister",
     "craig",

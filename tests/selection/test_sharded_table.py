@@ -21,6 +21,7 @@ from decoct.selection.k_center import KCenter
 from decoct.selection.sharded import partition as module
 from decoct.selection.sharded.driver import select_table
 from decoct.selection.sharded.partition import partition, read_shard
+from decoct.streams import Streams
 
 
 class StoppedError(Exception):
@@ -145,15 +146,41 @@ def test_with_labels_classes_are_balanced_and_take_turns(tmp_path: Path) -> None
     assert chosen.spec.class_names == ("0", "1")
 
 
+def test_a_floor_per_class_needs_labels(tmp_path: Path) -> None:
+    labels = (np.arange(1000) % 50 == 0).astype(np.int32)
+    table = written(tmp_path / "phi.npy", clusters(1000).numpy(), labels=labels)
+    chosen = select_table(table, "k-center", count=40, balance="floor:5", shard_rows=60)
+    assert np.bincount(chosen.classes.numpy()).tolist() == [35, 5]
+    assert chosen.provenance["balance"] == "floor:5"
+    bare = written(tmp_path / "bare.npy", clusters(1000).numpy())
+    with pytest.raises(ConfigError, match=r"(?s)balance='floor:5'.*without labels.*--labels FILE\.npy"):
+        select_table(bare, "k-center", count=40, balance="floor:5")
+
+
+def test_scores_of_a_table_are_told_by_the_name_of_their_file(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
+    table = written(tmp_path / "phi.npy", clusters(1000).numpy(), scores=values)
+    assert table.scores is not None
+    chosen = select_table(table, "hardest", count=3)
+    assert chosen.reasons is not None
+    assert chosen.reasons[0] == f"among the largest values of {table.scores.name}, at {values.max():.4g}"
+    assert chosen.provenance["config"]["score"] == table.scores.name
+    assert chosen.provenance["scores"] == {"name": table.scores.name, "file": str(table.scores)}
+    assert "scores" not in select_table(table, "k-center", count=3, shard_rows=100).provenance
+
+
 def test_by_score_the_whole_table_is_looked_at_at_once(tmp_path: Path) -> None:
     values = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
     table = written(tmp_path / "phi.npy", clusters(1000).numpy(), scores=values)
     chosen = select_table(table, "hardest", count=10)
     assert chosen.indices.tolist() == np.argsort(-values)[:10].tolist()
-    strata = select_table(table, Coverage(strata=5), count=100)
-    plain = Coverage(strata=5).pick(torch.from_numpy(values)[:, None], 100, torch.Generator())
-    assert sorted(strata.scores.tolist())[0] == pytest.approx(sorted(plain.scores.tolist())[0], abs=0.5)
+    strata = select_table(table, Coverage(strata=5), count=100, shard_rows=60)
+    plain = Coverage(strata=5).pick(torch.from_numpy(values)[:, None], 100, Streams(0)("select/0"))
+    assert strata.indices.tolist() == plain.rows.tolist()
+    assert torch.equal(strata.scores, plain.scores)
     assert float(strata.scores.max()) <= np.sort(values)[-101]
+    smaller = select_table(table, Coverage(strata=5), count=37)
+    assert smaller.indices.tolist() == strata.indices[:37].tolist()
 
 
 def test_a_stopped_selection_goes_on_with_what_is_finished(table: FeatureTable, tmp_path: Path) -> None:

@@ -32,8 +32,9 @@ CARD = MethodCard(
 class Coverage(ByScore):
     """Drop the `drop` hardest share of the n rows, cut the range of the rest into strata, fill them from the smallest.
 
-    Of m strata of equal width in the score, sorted by size, each gets `min(its size, what is left / strata left)`;
-    inside a stratum rows are drawn at random. The order takes the strata in turn, so a prefix covers them too.
+    Of m strata of equal width in the score, sorted by size, each gets `min(its size, what is left / strata left)`,
+    rounded up; inside a stratum rows are drawn at random. The order takes the strata in turn, the smallest first, so a
+    prefix covers them too, and is the pick of fewer as long as no dropped row has to come back.
     Paper: Zheng et al. (2023), https://arxiv.org/abs/2210.15809; code
     https://github.com/haizhongzheng/Coverage-centric-coreset-selection (no licence file).
     Shapes: scores `[n, 1]`. Weights are 1; the score of a pick is its score. Cost O(n log n).
@@ -62,11 +63,10 @@ class Coverage(ByScore):
     def order(self, values: Float[Tensor, " n"], count: int, generator: torch.Generator) -> Int64[Tensor, " m"]:
         by_score = torch.sort(values, stable=True).indices
         kept = by_score[: max(count, len(values) - int(self.drop * len(values)))]
-        strata = self._strata(values[kept], kept, generator)
-        quota = _fill([len(rows) for rows in strata], count)
-        chosen = [rows[:share] for rows, share in zip(strata, quota, strict=True)]
-        turns = torch.cat([torch.arange(len(rows)) for rows in chosen])
-        return torch.cat(chosen)[torch.sort(turns, stable=True).indices]
+        # Taking turns, the smallest first, fills them as the paper does, and does not ask for the budget.
+        strata = sorted(self._strata(values[kept], kept, generator), key=len)
+        turns = torch.cat([torch.arange(len(rows)) for rows in strata])
+        return torch.cat(strata)[torch.sort(turns, stable=True).indices]
 
     def _strata(
         self, values: Float[Tensor, " m"], rows: Int64[Tensor, " m"], generator: torch.Generator
@@ -77,13 +77,3 @@ class Coverage(ByScore):
         shuffled = torch.randperm(len(rows), generator=generator)
         found = [shuffled[place[shuffled] == stratum] for stratum in place.unique().tolist()]
         return [rows[members] for members in found]
-
-
-def _fill(sizes: list[int], count: int) -> list[int]:
-    """Shares of `count` for strata of these sizes, the smallest served first; in sum exactly `count`."""
-    quota, left = [0] * len(sizes), count
-    for done, place in enumerate(sorted(range(len(sizes)), key=lambda place: sizes[place])):
-        # The strata still to come can take up what a rounded share leaves over.
-        quota[place] = min(sizes[place], -(-left // (len(sizes) - done)))
-        left -= quota[place]
-    return quota
