@@ -152,6 +152,8 @@ def test_a_class_without_training_rows(tmp_path: Path, source: str, refuse: Refu
 def test_an_unknown_id_to_explain_comes_with_near_ones(source: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["select", source, "--ipc", "1", "--out", "o", "--explain", "all/9999", "--json"]) == 2
     assert json.loads(capfd.readouterr().out)["error"]["kind"] == "UnknownNameError"
+    # Told before anything is selected.
+    assert not Path("o").exists()
 
 
 def test_a_full_disk_loses_nothing(
@@ -178,9 +180,9 @@ def test_a_full_disk_loses_nothing(
 
 def test_killed_in_the_middle_the_same_command_starts_anew(source: str, tmp_path: Path) -> None:
     held = (
-        "import sys, time; from decoct.selection import driver; pick = driver._pick_groups\n"
+        "import sys, time; from decoct.selection import driver; pick = driver.pick_groups\n"
         "def slow(*a):\n    print('picking', flush=True); time.sleep(60)\n    return pick(*a)\n"
-        "driver._pick_groups = slow; from decoct.cli.main import main; sys.stdout = sys.__stdout__\n"
+        "driver.pick_groups = slow; from decoct.cli.main import main; sys.stdout = sys.__stdout__\n"
         f"main(['select', {source!r}, '--ipc', '2', '--out', 'o'])"
     )
     with subprocess.Popen([sys.executable, "-c", held], stderr=subprocess.PIPE, text=True) as child:

@@ -74,7 +74,7 @@ def test_embedding_and_classes_give_the_ids_of_one_process(cluster: RayEngine, m
     monkeypatch.setattr("decoct.selection.features.BLOCK", 16)
     monkeypatch.setattr("decoct.training.expert.short_training", lambda rows: 1)
     data = blob_images(classes=3, per_class=20)
-    picked = [select(data, "k-center", ipc=4, features="network", engine=own) for own in (Local(), cluster)]
+    picked = [select(data, "k-center", ipc=4, features="network", engine=own) for own in (None, cluster)]
     assert picked[0].indices.tolist() == picked[1].indices.tolist()
     assert torch.equal(picked[0].scores, picked[1].scores)
 
@@ -82,7 +82,7 @@ def test_embedding_and_classes_give_the_ids_of_one_process(cluster: RayEngine, m
 def test_scoring_gives_the_numbers_of_one_process(cluster: RayEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("decoct.training.looks.BLOCK", 16)
     data = blob_images(classes=3, per_class=20)
-    tables = [score(data, epochs=2, device="cpu", engine=own)[0] for own in (Local(), cluster)]
+    tables = [score(data, epochs=2, device="cpu", engine=own)[0] for own in (None, cluster)]
     assert all(torch.equal(tables[0].columns[name], tables[1].columns[name]) for name in tables[0].columns)
 
 
@@ -109,4 +109,4 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(MissingExtraError, match=r"decoct\[ray\]"):
         module.import_ray()
     with engine("local") as own:
-        assert own is None
+        assert isinstance(own, Local)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from toys import blob_features
 
 from decoct.errors import DataError, MismatchError, SourceError, UnknownNameError
 from decoct.selection.driver import select
+from decoct.selection.dropped import write_dropped
 from decoct.selection.explain import explain
 from decoct.selection.features import features
+from decoct.selection.own_scores import OwnScores
 
 DATA = blob_features(classes=3, per_class=12)
 TABLE = features(DATA)
@@ -51,6 +54,43 @@ def test_a_score_of_every_row_says_where_a_row_stands_in_its_class():
     assert told.score == 30
     assert told.percentile == pytest.approx(100 * 10.5 / 12)
     assert "Its score is 30, at percentile 88 of its class" in told.sentence
+
+
+def test_a_dropped_row_is_told_beside_the_last_kept_of_its_class(tmp_path):
+    values = torch.arange(36.0).flip(0)[:, None]
+    core = select(DATA, "hardest", ipc=2, features=OwnScores(values, "mine"))
+    row = next(row for row in range(20, 36) if row not in core.indices.tolist())
+    label = int(DATA.train.y[row])
+    last = float(core.scores[core.classes == label][-1])
+    told = explain(core, DATA, row, features=TABLE, scores=values[:, 0])
+    assert (told.score, told.score_name, told.last_kept) == (float(values[row]), "mine", last)
+    said = f"was dropped by hardest: its mine {told.score:.4g}, the last kept {last:.4g}; 6 rows were kept"
+    assert said in told.sentence
+    assert f"Its mine is {told.score:.4g}, at percentile" in told.sentence
+    # Without the scores of all rows nothing is said of them.
+    assert "the last kept" not in explain(core, DATA, row, features=TABLE).sentence
+    core.save(tmp_path / "run")
+    assert explain(tmp_path / "run", DATA, row, features=TABLE, scores=values[:, 0]).sentence == told.sentence
+    free = select(DATA, "hardest", count=6, balance="global", features=OwnScores(values, "mine"))
+    assert explain(free, DATA, row, features=TABLE, scores=values[:, 0]).last_kept == float(free.scores[-1])
+
+
+def test_every_dropped_row_with_its_nearest_kept_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("decoct.selection.dropped.BLOCK", 4)
+    scores = torch.arange(36.0)
+    write_dropped(tmp_path / "dropped.parquet", KEPT, DATA, TABLE, scores)
+    found = pq.read_table(tmp_path / "dropped.parquet").to_pydict()
+    assert found["index"] == [row for row in range(36) if row not in KEPT.indices.tolist()]
+    assert found["id"] == [str(DATA.train.ids[row]) for row in found["index"]]
+    assert found["class"] == [int(DATA.train.y[row]) for row in found["index"]]
+    away = torch.cdist(TABLE[found["index"]], TABLE[KEPT.indices])
+    assert found["nearest_index"] == KEPT.indices[away.argmin(1)].tolist()
+    assert found["nearest_id"] == [str(DATA.train.ids[row]) for row in found["nearest_index"]]
+    assert found["nearest_class"] == [int(DATA.train.y[row]) for row in found["nearest_index"]]
+    assert found["distance"] == pytest.approx(away.amin(1).tolist())
+    assert found["score"] == scores[found["index"]].tolist()
+    write_dropped(tmp_path / "less.parquet", KEPT, DATA, TABLE)
+    assert "score" not in pq.read_table(tmp_path / "less.parquet").column_names
 
 
 def test_a_folder_and_its_parquet_say_the_same(tmp_path):

@@ -15,10 +15,14 @@ from toys import blob_images, class_balance
 from decoct.compact.budget import Budget
 from decoct.data.dataset import Dataset, DataSpec, Split
 from decoct.data.transform import Standardise
+from decoct.engine import Local
 from decoct.errors import BudgetError, ConfigError, DataError, UnknownNameError
 from decoct.selection.driver import _in_turn, select
+from decoct.selection.dynamic_uncertainty import DynamicUncertainty
 from decoct.selection.k_center import KCenter
-from decoct.selection.selector import Picks, Selector
+from decoct.selection.own_scores import OwnScores
+from decoct.selection.selector import Pick, Picks, Selector
+from decoct.selection.sources import Sources
 
 
 def _imbalanced() -> Dataset:
@@ -67,6 +71,71 @@ def test_unbalanced_picks_come_from_the_whole_set() -> None:
     own[data.train.y == 2] = np.arange(1, 11)[:, None]
     chosen = select(data, KCenter(), count=6, features=own, balance="global")
     assert class_balance(chosen.classes, 3)[2] == 5
+
+
+def test_a_floor_keeps_small_classes_and_the_rest_in_proportion() -> None:
+    data = _imbalanced()
+    chosen = select(data, "herding", count=7, balance="floor:2")
+    assert class_balance(chosen.classes, 3) == [3, 2, 2]
+    assert chosen.provenance["balance"] == "floor:2"
+    assert class_balance(select(data, "random", fraction=0.9, balance="floor:30").classes, 3) == [33, 20, 10]
+    with pytest.raises(BudgetError, match=r"(?s)at least 3 rows of every class.*whose floors take 9"):
+        select(data, "herding", count=7, balance="floor:3")
+    with pytest.raises(ConfigError, match="'floor:N'"):
+        select(data, "herding", count=7, balance="floors")
+
+
+@dataclass(frozen=True)
+class _Threads(Selector):
+    """The first rows; their scores are the threads that they were picked on."""
+
+    def pick(self, features: torch.Tensor, count: int, generator: torch.Generator) -> Picks:
+        return Picks(torch.arange(count), torch.ones(count), torch.full((count,), float(torch.get_num_threads())))
+
+
+class _OwnBind(_Threads):
+    """The same for a method that asks for something of its own."""
+
+    def bind(self, sources: Sources) -> Pick:
+        return lambda rows, count, generator: self.pick(rows[:, None].float(), count, generator)
+
+
+def test_this_process_picks_on_one_thread_as_every_engine_does() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        chosen = select(blob_images(classes=2, per_class=5), _Threads(), ipc=2)
+        assert torch.get_num_threads() == 3
+        own = select(blob_images(classes=2, per_class=5), _OwnBind(), ipc=2)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert chosen.scores.tolist() == own.scores.tolist() == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("method", ["k-median", "facility-location", "hardest", "craig"])
+def test_without_an_engine_it_is_local(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("decoct.selection.sources.PASSES", 2)
+    monkeypatch.setattr("decoct.selection.sources.short_training", lambda rows: 1)
+    data = blob_images(classes=2, per_class=12)
+    alone, local = (select(data, method, ipc=4, engine=engine) for engine in (None, Local()))
+    assert alone.indices.tolist() == local.indices.tolist()
+    assert torch.equal(alone.scores, local.scores)
+    assert torch.equal(alone.weights, local.weights)
+
+
+def test_scores_of_ones_own_are_told_by_their_name() -> None:
+    data = blob_images(classes=2, per_class=5)
+    values = torch.arange(10.0)[:, None]
+    named = select(data, "hardest", ipc=1, features=OwnScores(values, "mine", "there.csv"))
+    assert named.reasons is not None
+    assert named.reasons[0] == "among the largest values of mine, at 8"
+    assert named.provenance["config"] == {"score": "mine"}
+    assert named.provenance["scores"] == {"name": "mine", "file": "there.csv"}
+    assert named.provenance["features"] == "scores:mine"
+    bare = select(data, DynamicUncertainty(window=3), ipc=1, features=values)
+    assert bare.provenance["config"] == {"score": "your scores", "window": 3}
+    assert "scores" not in bare.provenance
 
 
 def test_random_seeds_differ_and_classes_do_not_share_their_draw() -> None:

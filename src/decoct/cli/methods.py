@@ -48,16 +48,28 @@ def _line(member: type) -> str:
     return first.partition("`: ")[2] or first
 
 
+def settings() -> dict[str, dict[str, str]]:
+    """The settings of every selector with their defaults, as `decoct select --set` takes them."""
+    from decoct.selection.detection.select import IMAGE_METHODS
+    from decoct.selection.methods import METHODS, selector
+    from decoct.selection.settings import settings_of
+
+    found = {name: selector(name) for name in METHODS}
+    made = {**found, **{name: IMAGE_METHODS.load(name)() for name in IMAGE_METHODS}}
+    return {name: {one.name: one.shown for one in settings_of(method)} for name, method in made.items()}
+
+
 def run(options: Options) -> dict[str, Any]:
-    """All cards as plain JSON."""
-    return {**{command: [asdict(card) for card in found] for command, found in cards().items()}, "axes": axes()}
+    """All cards as plain JSON, and the settings of those that select."""
+    listed = {command: [asdict(card) for card in found] for command, found in cards().items()}
+    return {**listed, "axes": axes(), "settings": settings()}
 
 
 def show(result: dict[str, Any]) -> str:
     """A short block for each method, under the command that takes it."""
     titles = {
         "distill": "decoct distill --recipe ...",
-        "select": "decoct select --method ...",
+        "select": "decoct select --method ... --set NAME=VALUE ...",
         "analyze": "decoct analyze ...",
         "apply": "decoct apply ...",
         "bias": "decoct bias ...",
@@ -65,7 +77,8 @@ def show(result: dict[str, Any]) -> str:
     blocks = []
     for command, found in ((command, result[command]) for command in titles):
         width = max(len(card["name"]) for card in found)
-        blocks += [titles[command], *(_block(card, width) for card in found)]
+        known = result["settings"] if command == "select" else {}
+        blocks += [titles[command], *(_block(card, width, known.get(card["name"])) for card in found)]
     blocks += [_axis(axis, members) for axis, members in result["axes"].items()]
     return "\n\n".join([*blocks, "decoct cite METHOD prints the BibTeX of one."])
 
@@ -76,10 +89,12 @@ def _axis(axis: str, members: dict[str, str]) -> str:
     return "\n".join([f"{axis}{option}", *(f"  {name.ljust(width)}  {line}" for name, line in members.items())])
 
 
-def _block(card: dict[str, str], width: int) -> str:
+def _block(card: dict[str, str], width: int, known: dict[str, str] | None = None) -> str:
     pad = " " * (width + 4)
     papers = card["paper"].split("; ")
     lines = [f"  {card['name'].ljust(width)}  {card['line']}", f"{pad}axes   {card['axes']}"]
+    if known:
+        lines.append(f"{pad}set    " + " ".join(f"{name}={default}" for name, default in known.items()))
     return "\n".join(
         [*lines, f"{pad}paper  {papers[0]}", *(f"{pad}       {line}" for line in [*papers[1:], card["link"]])]
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from tyro.conf import arg
+from tyro.conf import UseAppendAction, arg
 
 from decoct.cli import made, select_explained, select_images, select_table
 from decoct.cli.opening import Opening, Output, Source, left_out
@@ -41,7 +41,9 @@ class Options:
     balance: Annotated[str, arg(metavar="class|global|floor:N", help_behavior_hint="(default: class)")] = "class"
     """How classes share --fraction or --count: class gives them equal shares; floor:N shares in proportion to their
     sizes, none below N rows; both pick class by class. global picks from all rows at once, classes as they come."""
-    settings: Annotated[tuple[str, ...], arg(name="set", metavar="NAME=VALUE...", help_behavior_hint="")] = ()
+    settings: Annotated[
+        UseAppendAction[tuple[tuple[str, ...], ...]], arg(name="set", metavar="NAME=VALUE...", help_behavior_hint="")
+    ] = ()
     """Settings of the method, such as --set window=5; `decoct methods` lists those of each with their defaults."""
     features: str = "auto"
     """What rows are compared by: auto, pixels, pca, network, network:NAME, transformers:NAME (a pretrained backbone, by
@@ -71,6 +73,11 @@ class Options:
     running: Running = field(default_factory=Running)
     opening: Opening = field(default_factory=Opening)
     output: Output = field(default_factory=Output)
+
+    @property
+    def words(self) -> list[str]:
+        """The settings of all --set, each NAME=VALUE."""
+        return [word for given in self.settings for word in given]
 
 
 def run(options: Options) -> dict[str, Any]:
@@ -134,7 +141,7 @@ def chosen(options: Options) -> Any:
 
     select_images.refuse_rows(options)
     name = options.method or METHOD
-    found = with_settings(selector(name), options.settings, name)
+    found = with_settings(selector(name), options.words, name)
     if options.score is None and options.scores is None:
         return found
     if not isinstance(found, ByScore):

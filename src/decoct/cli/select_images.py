@@ -49,7 +49,7 @@ def run(options: Options) -> dict[str, Any]:
     _require_fitting(options)
     # Wrong names and budgets are told before images are decoded and a detector is trained.
     name = options.method or METHOD
-    method = with_settings(image_method(name), options.settings, name)
+    method = with_settings(image_method(name), options.words, name)
     budget = Budget(count=options.count, fraction=options.fraction)
     size = options.opening.height_and_width()
     config = DetectorConfig() if size is None else DetectorConfig(size=size)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +18,10 @@ from decoct.compact.folder import is_finished
 from decoct.compact.save import require_place
 from decoct.data.dataset import Dataset
 from decoct.data.sample_weights import Weights, weights_key
-from decoct.engine import Engine, Local
+from decoct.engine import Engine, Local, one_thread
 from decoct.machine import library_versions, usable_device
 from decoct.progress import progress
+from decoct.selection.active import Active
 from decoct.selection.features import Table, feature_kind
 from decoct.selection.groups import Groups, pick_groups
 from decoct.selection.methods import method_name, selector
@@ -62,7 +65,8 @@ def select(
     `data.train`), to the methods that have a weighted form.
     `shard_rows` cuts what is picked from into shards of near rows, at most that many in each (`Sharded`), which makes
     quadratic methods linear. `engine` looks at the rows and picks from the classes as work units, on one thread each;
-    None does the same here, one unit after the other, so that the picks are those of any other engine.
+    None does the same here, one unit after the other, so that the picks are those of any other engine. Trainings use
+    all threads.
 
     Raises `ConfigError` for weights with a method that cannot honour them, for a balance that does not exist or does
     not go with an ipc, and unless exactly one budget is given,
@@ -92,7 +96,9 @@ def select(
         with progress(f"selecting by {name}", total=float(len(units))) as tick:
             picked = pick_groups(engine, units, tick)
     else:
-        picked = _pick_groups(name, chosen.bind(sources), groups, wanted, seed)
+        # The rounds of active learning train networks, which need all cores.
+        threads = nullcontext if isinstance(chosen, Active) else one_thread
+        picked = _pick_groups(name, chosen.bind(sources), groups, wanted, seed, threads)
     order = _in_turn([len(part.rows) for part in picked])
     rows, weights, scores = (
         torch.cat([getattr(part, field) for part in picked])[order] for field in ("rows", "weights", "scores")
@@ -143,13 +149,17 @@ def shared_out(
     return by_class, tuple(quota.tolist())
 
 
-def _pick_groups(name: str, pick: Pick, groups: tuple[Tensor, ...], wanted: tuple[int, ...], seed: int) -> list[Picks]:
+def _pick_groups(
+    name: str, pick: Pick, groups: tuple[Tensor, ...], wanted: tuple[int, ...], seed: int,
+    threads: Callable[[], AbstractContextManager[None]],
+) -> list[Picks]:  # fmt: skip
     """Picks of every group (a class, or the whole set), as rows of the training split."""
     streams, picked = Streams(seed), []
     with progress(f"selecting by {name}", total=float(len(groups))) as tick:
         for number, (rows, count) in enumerate(zip(groups, wanted, strict=True)):
             if count:
-                part = pick(rows, count, streams(f"select/{number}"))
+                with threads():
+                    part = pick(rows, count, streams(f"select/{number}"))
                 picked.append(Picks(rows[part.rows], part.weights, part.scores))
             tick(float(number + 1))
     return picked
