@@ -12,6 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from decoct.cards import MethodCard
+from decoct.selection.content_order import shuffled
 from decoct.selection.selector import Picks, Selector, checked, distances
 
 CARD = MethodCard(
@@ -81,7 +82,7 @@ class KCenter(Selector):
 
     def _first(self, features: Float[Tensor, "n d"], generator: torch.Generator) -> int:
         if self.first == "random":
-            return int(torch.randint(len(features), (1,), generator=generator))
+            return int(shuffled(features, generator)[0])
         mean = features.mean(0, keepdim=True, dtype=torch.float64).to(features.dtype)
         return int(distances(features, mean)[:, 0].argmin())
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from decoct.cards import MethodCard
+from decoct.selection.content_order import content_order, numbered
 from decoct.selection.selector import Picks, Selector, checked, distances, unit_mean
 
 CARD = MethodCard(
@@ -82,19 +83,22 @@ class KMeans(Selector):
         return 2.0 * k * d * (n + 1024 * BATCHES + max(3072, 3 * k) * seeds * self.restarts)
 
     def pick(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Picks:
-        return self._nearest(features, None, count, generator)
+        features = checked(features, count).cpu()
+        order = content_order(features)
+        return numbered(self._nearest(features[order], None, count, generator), order)
 
     def pick_weighted(
         self, features: Float[Tensor, "n d"], weights: Float[Tensor, " n"], count: int, generator: torch.Generator
     ) -> Picks:
         """The same with squared distances times `w_i`; the size of a cluster is the weight in it."""
-        return self._nearest(features, weights.double().cpu(), count, generator)
+        features, weights = checked(features, count).cpu(), weights.double().cpu()
+        order = content_order(torch.cat([features.double(), weights[:, None]], 1))
+        return numbered(self._nearest(features[order], weights[order], count, generator), order)
 
     def _nearest(
         self, features: Float[Tensor, "n d"], weights: Float[Tensor, " n"] | None, count: int,
         generator: torch.Generator,
     ) -> Picks:  # fmt: skip
-        features = checked(features, count).cpu()
         centres, cluster = self._cluster(features.numpy(), weights, count, generator)
         sizes = torch.bincount(cluster, weights, minlength=count)
         free = torch.ones(len(features), dtype=torch.bool)

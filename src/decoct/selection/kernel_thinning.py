@@ -12,6 +12,7 @@ from torch import Tensor
 
 from decoct.cards import MethodCard
 from decoct.errors import ConfigError
+from decoct.selection.content_order import shuffled
 from decoct.selection.selector import Picks, Selector, checked
 from decoct.selection.similarity import Form, operations, similarity
 from decoct.selection.similarity_forms import Similarity
@@ -87,18 +88,11 @@ class KernelThinning(Selector):
         alike = similarity(features, "rbf", generator, self.form)
         mean = alike.sums() / len(features)
         rounds = int(math.log2(len(features) // count))
-        lists = _shuffled(features, generator)[None, : count * 2**rounds]
+        lists = shuffled(features, generator)[None, : count * 2**rounds]
         for _ in range(rounds):
             lists = _halve(alike, lists, self.delta / len(features), generator)
         best = min(lists, key=lambda rows: _discrepancy(alike, mean, rows))
         return _ordered(alike, mean, _swap(alike, mean, best))
-
-
-def _shuffled(features: Float[Tensor, "n d"], generator: torch.Generator) -> Int64[Tensor, " n"]:
-    """Rows in random order, which depends on what they hold and not on where they stand."""
-    direction = torch.randn(features.shape[1], dtype=torch.float64, generator=generator)
-    order = torch.sort(features.double() @ direction, stable=True).indices
-    return order[torch.randperm(len(features), generator=generator)]
 
 
 def _halve(

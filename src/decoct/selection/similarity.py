@@ -16,6 +16,7 @@ from torch import Tensor
 
 from decoct.errors import ConfigError
 from decoct.machine import require_memory
+from decoct.selection.content_order import shuffled
 from decoct.selection.neighbours import Search, exactly, search_operations, through_faiss
 from decoct.selection.similarity_forms import Blocks, Dense, Similarity, Sparse
 
@@ -132,14 +133,15 @@ def _prepared(features: Float[Tensor, "n d"], kind: Kind, generator: torch.Gener
         return torch.cat([units, torch.ones_like(units[:, :1])], 1) * 0.5**0.5, None
     # Lengths from the middle: products of far vectors would drown the differences.
     points = features - features.mean(0, dtype=torch.float64).to(features.dtype)
-    points = points / _median_distance(points, generator)
+    sample = points
+    if len(points) > SAMPLE:
+        sample = points[shuffled(features, generator)[:SAMPLE].to(points.device)]
+    points = points / _median_distance(sample)
     return points, points.square().sum(1) / 2
 
 
-def _median_distance(points: Float[Tensor, "n d"], generator: torch.Generator) -> Float[Tensor, ""]:
+def _median_distance(points: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     """The median distance between two rows; where most are equal, the mean; 1 where all are."""
-    if len(points) > SAMPLE:
-        points = points[torch.randperm(len(points), generator=generator)[:SAMPLE].to(points.device)]
     gaps = torch.pdist(points)
     if not bool((gaps > 0).any()):
         return points.new_ones(())

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from decoct.selection.content_order import content_order, numbered
 from decoct.selection.greedy import Engine, SetFunction, greedy
 from decoct.selection.neighbours import Search
 from decoct.selection.selector import Picks, Selector, checked
@@ -32,6 +33,13 @@ class Submodular(Selector, Generic[F]):
 
     def pick(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Picks:
         features = checked(features, count)
+        if self.engine != "stochastic":
+            return self._greedy(features, count, generator)
+        # Its draws go by place, so every row is given the same one whatever the order of the rows.
+        order = content_order(features)
+        return numbered(self._greedy(features[order.to(features.device)], count, generator), order)
+
+    def _greedy(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Picks:
         function = self.function(features, count, generator)
         rows, gains = greedy(function, count, self.engine, generator, self.epsilon)
         return Picks(rows, self.weights(function, rows), gains.float())

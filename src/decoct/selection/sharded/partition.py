@@ -2,7 +2,8 @@
 
 The table is read twice, from the first row to the last, and every row is written once (twice where a shard was too
 large and is cut again), so the disk never seeks. The shards take as much space as the table. Memory holds a block of
-rows, a sample, and the labels where there are any.
+rows, a sample, and the labels where there are any; where k-means finds nothing to cut, also 32 bytes for each row that
+is to be cut. Permuting the rows permutes the shards.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from decoct.durations import show_bytes
 from decoct.errors import DataError, OutputError
 from decoct.files import make_folder, write_json, writing
 from decoct.progress import Ticker
-from decoct.selection.sharded.shards import STUCK, drawn, marks, middles, nearest_middle
+from decoct.selection.content_order import marks
+from decoct.selection.sharded.shards import STUCK, drawn, middles, nearest_middle
 from decoct.streams import derive_seed
 
 UNIT_BYTES = 128 << 20
@@ -170,16 +172,18 @@ def _dealt(table: FeatureTable, tick: Ticker) -> Blocks:
 
 def _sampled(blocks: Blocks, count: int) -> tuple[Float[Tensor, "s d"], int]:
     """The sample, and the sum of all marks."""
-    rows, own, total, block = [], [], 0, np.zeros((0, 0))
+    rows, own, total, lowest = [], [], 0, (2**64, np.zeros((0, 0)))
     for _, block in blocks():
         numbers = marks(block)
+        least = int(numbers.argmin())
+        lowest = min(lowest, (int(numbers[least]), block[least : least + 1]), key=lambda pair: pair[0])
         total = (total + int(numbers.sum(dtype=np.uint64))) % 2**64
         chosen = drawn(numbers, SAMPLE, count)
         rows.append(block[chosen])
         own.append(numbers[chosen])
     _, first = np.unique(np.concatenate(own), return_index=True)
-    # Where all rows are equal, the sample may miss them: then any row says as much.
-    sample = np.concatenate(rows)[first] if len(first) else block[:1]
+    # Where nearly all rows are equal, the sample may miss them: then one row says as much, whatever their order.
+    sample = np.concatenate(rows)[first] if len(first) else lowest[1]
     return torch.from_numpy(sample.astype(np.float32)), total
 
 
@@ -209,16 +213,20 @@ class _Cutter:
         def near(before: int, numbers: NDArray[np.int64], rows: NDArray[np.floating]) -> NDArray[np.int64]:
             return nearest_middle(torch.from_numpy(rows.astype(np.float32)), points).numpy()
 
-        def even(before: int, numbers: NDArray[np.int64], rows: NDArray[np.floating]) -> NDArray[np.int64]:
-            return (before + np.arange(len(rows))) // self.limit
-
         sizes = self._deal(blocks, near, prefix, len(points))
         if wanted > 1 and sizes.max() > STUCK * whole.rows:
             for part in range(len(sizes)):
                 self._remove(f"{prefix}{part:05d}")
-            sizes = self._deal(blocks, even, prefix, math.ceil(whole.rows / self.limit))
+            sizes = self._deal(blocks, self._even(blocks), prefix, math.ceil(whole.rows / self.limit))
         parts = [Shard(f"{prefix}{part:05d}", rows, whole.group) for part, rows in enumerate(sizes.tolist()) if rows]
         return [small for part in parts for small in self._small(part)]
+
+    def _even(self, blocks: Blocks) -> Place:
+        """Even pieces of all rows in the order of their marks."""
+        order = np.argsort(np.concatenate([marks(rows) for _, rows in blocks()]), kind="stable")
+        places = np.empty(len(order), np.int64)
+        places[order] = np.arange(len(order)) // self.limit
+        return lambda before, numbers, rows: places[before : before + len(rows)]
 
     def _small(self, shard: Shard) -> list[Shard]:
         """The shard itself, or what it is cut into where it is more than twice too large."""

@@ -10,10 +10,11 @@ import math
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, Shaped, UInt64
+from jaxtyping import Float, Int64, UInt64
 from numpy.typing import NDArray
 from torch import Tensor
 
+from decoct.selection.content_order import marks
 from decoct.streams import derive_seed
 
 FEW = 64
@@ -24,29 +25,6 @@ STUCK = 0.95
 """A part with more than this share of the rows shows that k-means finds nothing to cut."""
 BLOCK = 8192
 """Rows looked at at a time."""
-
-
-def marks(rows: Shaped[np.ndarray, "n d"]) -> UInt64[np.ndarray, " n"]:
-    """A 64-bit number for every row that follows from its bytes alone, evenly spread; equal rows have equal ones."""
-    width = rows.shape[1] * rows.itemsize
-    count = -(-width // 8)
-    # Odd factors, so that a change of one word always changes the sum.
-    factors = np.random.default_rng(0).integers(0, 2**63, count, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-    found = np.empty(len(rows), np.uint64)
-    for start in range(0, len(rows), BLOCK):
-        part = np.ascontiguousarray(rows[start : start + BLOCK])
-        padded = np.zeros((len(part), 8 * count), np.uint8)
-        padded[:, :width] = part.view(np.uint8).reshape(len(part), width)
-        words = padded.view(np.uint64)
-        found[start : start + BLOCK] = ((words ^ (words >> np.uint64(29))) * factors).sum(1, dtype=np.uint64)
-    return _stirred(found)
-
-
-def _stirred(values: UInt64[np.ndarray, " n"]) -> UInt64[np.ndarray, " n"]:
-    """The finishing steps of SplitMix64 (Steele, Lea, Flood, 2014): every bit changes with every other."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
 
 
 def drawn(numbers: UInt64[np.ndarray, " n"], wanted: int, out_of: int) -> NDArray[np.bool_]:
