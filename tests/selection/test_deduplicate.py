@@ -60,6 +60,35 @@ def test_the_selector_takes_every_group_before_any_copy() -> None:
     assert picks.scores.tolist() == sorted(picks.scores.tolist())
 
 
+def test_the_first_picks_are_what_removal_leaves_where_a_row_stands_between_two_others() -> None:
+    """cos ab = .8, bc = .81, ac = .5; copies of c pull the middle to it, so a is the outermost row and b the next."""
+    alike = torch.tensor([[1.0, 0.8, 0.5], [0.8, 1.0, 0.81], [0.5, 0.81, 1.0]], dtype=torch.float64)
+    phi = torch.linalg.cholesky(alike).float()[[0, 1, 2, 2, 2]]
+    found = deduplicate(phi, 0.25, _generator())
+    assert found.kept.tolist() == [True, False, True, False, False]
+    assert found.original.tolist() == [0, 2, 2, 2, 2]
+    picks = SemDeDup().pick(phi, 3, _generator())
+    assert picks.rows.tolist() == [0, 2, 1]
+    torch.testing.assert_close(picks.scores, torch.tensor([-1.0, 0.5, 0.81]))
+
+
+@pytest.mark.parametrize("cluster_rows", [2048, 30])
+def test_the_first_picks_are_what_removal_with_a_larger_eps_leaves(cluster_rows: int) -> None:
+    phi = torch.randn(90, 3, generator=_generator())
+    picks = SemDeDup(eps=0.001, cluster_rows=cluster_rows).pick(phi, 80, _generator())
+    assert picks.scores.tolist() == sorted(picks.scores.tolist())
+    compared = 0
+    for k in (5, 17, 40, 79):
+        before, after = picks.scores[k - 1 : k + 1].tolist()
+        if after - before > 1e-5:
+            found = deduplicate(phi, 1 - (before + after) / 2, _generator(), cluster_rows)
+            assert set(found.kept.nonzero()[:, 0].tolist()) == set(picks.rows[:k].tolist())
+            compared += 1
+        fewer = SemDeDup(eps=0.001, cluster_rows=cluster_rows).pick(phi, k, _generator())
+        assert fewer.rows.tolist() == picks.rows[:k].tolist()
+    assert compared >= 3
+
+
 def test_bad_settings_and_features_are_refused() -> None:
     for eps, cluster_rows in ((-0.1, 10), (2.1, 10), (0.1, 0)):
         with pytest.raises(ConfigError, match="cosine distance from 0"):

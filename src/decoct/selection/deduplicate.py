@@ -10,6 +10,7 @@ from torch import Tensor
 
 from decoct.cards import MethodCard
 from decoct.errors import ConfigError
+from decoct.selection.content_order import content_order, numbered
 from decoct.selection.selector import Picks, Selector, checked
 from decoct.selection.similarity import unit_rows
 
@@ -48,9 +49,10 @@ def deduplicate(
 ) -> Duplicates:
     """Of rows within a cosine distance `eps` of each other keep one, cluster by cluster.
 
-    In each cluster (k-means on rows of length 1, `cluster_rows` rows in each on average) rows are looked at from the
-    farthest from the cluster's middle inwards. A row is kept unless one kept before lies within `eps`; so no two kept
-    rows of a cluster do, and every row left out is near one that stays. Rows of different clusters are not compared.
+    In each cluster (k-means on rows of length 1, `cluster_rows` rows in each on average) the row farthest from the
+    cluster's middle is kept first, then again and again the row least like all kept ones, until all that are left lie
+    within `eps` of one. So no two kept rows of a cluster do, and what a larger `eps` keeps is kept under a smaller one
+    too. Rows of different clusters are not compared. Permuting the rows permutes the answer.
     Cost: O(n c d) time for n / c clusters, less where much is left out; O(n d) memory.
     Raises `DataError` for NaN or infinite features, `ConfigError` for `eps` outside 0 to 2 or an empty cluster.
     """
@@ -61,13 +63,16 @@ def deduplicate(
             expected="a cosine distance from 0 (equal rows only) to 2, and 1 row in a cluster or more",
             remedy="keep the defaults; a smaller eps keeps more rows",
         )
-    units = unit_rows(checked(features, 1).cpu())
+    features = checked(features, 1).cpu()
+    order = content_order(features)
+    units = unit_rows(features[order])
     found = Duplicates(
         torch.zeros(len(units), dtype=torch.bool), torch.arange(len(units)), torch.full((len(units),), -1.0)
     )
     for rows in _clusters(units, max(1, round(len(units) / cluster_rows)), generator):
         _inside(units[rows], rows, eps, found)
-    return found
+    place = order.argsort()
+    return Duplicates(found.kept[place], order[found.original[place]], found.redundancy[place])
 
 
 def _inside(units: Float[Tensor, "m d"], rows: Int64[Tensor, " m"], eps: float, found: Duplicates) -> None:
@@ -75,18 +80,19 @@ def _inside(units: Float[Tensor, "m d"], rows: Int64[Tensor, " m"], eps: float, 
     outward = units.double() @ units.double().mean(0)
     order = torch.sort(outward, stable=True).indices
     units, rows = units[order], rows[order]
-    nearest, original = torch.full((len(rows),), -1.0), rows.clone()
-    kept = torch.zeros(len(rows), dtype=torch.bool)
-    waiting = torch.ones(len(rows), dtype=torch.bool)
-    while bool(waiting.any()):
-        place = int(waiting.int().argmax())
-        kept[place], waiting[place] = True, False
+    # Below every cosine, so that the outermost row is the first whatever eps.
+    nearest, original = torch.full((len(rows),), -2.0), rows.clone()
+    redundancy = torch.full((len(rows),), -1.0)
+    while float(nearest.min()) < 1 - eps - ROUNDING:
+        place = int(nearest.argmin())
+        redundancy[place] = nearest[place].clamp(min=-1)
         cosine = (units @ units[place]).clamp(-1, 1)
-        closer = (cosine > nearest) & ~kept
+        closer = cosine > nearest
         nearest[closer], original[closer] = cosine[closer], rows[place]
-        waiting &= cosine < 1 - eps - ROUNDING
-    original[kept] = rows[kept]
-    found.kept[rows], found.original[rows], found.redundancy[rows] = kept, original, nearest
+        nearest[place], original[place] = torch.inf, rows[place]
+    kept = nearest.isinf()
+    redundancy[~kept] = nearest[~kept]
+    found.kept[rows], found.original[rows], found.redundancy[rows] = kept, original, redundancy
 
 
 def _clusters(units: Float[Tensor, "n d"], number: int, generator: torch.Generator) -> list[Int64[Tensor, " m"]]:
@@ -106,15 +112,18 @@ class SemDeDup(Selector):
     """Rows by rising redundancy, `r_i = max over j kept before i, in its cluster, of cos(phi_i, phi_j)`.
 
     A row is kept in that count if `r_i < 1 - eps`; the others, near duplicates of a kept row, come after all kept.
-    So the first k picks are what near-duplicate removal leaves with the eps that leaves k.
+    Inside a cluster the next row kept is that with the least r, so r rises. So as long as k rows or more are kept, the
+    first k picks are what `deduplicate` leaves with the larger eps that leaves k: no two of a cluster are more alike
+    than the score of the last pick, and every other row is as much like one of them, or more.
 
     Paper: Abbas et al., "SemDeDup" (2023), https://arxiv.org/abs/2303.09540, code
     https://github.com/facebookresearch/SemDeDup (not for commercial use).
     Shapes: features phi `[n, d]`, in any unit; only directions count.
     Weights are 1. The score of a pick is its redundancy, a cosine: -1 for the first of a cluster, above 1 - eps for a
     near duplicate. A prefix is the pick of fewer. Cost: O(n c d) time for clusters of c rows, O(n d) memory.
-    Differs from the authors' code, which drops a row that is near one already dropped, too: chains of rows then vanish
-    whole but for one end. It takes outliers first; on data without near duplicates that is all it does.
+    Differs from the authors' code, which looks at rows from the outermost inwards and drops a row that is near one
+    already dropped, too: chains of rows then vanish whole but for one end, and removal with one eps says nothing of
+    another. It takes outliers first; on data without near duplicates that is all it does.
     """
 
     because = "least like the picks of its cluster; the most alike has cosine {value:.4g}"
@@ -132,6 +141,10 @@ class SemDeDup(Selector):
 
     def pick(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Picks:
         features = checked(features, count)
+        order = content_order(features)
+        return numbered(self._pick(features[order.to(features.device)], count, generator), order)
+
+    def _pick(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Picks:
         found = deduplicate(features, self.eps, generator, self.cluster_rows)
         rising = torch.sort(found.redundancy, stable=True).indices
         # Kept before the others even where rounding puts both at 1 - eps.
