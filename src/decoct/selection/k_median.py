@@ -10,6 +10,7 @@ from torch import Tensor
 
 from decoct.cards import MethodCard
 from decoct.machine import require_memory
+from decoct.selection.content_order import content_order, numbered
 from decoct.selection.selector import Picks, Selector, checked, distances, unit_mean
 
 BLOCK = 256
@@ -55,7 +56,8 @@ class KMedian(Selector):
     continuation of the one before.
     Cost: O(n^2 d) time for the distances, at most O(n^2 k) for BUILD (in practice far less, since only rows that come
     nearer count), O(n^2) for each round of SWAP; 4 n^2 bytes. Above `exact_up_to` rows the same on `samples` samples
-    of `sample_rows` rows (at least 4 k), each judged on all rows in O(n k d), and the best is kept.
+    of `sample_rows` rows (at least 4 k), each judged on all rows in O(n k d), and the best is kept; its picks are put
+    in order by a table of 4 n k bytes. Raises `MemoryEstimateError` for a table that does not fit.
     Differs from FasterPAM, which looks at one candidate at a time: here the best swap among a block of 256
     candidates is made at once. The end is the same: a local optimum under single swaps.
     """
@@ -78,19 +80,28 @@ class KMedian(Selector):
 
     def pick(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Picks:
         features = checked(features, count)
+        # Samples, and the blocks in which swaps are looked for, go by place.
+        order = content_order(features)
+        features = features[order.to(features.device)]
         if len(features) <= self.exact_up_to:
-            return _picks(features, medoids(features, count))
+            return numbered(_picks(features, medoids(features, count)), order)
+        require_memory(
+            f"putting {count} of {len(features)} rows in order by k-median",
+            needed=4 * count * (len(features) + 4 * BLOCK),
+            remedy="pick from shards (shard_rows=4096), which need no table of all rows, or lower the budget",
+        )
+        return numbered(_picks(features, self._sampled(features, count, generator)), order)
+
+    def _sampled(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Int64[Tensor, " k"]:
+        """Medoids of the sample whose medoids are best for all rows."""
         size = min(len(features), max(self.sample_rows, 4 * count))
-        best: Picks | None = None
-        least = torch.inf
+        found: list[Int64[Tensor, " k"]] = []
+        losses: list[float] = []
         for _ in range(self.samples):
             sample = torch.randperm(len(features), generator=generator)[:size]
-            rows = sample[medoids(features[sample.to(features.device)], count)]
-            loss = float(_nearest(features, rows)[0].sum(dtype=torch.float64))
-            if best is None or loss < least:
-                best, least = _picks(features, rows), loss
-        assert best is not None
-        return best
+            found.append(sample[medoids(features[sample.to(features.device)], count)])
+            losses.append(float(_nearest(features, found[-1])[0].sum(dtype=torch.float64)))
+        return found[losses.index(min(losses))]
 
 
 def _search(n: int, k: int, d: int) -> float:
@@ -105,7 +116,8 @@ def medoids(features: Float[Tensor, "n d"], count: int) -> Int64[Tensor, " k"]:
     require_memory(
         "picking rows by k-median",
         needed=4 * n * (n + 4 * BLOCK),
-        remedy="lower the budget, or lower `exact_up_to` and `sample_rows` so that smaller samples are searched",
+        remedy="lower the budget, lower `exact_up_to` and `sample_rows` so that smaller samples are searched, or pick "
+        "from shards (shard_rows=4096)",
     )
     table = distances(features, features)
     chosen = _build(table, count)
