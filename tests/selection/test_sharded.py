@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 
 from decoct.errors import ConfigError
 from decoct.selection.by_score import Hardest
+from decoct.selection.content_order import marks
 from decoct.selection.facility_location import FacilityLocation
 from decoct.selection.graph_cut import GraphCut
 from decoct.selection.k_center import KCenter
+from decoct.selection.k_means import KMeans
 from decoct.selection.selector import Picks
 from decoct.selection.sharded.selector import Sharded
-from decoct.selection.sharded.shards import drawn, marks, middles, nearest_middle, split
-from decoct.selection.sharded.turns import joined, turns
+from decoct.selection.sharded.shards import drawn, middles, nearest_middle, split
+from decoct.selection.sharded.turns import joined, standing, turns
 
 
 def _generator(seed: int = 0) -> torch.Generator:
@@ -112,6 +114,26 @@ def test_joined_picks_stand_in_the_order_of_the_turns() -> None:
     both = joined(parts, np.array([4, 2, 4, 2, 4]))
     assert both.rows.tolist() == [5, 7, 3, 8, 1]
     assert both.scores.tolist() == both.rows.tolist()
+
+
+def test_picks_stand_for_the_rows_of_their_shard() -> None:
+    one = Picks(torch.tensor([0, 1]), torch.tensor([0.5, 1.5]), torch.zeros(2))
+    other = Picks(torch.tensor([2]), torch.ones(1), torch.zeros(1))
+    assert standing(one, 20).weights.tolist() == [5, 15]
+    both = joined([standing(one, 20), standing(other, 40)], np.array([1, 0, 0]))
+    assert both.rows.tolist() == [2, 0, 1]
+    assert both.weights.tolist() == pytest.approx([2, 0.25, 0.75])
+
+
+@pytest.mark.parametrize("inner", [KMeans(), KCenter()], ids=lambda one: type(one).__name__)
+def test_the_picks_of_a_shard_weigh_what_its_rows_do(inner: KCenter) -> None:
+    """Clusters of 90, 60 and 40 rows, each a shard of its own, have one pick each of three."""
+    centres = (torch.eye(3) * 60).repeat_interleave(torch.tensor([90, 60, 40]), 0)
+    picks = Sharded(inner, 95).pick(centres + torch.randn(190, 3, generator=_generator()), 3, _generator())
+    place = np.searchsorted([90, 150, 190], picks.rows.numpy(), side="right")
+    assert sorted(place.tolist()) == [0, 1, 2]
+    expected = [3 * [90, 60, 40][number] / 190 for number in place]
+    assert picks.weights.tolist() == pytest.approx(expected)
 
 
 def test_one_shard_is_the_selector_itself() -> None:

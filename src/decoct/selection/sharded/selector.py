@@ -11,9 +11,10 @@ from torch import Tensor
 
 from decoct.errors import ConfigError
 from decoct.selection.by_score import ByScore
+from decoct.selection.content_order import numbered
 from decoct.selection.selector import Picks, Selector, checked
 from decoct.selection.sharded.shards import FEW, split
-from decoct.selection.sharded.turns import joined, turns
+from decoct.selection.sharded.turns import joined, standing, turns
 from decoct.selection.uniform import Uniform
 from decoct.streams import Streams, derive_seed
 
@@ -31,7 +32,9 @@ class Sharded(Selector):
     What is lost: a shard knows nothing of its neighbours. k-center may pick on both sides of a border, and its score
     is the radius inside the shard; facility location and graph cut count similarities inside the shard only; near
     duplicates on both sides of a border are not found. A shard with fewer rows than one pick stands for may have none.
-    Weights have mean 1 in every shard. A prefix is the pick of fewer wherever it is so for `inner`.
+    Weights are those of `inner` inside a shard, times the rows of the shard for each of its picks: so the picks of a
+    shard weigh together what its rows do, and where `inner` has weights of 1 they are near 1, larger in shards that
+    got fewer turns than their rows ask for. A prefix is the pick of fewer wherever it is so for `inner`.
     """
 
     inner: Selector
@@ -68,7 +71,7 @@ class Sharded(Selector):
         for number, (rows, wanted) in enumerate(zip(shards, quota, strict=True)):
             if wanted:
                 part = self.inner.pick(features[rows.to(features.device)], wanted, streams(f"shard/{number}"))
-                parts.append(Picks(rows[part.rows], part.weights, part.scores))
+                parts.append(numbered(standing(part, len(rows)), rows))
         return joined(parts, takers)
 
     def operations(self, n: int, k: int, d: int, classes: int = 1) -> float:

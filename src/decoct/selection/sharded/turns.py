@@ -11,7 +11,7 @@ from jaxtyping import Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from decoct.selection.selector import Picks
+from decoct.selection.selector import Picks, unit_mean
 
 
 def turns(sizes: Sequence[int], count: int) -> NDArray[np.int64]:
@@ -40,9 +40,18 @@ def in_order(takers: NDArray[np.integer]) -> Int64[Tensor, " k"]:
 
 
 def joined(parts: Sequence[Picks], takers: NDArray[np.integer]) -> Picks:
-    """The picks of all shards, `parts` in the order of their numbers, in the order of the turns."""
+    """The picks of all shards, `parts` in the order of their numbers, in the order of the turns.
+
+    The weights of each part are the rows that its picks stand for, in sum those of its shard (`standing`); of what is
+    returned they have mean 1.
+    """
     order = in_order(takers)
     rows, weights, scores = (
         torch.cat([getattr(part, field) for part in parts])[order] for field in ("rows", "weights", "scores")
     )
-    return Picks(rows, weights, scores)
+    return Picks(rows, unit_mean(weights), scores)
+
+
+def standing(picks: Picks, rows: int) -> Picks:
+    """The same picks, with weights that say how many of the `rows` of their shard each stands for."""
+    return Picks(picks.rows, picks.weights * (rows / float(picks.weights.sum())), picks.scores)

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from decoct.files import write_atomically
 from decoct.selection.selector import Picks, Selector
 from decoct.selection.sharded.partition import Shard, read_shard
+from decoct.selection.sharded.turns import standing
 from decoct.streams import Streams
 
 
@@ -41,10 +42,13 @@ class Unit:
 def pick_unit(unit: Unit) -> int:
     """Pick from the shard and keep the picks, with row numbers of the table; returns the rows of the shard.
 
+    Their weights are the rows of the shard that each stands for.
+
     The same unit gives the same file, wherever and however often it runs.
     """
     features, numbers = read_shard(Path(unit.partition), unit.shard, unit.dtype, unit.width)
     found = unit.method.pick(features, unit.count, Streams(unit.seed)(f"select/{unit.shard.name}"))
+    found = standing(found, unit.shard.rows)
     tensors = {"rows": numbers[found.rows], "weights": found.weights, "scores": found.scores.float()}
     tensors = {name: values.contiguous() for name, values in tensors.items()}
     write_atomically(unit.path, lambda file: save_file(tensors, file, {"unit": _told(unit)}))
@@ -66,4 +70,4 @@ def finished(unit: Unit) -> Picks | None:
 
 
 def _told(unit: Unit) -> str:
-    return json.dumps([unit.told, unit.shard.name, unit.shard.rows, unit.count, unit.seed])
+    return json.dumps([2, unit.told, unit.shard.name, unit.shard.rows, unit.count, unit.seed])
