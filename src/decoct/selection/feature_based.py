@@ -55,20 +55,23 @@ class FeatureBased(Submodular[Richness]):
     """Greedy on `f(S) = sum_u g(sum_{j in S} m_ju)`, g concave: at least 1 - 1/e of the best value for k rows.
 
     Amounts m of 0 or more are the positive parts of all features beside the negative parts, `[max(phi, 0), max(-phi,
-    0)]`, over the mean of |phi|, so that the unit of the features does not matter.
+    0)]`, of rows of length 1, over the mean of |phi|, so that the unit of the features does not matter.
 
     Paper: Wei et al. (2014), https://doi.org/10.1109/ICASSP.2014.6854213.
     Shapes: features phi `[n, d]`, amounts `[n, 2 d]` in double precision.
     Weights are 1. The score of a pick is its gain. A prefix is what greedy picks for fewer. Cost: O(n d) time for the
     first gains, then O(d) for each that the lazy engine renews; 16 n d bytes; no pairs of rows anywhere.
-    Differs from the paper, whose features are counts of phones, never negative. Long vectors are worth more than short
-    ones: outliers are picked early. Features where that is wrong should be scaled to one length first.
+    Differs from the paper, whose features are counts of phones, never negative, and which leaves rows at their own
+    lengths: long rows are then worth more than short ones, and outliers are picked early. With `lengths="own"` it is so
+    here, which is right where an amount is one: counts of words, seconds of speech.
     """
 
     because = "adds {value:.4g} to how richly the picks show the features"
 
     concave: Literal["sqrt", "log"] = "sqrt"
     """g: the square root, or log(1 + amount), under which a feature that is present is soon worth nothing more."""
+    lengths: Literal["one", "own"] = "one"
+    """"one" scales every row to length 1 first (rows of zeros stay), "own" leaves rows as they are, as published."""
 
     def looks(self, n: int, k: int) -> float:
         # Each pick lowers the gains of all rows alike, so that the lazy engine renews about half of them.
@@ -79,6 +82,8 @@ class FeatureBased(Submodular[Richness]):
         return 8.0 * d * self.looks(n, k)
 
     def function(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Richness:
+        if self.lengths == "one":
+            features = features / features.norm(dim=1, keepdim=True).clamp_min(torch.finfo(features.dtype).tiny)
         amounts = torch.cat([features.clamp(min=0), (-features).clamp(min=0)], 1).double()
         unit = features.double().abs().mean()
         return Richness(amounts / (unit if bool(unit > 0) else 1), self.concave)
