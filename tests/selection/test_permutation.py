@@ -1,0 +1,73 @@
+"""Permuting rows permutes the answer of every selector that draws, on a plain cloud and with its samples in use."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from decoct.selection import similarity
+from decoct.selection.coverage import Coverage
+from decoct.selection.deduplicate import SemDeDup
+from decoct.selection.facility_location import FacilityLocation
+from decoct.selection.feature_based import FeatureBased
+from decoct.selection.graph_cut import GraphCut
+from decoct.selection.k_center import KCenter
+from decoct.selection.k_means import KMeans
+from decoct.selection.k_median import KMedian
+from decoct.selection.kernel_thinning import KernelThinning
+from decoct.selection.log_det import LogDet
+from decoct.selection.selector import Selector
+from decoct.selection.sharded.selector import Sharded
+
+
+def _generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+CLOUD = torch.randn(360, 5, generator=_generator(2))
+ORDER = torch.randperm(360, generator=_generator(3))
+
+DRAWING = {
+    "k-means": KMeans(),
+    "k-means, mini-batches": KMeans(batch_above=100),
+    "k-median, many blocks": KMedian(),
+    "k-median, samples": KMedian(exact_up_to=100, sample_rows=60),
+    "k-center, first drawn": KCenter(first="random"),
+    "semdedup, many clusters": SemDeDup(cluster_rows=40),
+    "kernel-thinning": KernelThinning(),
+    "facility-location, width of a sample": FacilityLocation(kind="rbf"),
+    "facility-location, stochastic": FacilityLocation(engine="stochastic", epsilon=0.3),
+    "graph-cut, stochastic": GraphCut(engine="stochastic", epsilon=0.3),
+    "log-det, stochastic": LogDet(engine="stochastic", epsilon=0.3),
+    "feature-based, stochastic": FeatureBased(engine="stochastic", epsilon=0.3),
+    "ccs": Coverage(strata=5),
+    "k-means in shards": Sharded(KMeans(), 80),
+    "k-median in shards": Sharded(KMedian(exact_up_to=20, sample_rows=30), 80),
+}
+
+
+@pytest.mark.parametrize("method", DRAWING.values(), ids=DRAWING.keys())
+def test_permuting_a_cloud_permutes_the_picks(monkeypatch: pytest.MonkeyPatch, method: Selector) -> None:
+    monkeypatch.setattr(similarity, "SAMPLE", 50)
+    picks = method.pick(CLOUD, 40, _generator())
+    permuted = method.pick(CLOUD[ORDER], 40, _generator())
+    assert ORDER[permuted.rows].tolist() == picks.rows.tolist()
+    torch.testing.assert_close(permuted.weights, picks.weights)
+    torch.testing.assert_close(permuted.scores, picks.scores, atol=1e-4, rtol=1e-4)
+
+
+def test_weights_of_rows_go_with_them() -> None:
+    weights = torch.rand(360, generator=_generator(6)) + 0.5
+    # Equal rows that differ in weight alone.
+    cloud = CLOUD.clone()
+    cloud[:60] = cloud[60:120]
+    picks = KMeans().pick_weighted(cloud, weights, 40, _generator())
+    permuted = KMeans().pick_weighted(cloud[ORDER], weights[ORDER], 40, _generator())
+    assert ORDER[permuted.rows].tolist() == picks.rows.tolist()
+    torch.testing.assert_close(permuted.weights, picks.weights)
+
+
+def test_the_seed_still_decides() -> None:
+    for name in ("k-means", "k-median, samples", "graph-cut, stochastic"):
+        one, other = (DRAWING[name].pick(CLOUD, 40, _generator(seed)).rows.tolist() for seed in (0, 1))
+        assert one != other
