@@ -12,6 +12,7 @@ from decoct.applications.graph_model import FILTERS, GraphSearch, Model
 from decoct.applications.graph_search import condense, orders
 from decoct.data.graph import Graph
 from decoct.errors import BudgetError, ConfigError
+from decoct.training.solvers import Neumann
 
 SEARCH = GraphSearch(starts=9, length=2, steps=40, lr=0.05, decays=2)
 
@@ -60,6 +61,17 @@ def test_the_response_and_the_hypergradient_are_those_of_refitting():
         assert float((point.moves[:, knob] - moved).norm() / moved.norm()) < 0.005
         slope = (model.val_loss(up, ends[0]) - model.val_loss(down, ends[1])) / 0.01
         assert float(point.target[knob]) == pytest.approx(float(slope), abs=0.005 * float(point.target.norm()))
+
+
+def test_the_neumann_series_of_the_paper_finds_the_same_response(model):
+    u = torch.full((SEARCH.size,), 0.4)
+    u[0] = 0.9
+    weights = model.fit(u)
+    series = Model(block_model(), replace(SEARCH, solver=Neumann(terms=400))).response(u, weights)
+    exact = model.response(u, weights)
+    assert float((series.moves - exact.moves).norm() / exact.moves.norm()) < 0.01
+    rough = Model(block_model(), replace(SEARCH, solver=Neumann(terms=1))).response(u, weights)
+    assert float((rough.moves - exact.moves).norm() / exact.moves.norm()) > 0.05
 
 
 def test_all_validation_nodes_with_their_own_hops_have_the_target(model):

@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from toys import blob_features, blob_images
 
 import decoct
 from decoct.applications import candidates as room
 from decoct.applications.candidates import Search
 from decoct.applications.hyperparameter_search import RANDOM, WHOLE, condensing, hyperparameter_search
+from decoct.data.sample_weights import SampleWeights
 from decoct.errors import ConfigError, MismatchError
 from decoct.evaluation.ranking import spearman
 from decoct.training.hyperparameters import LabelSmoothing, Space, WeightDecay
@@ -62,6 +64,32 @@ def test_a_second_call_trains_nothing_and_a_new_set_needs_no_training(tmp_path, 
     next((tmp_path / "candidates").glob("*")).write_bytes(b"broken")
     with pytest.raises(TypeError):
         search(data, tmp_path)
+
+
+def test_rows_of_sets_and_of_the_validation_split_count_by_their_weights(tmp_path):
+    data = blob_images(per_class=24)
+    train = decoct.select(data, "random", ipc=3)
+    val = decoct.select(condensing(data), "herding", ipc=1)
+    heavy = replace(train, weights=torch.tensor([6.0] + [1.0] * 8))
+    settings = {"network": "convnet1-w2", "search": QUICK, "seeds": 1, "out": tmp_path}
+
+    def losses(train_set, val_set, source=data):
+        found = hyperparameter_search(source, train_set, {"herding": val_set}, SPACE, **settings)
+        return {one.name: one.losses for one in found.orderings}, found.truth
+
+    plain, truth = losses(train, val)
+    trained, same_truth = losses(heavy, val)
+    assert trained["herding"] != plain["herding"], "training by weights"
+    assert same_truth == truth
+    measured, _ = losses(train, replace(val, weights=torch.tensor([4.0, 1.0, 1.0])))
+    assert measured["herding"] != plain["herding"], "measuring by weights"
+    assert measured[WHOLE] == plain[WHOLE]
+    ids = np.concatenate([data.train.ids, data.val.ids])
+    values = np.concatenate([np.ones(len(data.train)), np.where(data.val.y == 0, 5.0, 1.0)])
+    split, weighted_truth = losses(train, val, data.with_weights(SampleWeights(ids, values)))
+    assert split["herding"] == pytest.approx(plain["herding"])
+    assert split[WHOLE] != pytest.approx(plain[WHOLE])
+    assert weighted_truth != pytest.approx(truth)
 
 
 def test_features_and_a_set_for_each_seed():

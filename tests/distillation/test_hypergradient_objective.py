@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from toys import blob_features, blob_images
 
 import decoct
+from decoct.data.sample_weights import SampleWeights
 from decoct.distillation.labels.hard import Hard
 from decoct.distillation.objective.hypergradient import Hypergradient, HypergradientState, disagreement
 from decoct.distillation.problem import Problem, RealSource, Synthetic
@@ -19,7 +23,7 @@ from decoct.errors import ConfigError, MismatchError
 from decoct.streams import Streams
 from decoct.training.hyperparameters import LabelSmoothing, OperationMixture, Space, WeightDecay
 from decoct.training.responses import Rows, Walk
-from decoct.training.solvers import ConjugateGradient
+from decoct.training.solvers import ConjugateGradient, Neumann
 
 WALK = Walk(starts=2, length=4, first_steps=60, next_steps=20, solver=ConjugateGradient(steps=10, damping=1e-2))
 SMALL = Hypergradient(walk=WALK, train_per_class=3)
@@ -84,6 +88,43 @@ def test_a_saved_training_set_is_what_networks_are_trained_on(tmp_path):
     assert not torch.equal(prepared(data, mine)._points.theta, prepared(data)._points.theta)
     with pytest.raises(MismatchError, match="make the training set from the same data"):
         prepared(blob_images(classes=4), mine)
+
+
+def test_rows_count_by_their_weights_and_the_points_are_not_taken_for_others(tmp_path, monkeypatch):
+    data = blob_images(per_class=24)
+    heavy = np.where(np.arange(len(data.val)) < 4, 5.0, 1.0)
+    ids = np.concatenate([data.train.ids, data.val.ids])
+    weighted = data.with_weights(SampleWeights(ids, np.concatenate([np.ones(len(data.train)), heavy])))
+    state = prepared(weighted, cache=tmp_path)
+    rows = state._val_rows()
+    assert torch.allclose(rows.weights, torch.from_numpy(heavy / heavy.mean()).float())
+    plain = prepared(data, cache=tmp_path)
+    assert torch.equal(plain._points.theta[0], state._points.theta[0]), "the small training set is the same"
+    assert not torch.allclose(plain._points.target[0], state._points.target[0]), "what is matched is not"
+    relabelled = replace(data, val=replace(data.val, y=(data.val.y + 1) % 3))
+    assert not torch.allclose(prepared(relabelled, cache=tmp_path)._points.target[0], plain._points.target[0])
+    assert len(list(tmp_path.glob("responses-*"))) == 3
+    inputs, labels = data.inputs(data.val), data.val.labels()
+    whole = Synthetic(inputs, F.one_hot(labels, 3).float(), labels)
+    assert float(state.loss(whole, RealSource(weighted, "cpu", Streams(0)("real"))).detach()) > 1e-5
+
+
+def test_weights_of_a_saved_training_set_count(tmp_path):
+    core = decoct.select(blob_images(), "random", ipc=2, out=tmp_path / "even")
+    replace(core, weights=torch.tensor([5.0, 1.0, 1.0, 1.0, 1.0, 1.0])).save(tmp_path / "uneven")
+    found = [prepared(blob_images(), replace(SMALL, train_set=str(tmp_path / name))) for name in ("even", "uneven")]
+    assert found[0]._train_rows().weights is None
+    assert found[1]._train_rows().weights.tolist() == pytest.approx([3.0, 0.6, 0.6, 0.6, 0.6, 0.6])
+    assert not torch.allclose(found[0]._points.theta[0], found[1]._points.theta[0])
+
+
+def test_the_neumann_series_of_the_paper_condenses_too():
+    data = blob_images(classes=3, per_class=40, seed=2)
+    series = replace(SMALL, walk=replace(WALK, solver=Neumann(terms=30, damping=1e-2)))
+    point = Recipe(Pixels(init_from="noise"), series, Hard(), lr=0.05, steps=60, augment="")
+    made = decoct.distill(data, point, ipc=1, network="convnet1-w4")
+    assert made.provenance["best_agreement"] > 0.9
+    assert "Neumann" in repr(series)
 
 
 def test_other_spaces_features_and_the_metric_of_lengths():

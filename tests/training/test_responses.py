@@ -21,7 +21,7 @@ from decoct.training.responses import (
     validation_slope,
     walk_through,
 )
-from decoct.training.solvers import ConjugateGradient
+from decoct.training.solvers import ConjugateGradient, Neumann
 
 EXACT = ConjugateGradient(steps=300, tolerance=1e-10)
 SPACE = Space((WeightDecay(1e-2, 1.0), LabelSmoothing()))
@@ -92,6 +92,57 @@ def test_the_projected_slope_is_the_hypergradient_and_carries_a_graph(linear):
         moved[3, 2] += sign * 1e-5
         ends.append(float(projected_slope(linear, theta, moves, Rows(moved, val.targets))[0].detach()))
     assert float(slope[3, 2]) == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-5)
+
+
+@pytest.mark.parametrize("curvature", ["gauss-newton", "hessian"])
+def test_a_row_of_weight_two_counts_as_the_row_twice(linear, curvature):
+    """In training, in losses and slopes, in the response of the weights, and in a batch."""
+    few, hyper, start = rows(12, 0), torch.tensor([0.4, 0.3], dtype=torch.float64), torch.zeros(15).double()
+    twice = [*range(12), *range(6)]
+    doubled = Rows(few.inputs[twice], few.targets[twice])
+    weighted = Rows.of(few.inputs, few.targets, torch.tensor([2.0] * 6 + [1.0] * 6), 3, "cpu")
+    assert float(weighted.weights.mean()) == pytest.approx(1.0)
+    assert Rows.of(few.inputs, few.targets, torch.full((12,), 3.0), 3, "cpu").weights is None
+    walk = Walk(solver=EXACT, curvature=curvature)
+    thetas, moved = [], []
+    for train in (doubled, weighted):
+        thetas.append(train_at(linear, SPACE, hyper, start, start, train, steps=40, lr=0.05))
+        moved.append(responses_at(linear, SPACE, hyper, thetas[0], start, train, walk)[0])
+    assert torch.allclose(*thetas, atol=1e-10)
+    assert torch.allclose(*moved, atol=1e-8)
+    torch.testing.assert_close(
+        validation_loss(linear, thetas[0], weighted), validation_loss(linear, thetas[0], doubled)
+    )
+    torch.testing.assert_close(
+        validation_slope(linear, thetas[0], weighted), validation_slope(linear, thetas[0], doubled)
+    )
+    one = Rows(few.inputs, few.targets)
+    assert not torch.allclose(train_at(linear, SPACE, hyper, start, start, one, steps=40, lr=0.05), thetas[0])
+    batched = [
+        train_at(linear, SPACE, hyper, start, start, train, steps=4, lr=0.05, batch=5,
+                 generator=torch.Generator().manual_seed(0))
+        for train in (weighted, one)
+    ]  # fmt: skip
+    assert not torch.allclose(*batched)
+
+
+def test_the_key_of_rows_sees_inputs_labels_and_weights():
+    few = rows(4, 0)
+    other = Rows(few.inputs, few.targets.flip(1))
+    weighted = Rows(few.inputs, few.targets, torch.tensor([2.0, 1.0, 0.5, 0.5]).double())
+    keys = {few.key(), other.key(), weighted.key(), Rows(few.inputs + 1, few.targets).key()}
+    assert len(keys) == 4
+    assert rows(4, 0).key() == few.key()
+
+
+def test_a_neumann_series_finds_the_response_that_conjugate_gradients_find(linear):
+    train, hyper = rows(30, 0), torch.tensor([0.9, 0.3], dtype=torch.float64)
+    theta = minimum(linear, hyper, train)
+    exact, series = (
+        responses_at(linear, SPACE, hyper, theta, theta, train, Walk(solver=solver))
+        for solver in (EXACT, Neumann(terms=400))
+    )
+    assert torch.allclose(exact[0], series[0], atol=1e-6)
 
 
 def test_a_trajectory_descends_the_validation_loss_inside_the_cube(linear):

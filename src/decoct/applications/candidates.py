@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -27,9 +26,10 @@ from decoct.progress import progress
 from decoct.streams import Streams, derive_seed
 from decoct.training.flat import FlatNetwork
 from decoct.training.hyperparameters import Space
-from decoct.training.responses import PIECE, Rows, train_at
+from decoct.training.responses import train_at, validation_loss
+from decoct.training.weighted_rows import Rows, pieces
 
-KEY_VERSION = 1
+KEY_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,10 @@ class Search:
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Trains candidates, and keeps what it trained."""
+    """Trains candidates, and keeps what it trained.
+
+    Rows of sets and of splits count by their weights, in training and in every loss.
+    """
 
     data: Dataset
     train_set: CompactSet
@@ -116,8 +119,7 @@ class Candidates:
         return weights[0], weights[1], seconds[0], seconds[1]
 
     def rows_of(self, compact_set: CompactSet) -> Rows:
-        inputs, targets, _ = compact_set.materialize()
-        return self._rows(inputs, targets)
+        return self._rows(*compact_set.materialize())
 
     def whole(self) -> Rows:
         return self._split(self.data.val)
@@ -133,11 +135,10 @@ class Candidates:
         return self._split(self.data.val.take(torch.cat(picked)))
 
     def _split(self, split: Split) -> Rows:
-        return self._rows(self.data.inputs(split), split.labels())
+        return self._rows(self.data.inputs(split), split.labels(), split.weight())
 
-    def _rows(self, inputs: Tensor, targets: Tensor) -> Rows:
-        soft = targets if targets.is_floating_point() else F.one_hot(targets, self.data.spec.classes).float()
-        return Rows(inputs.to(self.device), soft.to(self.device))
+    def _rows(self, inputs: Tensor, targets: Tensor, weights: Tensor | None) -> Rows:
+        return Rows.of(inputs, targets, weights, self.data.spec.classes, self.device)
 
 
 def _read(path: Path, device: str) -> tuple[Tensor, Tensor, float, float] | None:
@@ -158,5 +159,5 @@ def losses_on(net: FlatNetwork, weights: list[list[Tensor]], sets: Sequence[Rows
 
 
 def _loss(net: FlatNetwork, theta: Tensor, rows: Rows) -> float:
-    pieces = zip(rows.inputs.split(PIECE), rows.targets.split(PIECE), strict=True)
-    return sum(float(F.cross_entropy(net.logits(theta, x), y, reduction="sum")) for x, y in pieces) / len(rows.inputs)
+    parts = [len(piece.inputs) * float(validation_loss(net, theta, piece)) for piece in pieces(rows)]
+    return sum(parts) / len(rows.inputs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ from decoct.data.graph import Graph, hops
 from decoct.errors import DivergenceError
 from decoct.streams import Streams, derive_seed
 from decoct.training.hypergradient import hessian_product, response
-from decoct.training.solvers import ConjugateGradient
+from decoct.training.solvers import ConjugateGradient, Neumann
 
 ORDER = 4
 FILTERS: dict[str, tuple[float, ...]] = {
@@ -58,6 +58,8 @@ class GraphSearch:
     """Weight decays of each filter among the candidates of a discrete space."""
     candidates: int = 72
     """Candidates of a continuous space."""
+    solver: ConjugateGradient | Neumann = field(default_factory=lambda: ConjugateGradient(steps=60, tolerance=1e-4))
+    """How the Hessian is inverted: conjugate gradients, or the Neumann series of the paper."""
 
     @property
     def size(self) -> int:
@@ -143,9 +145,8 @@ class Model:
 
     def response(self, u: Tensor, weights: Tensor) -> Response:
         """How the minimum moves with u, and the hypergradient of all validation nodes."""
-        solver = ConjugateGradient(steps=60, tolerance=1e-4)
         product = hessian_product(lambda at: self.train_loss(at, u), weights)
-        moves, _ = response(self.train_loss, weights, u, solver, product)
+        moves, _ = response(self.train_loss, weights, u, self.search.solver, product)
         at, knobs = weights.clone().requires_grad_(True), u.clone().requires_grad_(True)
         slope, direct = torch.autograd.grad(self.val_loss(at, knobs), (at, knobs), materialize_grads=True)
         return Response(u, weights, moves, direct + moves.T @ slope)

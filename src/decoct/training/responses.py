@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -19,10 +18,8 @@ from decoct.streams import Streams, derive_seed
 from decoct.training.flat import FlatNetwork
 from decoct.training.hypergradient import gauss_newton_product, hessian_product, response
 from decoct.training.hyperparameters import Space
-from decoct.training.solvers import ConjugateGradient, Product, Solver
-
-PIECE = 500
-"""Validation rows that pass at a time."""
+from decoct.training.solvers import ConjugateGradient, Neumann, Product
+from decoct.training.weighted_rows import Rows, mean_loss, pieces
 
 
 @dataclass(frozen=True)
@@ -41,8 +38,8 @@ class Walk:
     """Training steps at each later one, from the weights of the point before."""
     lr: float = 0.01
     """Step size of Adam, cosine down to 0 at every point."""
-    solver: ConjugateGradient = field(default_factory=lambda: ConjugateGradient(steps=20, damping=1e-3))
-    """How `(H + damping)^-1` is applied."""
+    solver: ConjugateGradient | Neumann = field(default_factory=lambda: ConjugateGradient(steps=20, damping=1e-3))
+    """How `(H + damping)^-1` is applied: conjugate gradients, or the Neumann series of the paper."""
     curvature: Literal["gauss-newton", "hessian"] = "gauss-newton"
     """gauss-newton has no negative eigenvalue; the exact Hessian asks for weights at a minimum."""
 
@@ -71,14 +68,6 @@ class Points:
         return len(self.hyper)
 
 
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """Inputs `[n, ...]` and targets `[n, classes]`."""
-
-    inputs: Float[Tensor, "n ..."]
-    targets: Float[Tensor, "n classes"]
-
-
 def train_at(
     net: FlatNetwork,
     space: Space,
@@ -103,13 +92,13 @@ def train_at(
     loss = torch.zeros(())
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = lr * 0.5 * (1 + math.cos(math.pi * step / steps))
-        x, y = inputs, targets
+        x, y, w = inputs, targets, rows.weights
         if batch is not None and batch < len(inputs):
             queue = queue or list(torch.randperm(len(inputs), generator=generator).split(batch))
             picked = queue.pop()
-            x, y = inputs[picked], targets[picked]
+            x, y, w = inputs[picked], targets[picked], None if rows.weights is None else rows.weights[picked]
         optimizer.zero_grad()
-        loss = F.cross_entropy(net.logits(weights, x), y) + space.penalty(net, hyper, weights, start)
+        loss = mean_loss(net.logits(weights, x), y, w) + space.penalty(net, hyper, weights, start)
         loss.backward()
         optimizer.step()
     if not bool(torch.isfinite(weights).all()):
@@ -123,8 +112,8 @@ def train_at(
 
 
 def validation_loss(net: FlatNetwork, theta: Float[Tensor, " P"], rows: Rows) -> Float[Tensor, ""]:
-    """Mean cross-entropy of these rows, differentiable."""
-    return F.cross_entropy(net.logits(theta, rows.inputs), rows.targets)
+    """Mean cross-entropy of these rows by their weights, differentiable."""
+    return mean_loss(net.logits(theta, rows.inputs), rows.targets, rows.weights)
 
 
 def validation_slope(net: FlatNetwork, theta: Float[Tensor, " P"], rows: Rows) -> Float[Tensor, " P"]:
@@ -133,9 +122,9 @@ def validation_slope(net: FlatNetwork, theta: Float[Tensor, " P"], rows: Rows) -
     With BatchNorm each piece is normalised with its own statistics.
     """
     total = torch.zeros_like(theta)
-    for x, y in zip(rows.inputs.split(PIECE), rows.targets.split(PIECE), strict=True):
+    for piece in pieces(rows):
         at = theta.detach().requires_grad_(True)
-        loss = F.cross_entropy(net.logits(at, x), y, reduction="sum") / len(rows.inputs)
+        loss = validation_loss(net, at, piece) * (len(piece.inputs) / len(rows.inputs))
         total += torch.autograd.grad(loss, at)[0]
     return total
 
@@ -147,13 +136,9 @@ def responses_at(
 
     def loss(weights: Tensor, knobs: Tensor) -> Tensor:
         x, y = space.batch(net, knobs, rows.inputs, rows.targets)
-        return F.cross_entropy(net.logits(weights, x), y) + space.penalty(net, knobs, weights, start)
+        return mean_loss(net.logits(weights, x), y, rows.weights) + space.penalty(net, knobs, weights, start)
 
-    return response(loss, theta, hyper, _solver(walk), _product(net, space, hyper, theta, start, rows, walk))
-
-
-def _solver(walk: Walk) -> Solver:
-    return walk.solver
+    return response(loss, theta, hyper, walk.solver, _product(net, space, hyper, theta, start, rows, walk))
 
 
 def _product(
@@ -165,9 +150,9 @@ def _product(
         return space.penalty(net, hyper, weights, start)
 
     if walk.curvature == "hessian":
-        return hessian_product(lambda weights: F.cross_entropy(net.logits(weights, x), y) + penalty(weights), theta)
+        return hessian_product(lambda at: mean_loss(net.logits(at, x), y, rows.weights) + penalty(at), theta)
     return gauss_newton_product(
-        lambda weights: net.logits(weights, x), lambda logits: F.cross_entropy(logits, y), theta, penalty
+        lambda weights: net.logits(weights, x), lambda logits: mean_loss(logits, y, rows.weights), theta, penalty
     )
 
 

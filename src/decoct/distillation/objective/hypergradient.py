@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -27,7 +27,8 @@ from decoct.progress import progress
 from decoct.streams import Streams, derive_seed
 from decoct.training.flat import FlatNetwork
 from decoct.training.hyperparameters import Space
-from decoct.training.responses import Points, Rows, Walk, projected_slope, walk_through
+from decoct.training.responses import Points, Walk, projected_slope, walk_through
+from decoct.training.weighted_rows import Rows
 
 HELD_OUT = 4
 """Every so manieth point is left out of the matching, and says how well it went."""
@@ -53,7 +54,8 @@ class Hypergradient(Objective):
 
     Differs from the paper: the response is solved for once a point and kept, where the paper solves again at every
     step (the same gradient, since the small training set stays); the trajectories descend V alone; the curvature is
-    Gauss-Newton's unless asked otherwise, its systems solved by conjugate gradients (the paper: a Neumann series).
+    Gauss-Newton's unless asked otherwise, its systems solved by conjugate gradients, or, as in the paper, by a Neumann
+    series (`Walk(solver=Neumann(...))`). Rows of the training set and of the validation split count by their weights.
     A look at the set measures the mean cosine at points left out of the matching, not a student's accuracy.
     """
 
@@ -119,8 +121,8 @@ class HypergradientState(ObjectiveState):
     def _kept_or_walked(self) -> Points:
         config, problem = self._config, self._problem
         train, val = self._train_rows(), self._val_rows()
-        digest = hashlib.sha256(train.inputs.cpu().contiguous().numpy().tobytes()).hexdigest()
-        facts = [asdict(config), problem.network, problem.spec.fingerprint, self._streams.seed, digest]
+        # `repr` names classes, where two kinds of settings may have the same fields.
+        facts = [repr(config), problem.network, problem.spec.fingerprint, self._streams.seed, train.key(), val.key()]
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
         path = None if problem.cache is None else problem.cache / f"responses-{key}.safetensors"
         if path is not None and path.exists() and (known := _read(path, problem.device)) is not None:
@@ -147,17 +149,20 @@ class HypergradientState(ObjectiveState):
                     expected=f"rows {list(problem.shape)} of the {problem.class_count} classes of the data, in order",
                     remedy="make the training set from the same data",
                 )
-            inputs, targets, _ = small.materialize()
-            return _rows(inputs, targets, problem)
+            return self._rows(*small.materialize())
         own = Streams(derive_seed(self._streams.seed, "hypergradient-rows"))
         inputs, labels = RealSource(problem.data, problem.device, own("train")).per_class(config.train_per_class)
-        return _rows(inputs, labels, problem)
+        # Drawn in proportion to their weights, so that they count the same.
+        return self._rows(inputs, labels, None)
 
     def _val_rows(self) -> Rows:
         data, classes = self._problem.data, self._problem.class_count
         share = -(-self._config.val_rows // classes)
         rows = torch.cat([torch.from_numpy(members[:share]) for members in data.val.class_rows(classes)]).sort().values
-        return _rows(data.inputs(data.val, rows), data.val.labels(rows), self._problem)
+        return self._rows(data.inputs(data.val, rows), data.val.labels(rows), data.val.weight(rows))
+
+    def _rows(self, inputs: Tensor, targets: Tensor, weights: Tensor | None) -> Rows:
+        return Rows.of(inputs, targets, weights, self._problem.class_count, self._problem.device)
 
     def loss(self, synthetic: Synthetic, real: RealSource) -> Float[Tensor, ""]:
         assert self._points is not None
@@ -174,8 +179,7 @@ class HypergradientState(ObjectiveState):
     def measure(self, small: DistilledSet) -> float:
         """The mean cosine at the points left out of the matching."""
         assert self._points is not None
-        inputs, targets, _ = small.materialize()
-        rows = _rows(inputs, targets, self._problem)
+        rows = self._rows(*small.materialize())
         cosines = [1 - disagreement(self._found(int(k), rows).detach(), self._points.target[k]) for k in self._held]
         return float(torch.stack(cosines).mean())
 
@@ -184,12 +188,6 @@ class HypergradientState(ObjectiveState):
 
     def load_state_dict(self, state: Tensors) -> None:
         pass
-
-
-def _rows(inputs: Tensor, targets: Tensor, problem: Problem) -> Rows:
-    """Inputs and targets on the device, hard labels as one-hot rows."""
-    soft = targets if targets.is_floating_point() else F.one_hot(targets, problem.class_count).float()
-    return Rows(inputs.to(problem.device), soft.to(problem.device))
 
 
 def _tensors(points: Points) -> Tensors:
