@@ -21,6 +21,7 @@ from decoct.selection.k_center import KCenter
 from decoct.selection.sharded import partition as module
 from decoct.selection.sharded.driver import select_table
 from decoct.selection.sharded.partition import partition, read_shard
+from decoct.streams import Streams
 
 
 class StoppedError(Exception):
@@ -173,10 +174,13 @@ def test_by_score_the_whole_table_is_looked_at_at_once(tmp_path: Path) -> None:
     table = written(tmp_path / "phi.npy", clusters(1000).numpy(), scores=values)
     chosen = select_table(table, "hardest", count=10)
     assert chosen.indices.tolist() == np.argsort(-values)[:10].tolist()
-    strata = select_table(table, Coverage(strata=5), count=100)
-    plain = Coverage(strata=5).pick(torch.from_numpy(values)[:, None], 100, torch.Generator())
-    assert sorted(strata.scores.tolist())[0] == pytest.approx(sorted(plain.scores.tolist())[0], abs=0.5)
+    strata = select_table(table, Coverage(strata=5), count=100, shard_rows=60)
+    plain = Coverage(strata=5).pick(torch.from_numpy(values)[:, None], 100, Streams(0)("select/0"))
+    assert strata.indices.tolist() == plain.rows.tolist()
+    assert torch.equal(strata.scores, plain.scores)
     assert float(strata.scores.max()) <= np.sort(values)[-101]
+    smaller = select_table(table, Coverage(strata=5), count=37)
+    assert smaller.indices.tolist() == strata.indices[:37].tolist()
 
 
 def test_a_stopped_selection_goes_on_with_what_is_finished(table: FeatureTable, tmp_path: Path) -> None:
