@@ -26,7 +26,7 @@ class Options:
     data: str
     """The source that the set was made from: digits, npz:PATH, imagefolder:PATH, ..."""
     protocol: str = "quick"
-    """How networks are trained and measured: quick, dc-300, dsa-1000, soft-300, soft-1000, or own (learned step sizes)."""
+    """How networks are trained and measured: quick, dc-300, dsa-1000, soft-300, soft-1000, own (learned steps)."""
     networks: Annotated[tuple[str, ...], left_out("NAME...")] = ()
     """Networks to train; without it, the field's ConvNet for the size of the images."""
     seeds: int = 5
