@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 import decoct
 from decoct.errors import ConfigError, MismatchError
@@ -50,6 +51,39 @@ def test_weights_by_density_are_those_of_groups_where_groups_are_points():
     weights = 1 / density(places, places, 0.05)
     groups = balanced(np.zeros(10, np.int64), np.array([0] * 6 + [1] * 3 + [2]))
     np.testing.assert_allclose(weights / weights.mean(), groups, rtol=1e-6)
+
+
+def test_a_lone_validation_row_weighs_no_more_than_a_lone_training_row_would():
+    near, far = F.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.01], [0.0, 1.0]]), dim=1), torch.tensor([[-1.0, 0.0]])
+    others = torch.cat([near.repeat(20, 1), far])
+    alone = torch.tensor([[0.0, -1.0]])
+    assert float(density(alone, others, 0.05, among=False)) == pytest.approx(1 / 62)
+    assert float(density(far, others, 0.05)) == pytest.approx(1 / 61)
+    assert float(density(near[:1], others, 0.05, among=False)) == pytest.approx(
+        (float(density(near[:1], others, 0.05)) * 61 + 1) / 62
+    )
+
+
+def test_no_validation_row_outweighs_its_class(biased):
+    """Two of 18 rows of a class are conflicting; a row has up to 94 % of the weight of its class without the floor."""
+    data = biased.data
+    table = by_density(data, network="convnet2-w16")
+    weighted = data.with_weights(table)
+    own = weighted.val.weights
+    assert own is not None
+    most = [own[data.val.y == c].max() / own[data.val.y == c].sum() for c in range(10)]
+    assert max(most) < 0.62
+    counts = np.bincount(data.train.y)
+    for c in range(10):
+        mine = own[data.val.y == c]
+        assert mine.max() / mine.min() <= counts[c] + 1
+
+
+def test_equal_rows_are_no_distance_apart():
+    row = F.normalize(torch.randn(1, 256, generator=torch.Generator().manual_seed(1)), dim=1)
+    rows = torch.cat([row.repeat(40, 1), -row])
+    assert neighbour_distance(rows) == 1e-4
+    np.testing.assert_allclose(density(rows, rows, 1e-4), [40 / 41] * 40 + [1 / 41], rtol=1e-12)
 
 
 def test_halves():

@@ -60,7 +60,8 @@ def by_density(
     network that was trained for a few passes, so that it has learned the cue and little else; `h` is the bandwidth, in
     units of their distance (0 to 2), by default the median over rows of the distance to their tenth neighbour in the
     class. Where rows with one cue lie close together, well apart from the others, this is the weight of known groups.
-    Validation rows are weighed by their density among the training rows. Weights have the mean 1 in every class.
+    Validation rows are weighed by their density among the training rows and themselves, `(sum_j k_j + 1) / (n + 1)`,
+    as every training row counts itself: none weighs more than n + 1 times another. Weights have the mean 1 in a class.
 
     Differs from the paper, which trains the embedding by supervised contrast: see `early_network`. Cost: that
     training, and `O(sum_c n_c^2 d)` in blocks, with `O(n_c)` memory a block row. Raises `ConfigError` for a bandwidth
@@ -80,26 +81,36 @@ def by_density(
         for label in np.unique(split.y):
             rows, others = np.flatnonzero(split.y == label), train[data.train.y == label]
             if len(others):
-                inverse = 1 / density(own[rows], others, bandwidth or neighbour_distance(others)).clamp_min(1e-12)
+                width = bandwidth or neighbour_distance(others)
+                inverse = 1 / density(own[rows], others, width, among=split is data.train)
                 weights[rows] = (inverse / inverse.mean()).numpy()
         return weights
 
     return _both(data, weigh)
 
 
-def density(points: Float[Tensor, "m d"], others: Float[Tensor, "n d"], bandwidth: float | int) -> Float[Tensor, " m"]:
-    """Mean of the Gaussian kernel of each point with all others, float64, in blocks."""
-    found = [
-        torch.exp(-torch.cdist(block, others).double().square() / (2 * bandwidth**2)).mean(1)
-        for block in points.split(BLOCK)
-    ]
-    return torch.cat(found)
+def density(
+    points: Float[Tensor, "m d"], others: Float[Tensor, "n d"], bandwidth: float | int, *, among: bool = True
+) -> Float[Tensor, " m"]:
+    """Mean of the Gaussian kernel of each point with all others, float64, in blocks.
+
+    A point that is `among` the others has a kernel of its own in that mean, 1, so that its density is at least 1 / n.
+    One that is not gets the same: `(sum_j k_j + 1) / (n + 1)`. Without it the density of a lone point is 0.
+    """
+    sums = [torch.exp(-_distances(b, others).square() / (2 * bandwidth**2)).sum(1) for b in points.split(BLOCK)]
+    found = torch.cat(sums)
+    return found / len(others) if among else (found + 1) / (len(others) + 1)
+
+
+def _distances(points: Float[Tensor, "m d"], others: Float[Tensor, "n d"]) -> Float[Tensor, "m n"]:
+    """Exact ones: by matrix products, equal rows are up to 1e-3 apart, which is more than a bandwidth may be."""
+    return torch.cdist(points, others, compute_mode="donot_use_mm_for_euclid_dist").double()
 
 
 def neighbour_distance(points: Float[Tensor, "n d"]) -> float:
     """The median over rows of the distance to their tenth neighbour (the furthest of fewer), never quite 0."""
     rank = min(NEIGHBOUR, len(points) - 1) + 1
-    found = [torch.cdist(block, points).topk(rank, largest=False).values[:, -1] for block in points.split(BLOCK)]
+    found = [_distances(block, points).topk(rank, largest=False).values[:, -1] for block in points.split(BLOCK)]
     return max(float(torch.cat(found).median()), 1e-4)
 
 
