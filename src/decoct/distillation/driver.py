@@ -91,6 +91,7 @@ def distill(
     """
     data = data.with_weights(weights)
     task = _task(data, recipe, ipc, budget, preset, usable_device(device), None if out is None else Path(out))
+    task = replace(task, asked=network)
     if recipe == "auto" and budget is None and steps is None:
         budget = task.seconds
     point = resolve(recipe, task, Changes(storage=storage, labels=labels))
