@@ -23,8 +23,10 @@ from decoct.distillation.labels.hard import Hard
 from decoct.distillation.objective.gradient import Gradient, GradientState, loops
 from decoct.distillation.problem import Problem, RealSource, Synthetic
 from decoct.distillation.recipe import Recipe
+from decoct.distillation.recipes.table import resolve
 from decoct.distillation.recipes.task import Task
 from decoct.distillation.run import Distillation
+from decoct.distillation.storage.multiformation import Multiformation
 from decoct.distillation.storage.pixels import Pixels
 from decoct.errors import ConfigError
 from decoct.networks.build import network
@@ -335,8 +337,6 @@ def test_the_global_generator_is_neither_read_nor_set():
 @pytest.mark.parametrize("preset", ["cpu", "paper"])
 @pytest.mark.parametrize("name", ["dc", "dsa", "idc"])
 def test_recipes_take_any_size_and_features(name, preset):
-    from decoct.distillation.recipes.table import resolve
-
     for data, ipc, net in ((blob_images(), 1, "convnet2-w4"), (blob_images(), 3, "convnet2-w4"),
                            (blob_features(), 2, "mlp-w8")):  # fmt: skip
         recipe = resolve(name, Task(data.spec, ipc, preset))
@@ -347,6 +347,15 @@ def test_recipes_take_any_size_and_features(name, preset):
         strategy = "" if recipe.augment in ("", "auto") else recipe.augment
         run = Distillation(Problem(data, ipc, net, "cpu", strategy, 0.0), recipe, 0)
         assert all(torch.isfinite(torch.tensor(run.advance(0.0))) for _ in range(2))
+
+
+def test_idc_stores_gray_images_whole_from_fifty_a_class_on():
+    """Where the authors' own figures say that the grid hurts."""
+    for preset in ("cpu", "paper"):
+        for shape in ((1, 28, 28), (3, 32, 32)):
+            spec = blob_images(shape=shape).spec
+            stored = [type(resolve("idc", Task(spec, ipc, preset)).storage) for ipc in (1, 10, 50)]
+            assert stored == [Multiformation, Multiformation, Pixels if shape[0] == 1 else Multiformation]
 
 
 def test_settings_that_make_no_sense_are_refused():

@@ -29,6 +29,16 @@ def test_images_and_labels_move_at_their_own_rates_down_a_cosine():
         assert torch.allclose(before[1] - labels.detach(), torch.full((2,), 0.1 * factor))
 
 
+def test_step_sizes_halve_after_every_tenth_of_the_run():
+    moved, images, _ = outer(optimizer="sgd", momentum=0.0, lr=1.0, schedule="halved")
+    for share, factor in ((0.0, 1.0), (0.099, 1.0), (0.1, 0.5), (0.35, 0.125), (0.99, 0.5**9)):
+        before = images.detach().clone()
+        moved.schedule(share)
+        images.grad = torch.ones(4)
+        moved.step()
+        assert torch.allclose(before - images.detach(), torch.full((4,), factor))
+
+
 def test_the_norm_is_bounded():
     moved, images, _ = outer(optimizer="sgd", momentum=0.0, lr=1.0, clip_norm=1.0)
     images.grad = torch.full((4,), 100.0)

@@ -16,6 +16,8 @@ from decoct.distillation.labels.hard import Hard
 from decoct.distillation.objective.unroll import Unroll, UnrollState, ordered_rows, random_rows
 from decoct.distillation.problem import Problem, RealSource, Synthetic
 from decoct.distillation.recipe import Recipe
+from decoct.distillation.recipes.table import RECIPES, resolve
+from decoct.distillation.recipes.task import Task
 from decoct.distillation.run import Distillation
 from decoct.distillation.storage.bases import Bases
 from decoct.distillation.storage.pixels import Pixels
@@ -184,9 +186,6 @@ def test_settings_that_cannot_work_are_refused():
 @pytest.mark.parametrize("name", ["dd", "rtp", "rat-bptt"])
 @pytest.mark.parametrize("preset", ["cpu", "paper"])
 def test_recipes_distil(name, preset):
-    from decoct.distillation.recipes.table import resolve
-    from decoct.distillation.recipes.task import Task
-
     data = blob_images(classes=3)
     point = resolve(name, Task(data.spec, 2, preset))
     assert isinstance(point.objective, Unroll)
@@ -195,3 +194,28 @@ def test_recipes_distil(name, preset):
     small = decoct.distill(data, short, ipc=2, network="convnet2-w4")
     assert torch.isfinite(small.decode()).all()
     assert ("lrs" in small.learned) == (name == "dd")
+
+
+@pytest.mark.parametrize(
+    ("classes", "ipc", "window", "steps", "lr", "batch"),
+    [
+        (10, 10, 60, 200, 1e-3, 10),
+        (100, 10, 100, 300, 1e-3, 1),
+        (100, 1, 90, 130, 3e-4, 1),
+        (200, 10, 100, 300, 3e-4, 1),
+    ],
+)
+def test_rat_bptt_has_the_published_cell_of_the_data(classes, ipc, window, steps, lr, batch):
+    spec = replace(blob_images(classes=2).spec, class_names=tuple(map(str, range(classes))))
+    point = RECIPES.load("rat-bptt")(Task(spec, ipc, "paper"))
+    assert (point.objective.window, point.objective.inner_steps) == (window, steps)
+    assert (point.lr, point.objective.batch_per_class) == (lr, batch)
+
+
+def test_dd_halves_its_step_sizes_as_published():
+    assert RECIPES.load("dd")(Task(blob_images().spec, 10, "paper")).schedule == "halved"
+
+
+@pytest.mark.parametrize("name", ["rat-bptt", "frepo"])
+def test_recipes_whose_colour_figures_are_of_whitened_data_say_so(name):
+    assert "`whiten=True`" in (RECIPES.load(name).__doc__ or "")

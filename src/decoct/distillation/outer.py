@@ -14,8 +14,17 @@ from decoct.distillation.recipe import Recipe
 
 FINAL_SHARE = 0.1
 """What the cosine schedule leaves of the step size at the end."""
+HALVINGS = 10
+"""Equal parts of a run with the schedule `halved`, each with half the step size of the one before."""
 NORM_DECAY = 0.9
 """Decay of the running mean of gradient norms."""
+
+
+def step_factor(schedule: str, share: float) -> float:
+    """What the schedule leaves of every step size at this share of the run."""
+    if schedule == "cosine":
+        return FINAL_SHARE + (1 - FINAL_SHARE) * 0.5 * (1 + math.cos(math.pi * share))
+    return 0.5 ** int(HALVINGS * share) if schedule == "halved" else 1.0
 
 
 class Outer:
@@ -41,9 +50,7 @@ class Outer:
 
     def schedule(self, share: float) -> None:
         """Set the step sizes for this share of the run."""
-        factor = 1.0
-        if self._recipe.schedule == "cosine":
-            factor = FINAL_SHARE + (1 - FINAL_SHARE) * 0.5 * (1 + math.cos(math.pi * share))
+        factor = step_factor(self._recipe.schedule, share)
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
 

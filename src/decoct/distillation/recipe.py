@@ -32,8 +32,8 @@ class Recipe:
     """Bound of the same norm as a multiple of its own running mean; none leaves it free."""
     momentum: float = 0.5
     """Momentum of sgd."""
-    schedule: Literal["constant", "cosine"] = "constant"
-    """Step sizes over the run: constant, or half a cosine down to a tenth."""
+    schedule: Literal["constant", "cosine", "halved"] = "constant"
+    """Step sizes over the run: constant, half a cosine down to a tenth, or halved after every tenth of the run (DD)."""
     steps: int = 1000
     """Outer steps where neither steps nor a time budget is asked for."""
     rows_per_step: int = 2000
