@@ -204,7 +204,8 @@ sys.exit(main(sys.argv[3:]))
 """
 
 
-LINE = ("distill", "images.npz", "--ipc", "1", "--network", "convnet2-w4", "--steps", "12", "--device", "cpu")
+SHORT = ("--ipc", "1", "--network", "convnet2-w4", "--steps", "12", "--device", "cpu")
+LINE = ("distill", "images.npz", "--recipe", "dm", *SHORT)
 
 
 def _stopped(folder: Path, where: str) -> subprocess.CompletedProcess[str]:

@@ -31,8 +31,12 @@ def parse(line: str) -> Any:
         ),
         ("distill digits --recipe ridge --ipc 1 --out DIR --steps 5 --seed 3", {"steps": 5, "seed": 3, "budget": None}),
         (
-            "distill digits --out D --storage multiformation --labels teacher --track tensorboard --device cpu",
-            {"storage": "multiformation", "labels": "teacher", "track": "tensorboard", "device": "cpu"},
+            "distill digits --out D --storage bases --objective characteristic --labels teacher --track tensorboard",
+            {"storage": "bases", "objective": "characteristic", "labels": "teacher", "track": "tensorboard"},
+        ),
+        (
+            "distill digits --out D --device cpu",
+            {"recipe": "auto", "objective": None, "budget": None, "steps": None, "device": "cpu"},
         ),
         ("distill digits --out D --network my.module:factory", {"network": "my.module:factory"}),
         ("select digits --method herding --ipc 10 --out DIR", {"method": "herding", "ipc": 10, "count": None}),

@@ -14,6 +14,7 @@ from decoct.distillation.objective.random_features import RandomFeatures
 from decoct.distillation.objective.ridge import Ridge
 from decoct.distillation.probe import machine_rate
 from decoct.distillation.recipes.auto import auto
+from decoct.distillation.recipes.table import CARDS, resolve
 from decoct.distillation.recipes.task import Task
 from decoct.distillation.storage.multiformation import Multiformation
 from decoct.distillation.storage.pixels import Pixels
@@ -37,6 +38,24 @@ def test_size_decides_the_point():
 def test_time_and_speed_decide_the_width(seconds, width):
     assert auto(Task(SPEC, 10, seconds=seconds, rate=3e10)).network == f"convnet3-{width}"
     assert auto(Task(SPEC, 10, seconds=seconds / 10, rate=3e11)).network == f"convnet3-{width}"
+
+
+def test_the_paper_preset_is_that_of_the_point_whatever_the_machine():
+    for ipc in (1, 10, 500):
+        slow, fast = (auto(Task(SPEC, ipc, "paper", seconds=60.0, rate=rate)) for rate in (1e8, 1e14))
+        assert slow == fast == resolve("soft-random" if ipc == 500 else "ridge-grid", Task(SPEC, ipc, "paper"))
+    assert fast.network == "convnet3-w128"
+
+
+def test_what_is_cited_is_what_is_picked():
+    cited = CARDS.load("auto")
+    tasks = {"ridge-grid": Task(SPEC, 10), "soft-random": Task(SPEC, 500), "ridge": Task(blob_features().spec, 10)}
+    for name, task in tasks.items():
+        picked, named = auto(task), resolve(name, task)
+        assert (picked.storage, picked.objective, picked.labels) == (named.storage, named.objective, named.labels)
+        assert set(CARDS.load(name).paper.split("; ")) <= set(cited.paper.split("; "))
+    assert "Remember the Past" not in cited.paper + cited.bibtex, "bases are not among them"
+    assert cited.bibtex.count("@inproceedings{") == len(set(cited.bibtex.split("\n@"))) == cited.paper.count(";") + 1
 
 
 def test_the_rate_is_a_power_of_two():

@@ -18,14 +18,14 @@ class Options:
     """digits, npz:PATH, imagefolder:PATH, parquet:PATH, hub:NAME or a bare path."""
     out: Path
     """Folder of the run; the set, its metrics and its checkpoints go there."""
-    recipe: str = "dm"
-    """How to distill; `decoct methods` lists the recipes."""
+    recipe: str = "auto"
+    """How to distill; auto chooses by the size, the time and the speed of this machine; `decoct methods` lists all."""
     ipc: int = 10
     """Images per class."""
     budget: Annotated[str | None, left_out("TIME")] = None
-    """Time for the distillation, such as 20min or 90s; not together with --steps."""
+    """Time, such as 90s; not with --steps. Without either, auto takes 20min at most, another recipe its own steps."""
     steps: Annotated[int | None, left_out("N")] = None
-    """Steps of the distillation; without it and without --budget, the recipe's own number."""
+    """Steps of the distillation, in place of a time."""
     seed: int = 0
     """Everything random follows from this number."""
     network: Annotated[str | None, left_out("NAME")] = None
@@ -33,7 +33,9 @@ class Options:
     preset: Literal["cpu", "paper"] = "cpu"
     """Scale of the recipe: minutes on two cores, or as published, for a GPU."""
     storage: Annotated[str | None, left_out("NAME")] = None
-    """What is kept: pixels, multiformation, bases, generator; without it, the recipe's own choice."""
+    """What is kept: pixels, multiformation, patches, bases, generator; without it, the recipe's own choice."""
+    objective: Annotated[str | None, left_out("NAME")] = None
+    """What is matched, such as characteristic; `decoct methods` lists all. Without it, the recipe's own choice."""
     labels: Annotated[str | None, left_out("NAME")] = None
     """What is taught: hard, learned, teacher; without it, the recipe's own choice."""
     track: Annotated[Literal["tensorboard"] | None, left_out("tensorboard")] = None
@@ -47,10 +49,11 @@ class Options:
 def run(options: Options) -> dict[str, Any]:
     """Distill, and say what was made."""
     from decoct.distillation.driver import distill
-    from decoct.distillation.recipes.table import LABELS, RECIPES, STORAGES
+    from decoct.distillation.recipes.table import LABELS, OBJECTIVES, RECIPES, STORAGES
 
     # A wrong name is told before the data are read, which can take minutes.
-    for registry, name in ((RECIPES, options.recipe), (STORAGES, options.storage), (LABELS, options.labels)):
+    axes = ((STORAGES, options.storage), (OBJECTIVES, options.objective), (LABELS, options.labels))
+    for registry, name in ((RECIPES, options.recipe), *axes):
         _ = name is None or registry[name]
     data = options.opening.open(options.source)
     small = distill(
@@ -62,6 +65,7 @@ def run(options: Options) -> dict[str, Any]:
         seed=options.seed,
         network=options.network,
         storage=options.storage,
+        objective=options.objective,
         labels=options.labels,
         out=options.out,
         device=options.device,

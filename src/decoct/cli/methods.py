@@ -85,8 +85,7 @@ def show(result: dict[str, Any]) -> str:
 
 def _axis(axis: str, members: dict[str, str]) -> str:
     width = max(map(len, members))
-    option = "" if axis == "objective" else f" (--{axis} NAME)"
-    return "\n".join([f"{axis}{option}", *(f"  {name.ljust(width)}  {line}" for name, line in members.items())])
+    return "\n".join([f"{axis} (--{axis} NAME)", *(f"  {name.ljust(width)}  {line}" for name, line in members.items())])
 
 
 def _block(card: dict[str, str], width: int, known: dict[str, str] | None = None) -> str:

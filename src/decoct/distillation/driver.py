@@ -54,7 +54,7 @@ class Limit:
 
 def distill(
     data: Dataset,
-    recipe: str | Recipe = "dm",
+    recipe: str | Recipe = "auto",
     *,
     ipc: int,
     budget: str | float | None = None,
@@ -62,6 +62,7 @@ def distill(
     seed: int = 0,
     network: str | None = None,
     storage: Any = None,
+    objective: Any = None,
     labels: Any = None,
     out: str | Path | None = None,
     device: str | None = None,
@@ -72,11 +73,13 @@ def distill(
 ) -> DistilledSet:
     """Synthesise `ipc` stored images for every class of `data`.
 
-    `recipe` is a name (`decoct methods` lists them) or a `Recipe`; `storage` and `labels` replace an axis of it, by
-    name or object; `preset` is the scale of a named one, minutes on two cores or as published on a GPU. The run ends
-    after `steps`, or after `budget` ("20min", or seconds), or after the recipe's own steps. Of the sets looked at on
-    the validation split the best is returned; there are `looks` of them, evenly over the run, and with one look it is
-    that of the last step.
+    `recipe` is a name (`decoct methods` lists them) or a `Recipe`; `storage`, `objective` and `labels` replace an axis
+    of it, by name or object, and leave its step sizes, its network and its number of steps as they are; `preset` is
+    the scale of a named one, minutes on two cores or as published on a GPU. "auto" chooses by the size, the time and
+    the machine. The run ends after `steps`, or after `budget` ("20min", or seconds); without the two "auto" takes 20
+    minutes, where what it chose has steps at all, and any other recipe (and "auto" with preset "paper") its own number
+    of steps. Of the sets looked at on the validation split the best is returned; there are `looks` of them, evenly
+    over the run, and with one look it is that of the last step.
 
     `weights` say how much each real row counts (`SampleWeights`, or numbers in the order of `data.train`): wherever
     real rows are drawn, for matching, for networks trained on them or as a start, they are drawn in proportion. Equal
@@ -90,11 +93,13 @@ def distill(
     `MemoryEstimateError`, `DivergenceError` (NaN loss), `OutputError`, `InterruptedRunError` (Ctrl-C).
     """
     data = data.with_weights(weights)
-    task = _task(data, recipe, ipc, budget, preset, usable_device(device), None if out is None else Path(out))
-    task = replace(task, asked=network)
-    if recipe == "auto" and budget is None and steps is None:
+    by_time = recipe == "auto" and preset == "cpu"
+    task = Task(data.spec, ipc, preset, asked=network)
+    if by_time and network is None:
+        task = _measured(task, budget, usable_device(device), None if out is None else Path(out))
+    if by_time and budget is None and steps is None:
         budget = task.seconds
-    point = resolve(recipe, task, Changes(storage=storage, labels=labels))
+    point = resolve(recipe, task, Changes(storage=storage, objective=objective, labels=labels))
     limit = replace(_limit(point, budget, steps), looks=_at_least_one(looks))
     problem = _problem(data, point, limit, ipc, network, device)
     if out is not None:
@@ -105,7 +110,7 @@ def distill(
         "steps": limit.steps, "budget_seconds": limit.seconds, "seed": seed, "network": problem.network,
         "fingerprint": data.spec.fingerprint, "transform": data.spec.transform.kind,
     }  # fmt: skip
-    if recipe == "auto":
+    if by_time and network is None:
         identity["rate"] = task.rate
     if looks != VALIDATIONS:
         identity["looks"] = looks
@@ -124,16 +129,10 @@ def distill(
     return small
 
 
-def _task(
-    data: Dataset, recipe: str | Recipe, ipc: int, budget: str | float | None, preset: Preset, device: str,
-    out: Path | None,
-) -> Task:  # fmt: skip
-    """What is asked for; the machine is measured only where the recipe depends on it."""
-    task = Task(data.spec, ipc, preset)
-    if recipe != "auto":
-        return task
+def _measured(task: Task, budget: str | float | None, device: str, out: Path | None) -> Task:
+    """The task with the time there is and the speed of this machine, by which `auto` chooses its network."""
     seconds = task.seconds if budget is None else parse_duration(str(budget))
-    rate = kept_rate(out) or machine_rate(data.spec, task.network(32, 32), device)
+    rate = kept_rate(out) or machine_rate(task.spec, task.network(32, 32), device)
     return replace(task, seconds=seconds, rate=rate)
 
 
@@ -167,6 +166,8 @@ def _at_least_one(looks: int) -> int:
 
 def _problem(data: Dataset, recipe: Recipe, limit: Limit, ipc: int, network: str | None, device: str | None) -> Problem:
     strategy = default_strategy(data.spec) if recipe.augment == "auto" else recipe.augment
+    if not data.spec.is_image:
+        strategy = ""
     name = network or recipe.network or default_network(data.spec.shape)
     probe = Problem(data, ipc, name, usable_device(device), strategy, work=0.0)
     if limit.seconds is not None:
@@ -244,7 +245,7 @@ def _look_due(run: Distillation, limit: Limit, looked: float) -> int:
 def _name(recipe: str | Recipe, point: Recipe, task: Task) -> str:
     """What a person calls this point: the recipe, and the axes on which it differs from it."""
     plain = resolve(recipe, task)
-    pairs = ((point.storage, plain.storage), (point.labels, plain.labels))
+    pairs = ((point.storage, plain.storage), (point.objective, plain.objective), (point.labels, plain.labels))
     other = [type(mine).__name__.lower() for mine, its in pairs if type(mine) is not type(its)]
     return " + ".join([recipe if isinstance(recipe, str) else "custom", *other])
 

@@ -34,10 +34,10 @@ def default_strategy(spec: DataSpec) -> str:
 class Problem:
     """One distillation task: `ipc` stored images for every class of `data`, matched with `network` on `device`.
 
-    `strategy` names the augmentation families ("" for none); `work` is a rough count of the floating-point
-    operations that lie ahead, by which compiling is or is not worth its seconds. `cache` is a folder for networks
-    that are trained on the real data for the purpose, so that a resumed run finds them; none keeps them in memory.
-    `experts` holds those that several axes of one run share.
+    `strategy` names the augmentation families ("" for none, and always for features); `work` is a rough count of the
+    floating-point operations that lie ahead, by which compiling is or is not worth its seconds. `cache` is a folder for
+    networks that are trained on the real data for the purpose, so that a resumed run finds them; none keeps them in
+    memory. `experts` holds those that several axes of one run share.
     """
 
     data: Dataset

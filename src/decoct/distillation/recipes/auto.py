@@ -24,12 +24,15 @@ def auto(task: Task) -> Recipe:
 
     Images up to 4000 rows: `ridge-grid`, which led the recipes after three minutes of one core (figures in
     docs/results.md). More rows: `soft-random`, since real rows with a teacher's labels are hard to beat there and cost
-    one training. Tables of features, images too small for a grid and very many classes: `ridge`. The network is the
-    widest at which the measured rate of the machine gives `STEPS_WANTED` steps.
+    one training. Tables of features, images too small for a grid and very many classes: `ridge`. `cpu`: the network
+    is the widest at which the measured rate of the machine gives `STEPS_WANTED` steps in the time there is; the index
+    of papers shows that for 20 minutes at 1e11 operations a second. `paper`: the same point as its own recipe sets it
+    for a GPU, network and number of steps; nothing is measured.
     """
     if task.ipc * task.spec.classes > REAL_ROWS:
         return soft_random(task)
-    return replace(ridge_grid(task), network=_network(task))
+    point = ridge_grid(task)
+    return point if task.preset == "paper" else replace(point, network=_network(task))
 
 
 def rows_of_step(task: Task) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from decoct.distillation.axes import Labels, Storage
+from decoct.distillation.axes import Labels, Objective, Storage
 from decoct.distillation.recipe import Recipe
 from decoct.distillation.recipes.task import Task
 from decoct.registry import Registry
@@ -75,6 +75,7 @@ class Changes:
     """Parts of a recipe that the caller wants otherwise; none keeps the recipe's own."""
 
     storage: str | Storage | None = None
+    objective: str | Objective | None = None
     labels: str | Labels | None = None
 
 
@@ -84,12 +85,11 @@ def resolve(recipe: str | Recipe, task: Task, changes: Changes | None = None) ->
     Raises `UnknownNameError` for a name that no registry lists.
     """
     found: Recipe = RECIPES.load(recipe)(task) if isinstance(recipe, str) else recipe
-    if changes is not None and changes.storage is not None:
-        found = replace(found, storage=_axis(STORAGES, changes.storage))
-    if changes is not None and changes.labels is not None:
-        found = replace(found, labels=_axis(LABELS, changes.labels))
-    return found
+    chosen = changes or Changes()
+    axes = (("storage", STORAGES), ("objective", OBJECTIVES), ("labels", LABELS))
+    wanted = {name: _member(table, getattr(chosen, name)) for name, table in axes if getattr(chosen, name) is not None}
+    return replace(found, **wanted)
 
 
-def _axis(registry: Registry, choice: Any) -> Any:
-    return registry.load(choice)() if isinstance(choice, str) else choice
+def _member(table: Registry, choice: Any) -> Any:
+    return table.load(choice)() if isinstance(choice, str) else choice
