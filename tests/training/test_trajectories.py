@@ -17,7 +17,8 @@ from decoct.training.config import FitConfig
 from decoct.training.fit import fit_dataset
 from decoct.training.flat import FlatNetwork
 from decoct.training.optimise import uphill
-from decoct.training.trajectories import Course, Trajectories, _Passes
+from decoct.training.passes import Passes
+from decoct.training.trajectories import Course, Trajectories
 
 PLAIN = FitConfig(lr=0.05, momentum=0.0, weight_decay=0.0, epochs=3, batch_size=16, schedule="constant")
 COURSE = Course("convnet2-w4", PLAIN)
@@ -99,7 +100,7 @@ def test_other_data_and_other_settings_are_other_experts(data, tmp_path: Path):
 @pytest.mark.parametrize("classes", [3, 7])
 def test_passes_over_a_part_are_balanced_and_drawn_anew(classes):
     data = blob_images(classes=classes, per_class=5)
-    source = _Passes(data, 10, 0, "cpu")
+    source = Passes(data, 10, 0, "cpu")
     counts = torch.bincount(source.targets, minlength=classes)
     assert int(counts.max() - counts.min()) <= 1
     before = source.take(None)
@@ -108,9 +109,9 @@ def test_passes_over_a_part_are_balanced_and_drawn_anew(classes):
     assert torch.equal(data.train.labels(source._rows), source.targets)
     assert len(source) == 10
     assert not torch.equal(before, source.take(None))
-    scarce = _Passes(data, 30, 0, "cpu")
+    scarce = Passes(data, 30, 0, "cpu")
     assert torch.equal(data.train.labels(scarce._rows), scarce.targets)
-    assert torch.equal(_Passes(data, 999, 0, "cpu").targets, data.train.labels())
+    assert torch.equal(Passes(data, 999, 0, "cpu").targets, data.train.labels())
 
 
 def test_features_and_batchnorm_have_trajectories_too():

@@ -21,10 +21,13 @@ from decoct.machine import require_memory
 from decoct.networks.build import network as build_network
 from decoct.progress import Ticker
 from decoct.training.accuracy import accuracy
+from decoct.training.checkpoint import under
 from decoct.training.config import FitConfig
 from decoct.training.fit import fit_dataset
+from decoct.training.halfway import Halfway
 from decoct.training.job import Build
 
+Snapshots = list[dict[str, Tensor]]
 SMALL = 5000
 """Training rows below which batches of 64 are used instead of 256, so that a pass is enough steps."""
 
@@ -93,7 +96,8 @@ def train_expert(
     """Train `network` on the whole training split of `data` with hard labels; choose its epoch on `val`.
 
     `config` replaces `expert_config` (its epochs are set to `epochs`). With `cache`, a folder, an expert that was
-    trained before on the same data with the same settings is read instead. Cost O(epochs * n) forward and backward
+    trained before on the same data with the same settings is read instead, and one that was killed on its way goes on
+    after a pass that ended about a minute before, to the same bits. Cost O(epochs * n) forward and backward
     passes and one validation pass each; memory O(epochs * parameters). Raises `MemoryEstimateError` where the
     snapshots would not fit, `DivergenceError` when a loss is not finite.
     """
@@ -108,25 +112,48 @@ def train_expert(
     path = None if cache is None else cache / f"expert-{_key(facts)}.safetensors"
     found = None if path is None else _read(path, facts, build(seed))
     if found is None:
-        found = _trained(build, data, chosen, seed, device=device, tick=tick)
-        if path is not None:
+        snapshots: Snapshots = []
+        halfway = None if path is None else _halfway(path, facts, snapshots)
+        found = _trained(build, data, chosen, seed, snapshots, device=device, tick=tick, halfway=halfway)
+        if path is not None and halfway is not None:
             _write(path, facts, found)
+            halfway.drop()
     found.module.to(device)
     return found
 
 
-def _trained(build: Build, data: Dataset, config: FitConfig, seed: int, *, device: str, tick: Ticker | None) -> Expert:
-    snapshots: list[dict[str, Tensor]] = []
+def _trained(
+    build: Build, data: Dataset, config: FitConfig, seed: int, snapshots: Snapshots, *, device: str,
+    tick: Ticker | None, halfway: Halfway | None,
+) -> Expert:  # fmt: skip
     size = sum(part.numel() * part.element_size() for part in build(seed).state_dict().values())
     require_memory("keeping an expert of every pass", size * config.epochs, "train it for fewer epochs")
 
     def look(module: nn.Module, epoch: int) -> float:
         # A copy: on the CPU `.cpu()` would hand out the very weights that go on training.
-        snapshots.append({name: part.detach().cpu().clone() for name, part in module.state_dict().items()})
+        copies = {name: part.detach().cpu().clone() for name, part in module.state_dict().items()}
+        snapshots.append({name: part.contiguous() for name, part in copies.items()})
         return accuracy(module, data, data.val, device=device)
 
-    [fitted] = fit_dataset(build, data, config, [seed], device=device, evaluate=look, evaluate_every=1, tick=tick)
+    [fitted] = fit_dataset(
+        build, data, config, [seed], device=device, evaluate=look, evaluate_every=1, tick=tick, halfway=halfway
+    )
     return _chosen(fitted.module.to("cpu"), snapshots, [value for _, value in fitted.history])
+
+
+def _halfway(path: Path, facts: dict[str, Any], snapshots: Snapshots) -> Halfway:
+    """What is kept of an expert on its way: its training, and the snapshots so far."""
+
+    def restore(tensors: dict[str, Tensor]) -> None:
+        passes = 1 + max(int(name.partition(".")[0]) for name in tensors)
+        snapshots.extend(under(str(epoch), tensors) for epoch in range(1, passes))
+
+    return Halfway(path.with_name(f"{path.stem}-halfway.safetensors"), facts, lambda: _numbered(snapshots), restore)
+
+
+def _numbered(snapshots: Snapshots) -> dict[str, Tensor]:
+    """The weights of all passes under one name each."""
+    return {f"{epoch}.{name}": part for epoch, parts in enumerate(snapshots, 1) for name, part in parts.items()}
 
 
 def _chosen(module: nn.Module, snapshots: list[dict[str, Tensor]], val_accuracy: list[float]) -> Expert:
@@ -140,13 +167,8 @@ def _key(facts: dict[str, Any]) -> str:
 
 
 def _write(path: Path, facts: dict[str, Any], expert: Expert) -> None:
-    tensors = {
-        f"{epoch}.{name}": part.contiguous()
-        for epoch, snapshot in enumerate(expert.snapshots, 1)
-        for name, part in snapshot.items()
-    }
     told = {"facts": json.dumps(facts, sort_keys=True), "val_accuracy": json.dumps(expert.val_accuracy)}
-    write_atomically(path, lambda temporary: save_file(tensors, temporary, told))
+    write_atomically(path, lambda temporary: save_file(_numbered(expert.snapshots), temporary, told))
 
 
 def _read(path: Path, facts: dict[str, Any], module: nn.Module) -> Expert | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Shaped
@@ -17,8 +18,10 @@ from decoct.machine import peak_memory
 from decoct.progress import Ticker
 from decoct.streams import Streams, derive_seed, seeded
 from decoct.training.batches import Batches
+from decoct.training.checkpoint import load_optimizer, optimizer_tensors, prefixed, under
 from decoct.training.config import FitConfig, LabelKind
 from decoct.training.fast import FastGradient
+from decoct.training.halfway import Halfway
 from decoct.training.job import Build, Evaluate, Fitted, Job
 from decoct.training.optimise import Average, optimizer_for, uphill
 from decoct.training.sources import Replay, SplitSource, TensorSource
@@ -80,21 +83,24 @@ def fit_dataset(
     evaluate_every: int = 0,
     keep_best: bool = False,
     tick: Ticker | None = None,
+    halfway: Halfway | None = None,
 ) -> list[Fitted]:
     """`fit` on the training split of `data` with its hard labels; raw rows are transformed one batch at a time.
 
     Where rows have weights (of `data`, or given here), a pass shows row i `w_i` times, rounded up or down by chance,
-    instead of scaling its loss: very uneven weights would make a few steps very large.
+    instead of scaling its loss: very uneven weights would make a few steps very large. With `halfway` and one seed the
+    training is kept between its passes, and the same call goes on with it.
     """
     data = data.with_weights(weights)
     source = SplitSource(data, data.train, device)
     job = Job(build, source, data.train.labels(), config, "hard", None, device, evaluate, evaluate_every, keep_best,
-              shown_by=data.train.weight())  # fmt: skip
+              shown_by=data.train.weight(), halfway=halfway)  # fmt: skip
     return train(job, seeds, tick)
 
 
 def train(job: Job, seeds: Sequence[int], tick: Ticker | None = None) -> list[Fitted]:
-    """Train every seed in turn."""
+    """Train every seed in turn; with `job.halfway`, go on with the one seed where it was saved last."""
+    assert job.halfway is None or len(seeds) == 1
     config, fitted = job.config, []
     gradient: FastGradient | None = None
     for place, seed in enumerate(seeds):
@@ -118,23 +124,58 @@ class Training:
         self._module = gradient.prepare(module.train(), job.source.take(torch.zeros(1, dtype=torch.int64)))
         self._optimizer = optimizer_for(job.config, module.parameters())
         self._average = Average(module, job.config.ema) if job.config.ema else None
-        self._batches = Batches(job, self._module, Streams(derive_seed(seed, "fit")))
+        self._streams = Streams(derive_seed(seed, "fit"))
+        self._batches = Batches(job, self._module, self._streams)
         self._step = 0
         self._looking = 0.0
         self._history: list[tuple[int, float]] = []
         self._best_state: dict[str, Tensor] | None = None
 
     def run(self, tick: Ticker | None, done: int) -> Fitted:
-        start, epochs = time.perf_counter(), self._config.epochs
-        loss = math.nan
-        for epoch in range(1, epochs + 1):
+        epochs, loss = self._config.epochs, math.nan
+        passed, before = self._go_on()
+        start = time.perf_counter() - before
+        for epoch in range(passed + 1, epochs + 1):
             loss = self._pass(epoch)
             every = self._job.evaluate_every
             if self._job.evaluate and (epoch == epochs or (every and epoch % every == 0)):
                 self._look(epoch)
+            if self._job.halfway and epoch < epochs and self._job.halfway.due:
+                self._job.halfway.save(*self._state(epoch, time.perf_counter() - start))
             if tick:
                 tick(done + epoch, f"loss {loss:.3g}")
         return self._fitted(time.perf_counter() - start - self._looking)
+
+    def _state(self, epoch: int, seconds: float) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that moves, after this pass."""
+        tensors = {
+            **prefixed("weights", self._module.state_dict()),
+            **prefixed("moments", optimizer_tensors(self._optimizer)),
+            **prefixed("average", self._average.state_dict() if self._average else {}),
+            **prefixed("best", self._best_state or {}),
+            **prefixed("streams", self._streams.state_dict()),
+            "noise": torch.get_rng_state(),
+        }
+        facts = {"epoch": epoch, "step": self._step, "history": self._history, "seconds": seconds,
+                 "looking": self._looking}  # fmt: skip
+        return tensors, facts
+
+    def _go_on(self) -> tuple[int, float]:
+        """Take back what was saved last: the passes done by then, and the seconds that they took."""
+        found = self._job.halfway.read() if self._job.halfway else None
+        if found is None:
+            return 0, 0.0
+        tensors, facts = found
+        self._module.load_state_dict(under("weights", tensors))
+        load_optimizer(self._optimizer, under("moments", tensors))
+        if self._average:
+            self._average.load_state_dict(under("average", tensors))
+        self._best_state = under("best", tensors) or None
+        self._streams.load_state_dict(under("streams", tensors))
+        torch.set_rng_state(tensors["noise"])
+        self._step, self._looking = facts["step"], facts["looking"]
+        self._history = [(epoch, value) for epoch, value in facts["history"]]
+        return facts["epoch"], facts["seconds"]
 
     def _pass(self, epoch: int) -> float:
         """One pass over the set; the mean loss of its rows."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from decoct.errors import ConfigError
 from decoct.training.config import FitConfig, LabelKind
+from decoct.training.halfway import Halfway
 from decoct.training.sources import Replay, Source
 
 Build = Callable[[int], nn.Module]
@@ -64,6 +65,8 @@ class Job:
     """Views that take the place of the rows, a pass each."""
     shown_by: Tensor | None = None
     """How often a pass shows each row, with mean 1; none shows each once."""
+    halfway: Halfway | None = None
+    """Where the training of the one seed that there is then is kept between passes; none keeps nothing."""
 
     def __post_init__(self) -> None:
         if len(self.source) == 0 or len(self.targets) != len(self.source):

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from decoct.training.checkpoint import prefixed, under
 from decoct.training.config import FitConfig
 
 
@@ -56,6 +57,15 @@ class Average:
     def __init__(self, module: nn.Module, ema: float) -> None:
         self.module = copy.deepcopy(module).requires_grad_(False)
         self._ema, self._steps = ema, 0
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """The averaged network and the number of updates."""
+        return {**prefixed("module", self.module.state_dict()), "steps": torch.tensor(self._steps)}
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        """Take back what `state_dict` gave."""
+        self._steps = int(state["steps"])
+        self.module.load_state_dict(under("module", state))
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:

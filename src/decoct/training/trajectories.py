@@ -10,24 +10,25 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from decoct.data.dataset import Dataset
-from decoct.data.sample_weights import draw
 from decoct.errors import ConfigError
 from decoct.files import write_atomically
 from decoct.machine import require_memory
 from decoct.networks.build import network as build_network
 from decoct.progress import Ticker, progress
 from decoct.streams import derive_seed
+from decoct.training.checkpoint import prefixed, under
 from decoct.training.config import FitConfig
 from decoct.training.fit import train
 from decoct.training.flat import FlatNetwork
+from decoct.training.halfway import Halfway
 from decoct.training.job import Job
-from decoct.training.sources import Source
+from decoct.training.passes import Passes
 
 _FLOATS = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 _FORMAT = 1
@@ -74,7 +75,12 @@ class Trajectories:
 
     `train()` trains the experts that are missing. With `cache`, a folder, each is written there as soon as it is
     done and found again by the data, the network, the settings and its seed; a file that is damaged or of other
-    facts is not used. Weights are copied at every pass, on the CPU too, where `.cpu()` copies nothing.
+    facts is not used. One that is killed on its way goes on after a pass that ended about a minute before, to the same
+    bits. Weights are copied at every pass, on the CPU too, where `.cpu()` copies nothing.
+
+    Experts are trained in turn, each by the engine of `fit`, and not stacked into one model: on a processor that takes
+    1.5 to 3 times as long for ConvNets, because their convolutions become grouped ones (measured, see `fit`); the bits
+    of an expert would depend on how many there are; and each is kept as soon as it is done.
     """
 
     def __init__(
@@ -123,18 +129,31 @@ class Trajectories:
 
                 self._kept[seed] = self._trajectory(seed, flat, passes)
                 self._write(seed)
+                if path := self._halfway_path(seed):
+                    path.unlink(missing_ok=True)
 
     def _trajectory(self, seed: int, flat: FlatNetwork, tick: Ticker) -> tuple[Tensor, Tensor]:
-        course, seen = self._course, []
-        source = _Passes(self._data, course.rows, derive_seed(seed, "passes"), self._device)
+        course, seen = self._course, list[Tensor]()
+        source = Passes(self._data, course.rows, derive_seed(seed, "passes"), self._device)
 
         def look(module: nn.Module, epoch: int) -> float:
             seen.append(flat.flatten(module).cpu())
             source.renew()
             return float(epoch)
 
+        def restore(tensors: dict[str, Tensor]) -> None:
+            source.load_state_dict(under("source", tensors))
+            weights = under("pass", tensors)
+            seen.extend(weights[str(place)] for place in range(len(weights)))
+
+        path = self._halfway_path(seed)
+        halfway = None if path is None else Halfway(
+            path, self._facts(seed),
+            lambda: {**prefixed("source", source.state_dict()), **{f"pass.{i}": part for i, part in enumerate(seen)}},
+            restore,
+        )  # fmt: skip
         job = Job(self._build, source, source.targets, course.config, "hard", None, self._device, look, 1, False,
-                  sam_radius=course.sam_radius, shown_by=source.weights)  # fmt: skip
+                  sam_radius=course.sam_radius, shown_by=source.weights, halfway=halfway)  # fmt: skip
         train(job, [seed], tick)
         start = flat.flatten(self._build(seed))
         return start, _moves(start, seen, _FLOATS[course.stored])
@@ -152,6 +171,10 @@ class Trajectories:
     def _path(self, seed: int) -> Path | None:
         key = hashlib.sha256(json.dumps(self._facts(seed), sort_keys=True).encode()).hexdigest()[:16]
         return None if self._cache is None else self._cache / f"trajectory-{key}.safetensors"
+
+    def _halfway_path(self, seed: int) -> Path | None:
+        path = self._path(seed)
+        return None if path is None else path.with_name(f"{path.stem}-halfway.safetensors")
 
     def _write(self, seed: int) -> None:
         path = self._path(seed)
@@ -175,49 +198,6 @@ class Trajectories:
         known = told.get("facts") == json.dumps(self._facts(seed), sort_keys=True)
         whole = told.get("sha256") == _digest(start, moves)
         return (start, moves) if known and whole and moves.shape == (self.epochs, len(start)) else None
-
-
-class _Passes(Source):
-    """Rows of the training split behind numbered places of fixed classes: `renew` puts other rows there.
-
-    The whole split in its order where `rows` is None.
-    """
-
-    def __init__(self, data: Dataset, rows: int | None, seed: int, device: str) -> None:
-        self._data, self._device = data, device
-        self._generator = torch.Generator().manual_seed(seed)
-        self._members = [torch.from_numpy(rows) for rows in data.train.class_rows(data.spec.classes)]
-        self._fixed = rows is None or rows >= len(data.train)
-        if rows is None or self._fixed:
-            self.targets = data.train.labels()
-        else:
-            # A class seldom divides the number of rows: the first ones get one row more.
-            self.targets = torch.arange(rows) * data.spec.classes // rows
-        self.weights = data.train.weight() if self._fixed else None
-        """By which the rows of a pass are drawn where they stay the same; otherwise `renew` has done that."""
-        self._rows = torch.arange(len(self.targets))
-        self.renew()
-
-    def renew(self) -> None:
-        """Other rows of the same classes; a class with too few rows gives some twice."""
-        if self._fixed:
-            return
-        shares = torch.bincount(self.targets, minlength=len(self._members)).tolist()
-        self._rows = torch.cat([self._some(own, n) for own, n in zip(self._members, shares, strict=True)])
-
-    def _some(self, members: Int[Tensor, " n"], count: int) -> Int[Tensor, " k"]:
-        weights = self._data.train.weight(members)
-        if weights is not None:
-            return members[draw(weights, count, self._generator)]
-        if len(members) < count:
-            return members[torch.randint(len(members), (count,), generator=self._generator)]
-        return members[torch.randperm(len(members), generator=self._generator)[:count]]
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def take(self, rows: Int[Tensor, " k"] | None) -> Float[Tensor, "k ..."]:
-        return self._data.inputs(self._data.train, self._rows if rows is None else self._rows[rows], self._device)
 
 
 def _moves(start: Float[Tensor, " p"], later: list[Tensor], dtype: torch.dtype) -> Tensor:
