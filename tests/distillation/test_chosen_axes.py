@@ -14,7 +14,7 @@ import decoct
 from decoct.cli.main import main
 from decoct.distillation import driver
 from decoct.distillation.axes import Objective, ObjectiveState
-from decoct.distillation.driver import Limit
+from decoct.distillation.limit import Limit
 from decoct.distillation.objective.nothing import NothingState
 from decoct.distillation.objective.random_features import RandomFeatures
 from decoct.distillation.objective.ridge import Ridge

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from decoct.data.dataset import Dataset
 from decoct.data.sample_weights import Weights
 from decoct.distillation.estimate import require_room
 from decoct.distillation.interrupt import cut_off, held_back, interrupted
+from decoct.distillation.limit import VALIDATIONS, Limit, limit_of
 from decoct.distillation.probe import kept_rate, machine_rate
 from decoct.distillation.problem import Problem, default_strategy
 from decoct.distillation.recipe import Recipe
@@ -21,35 +22,17 @@ from decoct.distillation.recipes.task import Preset, Task
 from decoct.distillation.run import Distillation
 from decoct.distillation.workplace import Workplace
 from decoct.durations import parse_duration
-from decoct.errors import ConfigError, DivergenceError
+from decoct.errors import DivergenceError
 from decoct.machine import hardware, library_versions, usable_device
 from decoct.networks.build import default_network
 from decoct.progress import progress
 
-VALIDATIONS = 8
-"""How often a run looks at the validation split, evenly over its course, the end included."""
 LOOK_SHARE = 0.25
 """Share of a time budget that looks may take."""
 ASSUMED_RATE = 1e11
 """Floating-point operations a second that a time budget is taken to mean, when it is asked whether to compile."""
 COMPILING = 10.0
 """Seconds that compiling may take: a budget that has no more than these is spent in eager mode."""
-
-
-@dataclass(frozen=True)
-class Limit:
-    """Where a run ends: after `steps`, or after `seconds` of work; and how often it looks at the validation split."""
-
-    steps: int | None
-    seconds: float | None
-    looks: int = VALIDATIONS
-
-    def share(self, step: int, elapsed: float) -> float:
-        """How much of the run is done, in [0, 1]."""
-        if self.steps is not None:
-            return min(1.0, step / self.steps) if self.steps else 1.0
-        assert self.seconds is not None
-        return min(1.0, elapsed / self.seconds)
 
 
 def distill(
@@ -100,7 +83,7 @@ def distill(
     if by_time and budget is None and steps is None:
         budget = task.seconds
     point = resolve(recipe, task, Changes(storage=storage, objective=objective, labels=labels))
-    limit = replace(_limit(point, budget, steps), looks=_at_least_one(looks))
+    limit = limit_of(point, budget, steps, looks)
     problem = _problem(data, point, limit, ipc, network, device)
     if out is not None:
         problem = replace(problem, cache=Path(out) / "experts")
@@ -134,34 +117,6 @@ def _measured(task: Task, budget: str | float | None, device: str, out: Path | N
     seconds = task.seconds if budget is None else parse_duration(str(budget))
     rate = kept_rate(out) or machine_rate(task.spec, task.network(32, 32), device)
     return replace(task, seconds=seconds, rate=rate)
-
-
-def _limit(recipe: Recipe, budget: str | float | None, steps: int | None) -> Limit:
-    if budget is not None and steps is not None:
-        raise ConfigError(
-            "starting a distillation",
-            received=f"both a budget ({budget}) and steps ({steps})",
-            expected="one of the two",
-            remedy="give the time budget or the number of steps",
-        )
-    if steps is not None and steps < 1:
-        raise ConfigError(
-            "starting a distillation", received=f"steps={steps}", expected="1 or more", remedy="give more steps"
-        )
-    if not recipe.objective.moves:
-        return Limit(0, None)
-    if budget is not None:
-        return Limit(None, parse_duration(str(budget)))
-    return Limit(steps or recipe.steps, None)
-
-
-def _at_least_one(looks: int) -> int:
-    if looks < 1:
-        raise ConfigError(
-            "starting a distillation", received=f"looks={looks}", expected="1 or more",
-            remedy="give looks=1 to look at the validation split only at the end",
-        )  # fmt: skip
-    return looks
 
 
 def _problem(data: Dataset, recipe: Recipe, limit: Limit, ipc: int, network: str | None, device: str | None) -> Problem:
