@@ -192,5 +192,10 @@ def test_a_saved_selection_is_explained_later(source: str, tmp_path: Path, say) 
     assert "its mine " in later["rows"][1]["sentence"]
     say("select", source, "--features", "pixels", "--ipc", 1, "--out", tmp_path / "p")
     assert say("explain", tmp_path / "p", source, ids[0])[0]["features"] == "pixels"
+    np.save(tmp_path / "own.npy", np.random.default_rng(0).standard_normal((len(ids), 3)))
+    own = f"npy:{tmp_path / 'own.npy'}"
+    say("select", source, "--features", own, "--ipc", 1, "--out", tmp_path / "q")
+    assert "give them with --features" in say("explain", tmp_path / "q", source, ids[0])[1]
+    assert "give them with --features" not in say("explain", tmp_path / "q", source, ids[0], "--features", own)[1]
     assert say("explain", tmp_path / "o", source, "train/x", code=2)[0]["error"]["kind"] == "UnknownNameError"
     assert say("explain", tmp_path / "none", source, ids[0], code=2)[0]["error"]["kind"] == "SourceError"

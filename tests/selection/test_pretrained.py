@@ -11,8 +11,10 @@ import torch
 from toys import blob_features, blob_images
 
 import decoct
+from decoct.compact.budget import Budget
 from decoct.errors import ConfigError, DataError, MissingExtraError, SourceError
 from decoct.selection import pretrained
+from decoct.selection.cost import estimate
 from decoct.selection.features import feature_kind, features
 from decoct.selection.pretrained import Backbone, backbone, pretrained_features
 from decoct.selection.sources import Sources
@@ -68,6 +70,16 @@ def test_the_first_token_of_a_transformer_under_its_own_preprocessing(vit: Path)
     with torch.no_grad():
         expected = model(pixel_values=(large - mean) / std).last_hidden_state[:, 0]
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_its_passes_are_counted_before_they_are_made(vit: Path) -> None:
+    told = estimate(DATA, "herding", budget=Budget(ipc=2), features=f"transformers:{vit}", measure=False)
+    # Four patches of 8x8x3 pixels and the first token through one block of width 8, and the pooled token.
+    patches, tokens = 2 * 4 * 8 * 192, 5
+    block = 2 * tokens * 8 * (4 * 8 + 2 * 16)
+    assert told.preparing == pytest.approx(18 * (patches + block), rel=0.1)
+    assert told.passes == 0
+    assert told.comparisons == 3 * (2 * 6 * 2 * 8)
 
 
 def test_a_model_of_images_and_texts_gives_its_image_embedding(clip: Path) -> None:

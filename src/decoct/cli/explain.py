@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -51,6 +52,9 @@ def run(options: Options) -> dict[str, Any]:
     data = options.opening.open(options.source)
     rows = [row_of(data, name) for name in options.ids]
     kind = options.features or _features(core)
+    made_by = str(core.provenance.get("features", "none"))
+    if options.features is None and made_by == "array":
+        print("note: rows were selected by features that only you have; give them with --features", file=sys.stderr)
     seed = int(core.provenance.get("seed", 0))
     table = Sources(data, kind, seed, usable_device(options.device), options.opening.cache).table
     scores = _scores(options, core, data)

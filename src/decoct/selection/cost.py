@@ -79,7 +79,8 @@ class Cost:
         """The estimate for a person."""
         work = f"about {self.flops:.2g} floating-point operations"
         if self.seconds is not None:
-            work += f", in the order of {show_duration(max(1.0, self.seconds))} on this machine"
+            told = f"in the order of {show_duration(self.seconds)}" if self.seconds >= 1 else "under a second"
+            work += f", {told} on this machine"
         if self.passes:
             work += f": as much as {self.passes:.2g} training passes of {self.network} over all {self.rows:,} rows"
         if self.kept == self.rows:
