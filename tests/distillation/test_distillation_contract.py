@@ -155,32 +155,3 @@ def test_better_than_where_it_started_on_a_toy_problem(objective, settings, monk
     for step in range(settings["steps"]):
         run.advance(step / settings["steps"])
     assert validate(run.packed(run.tensors, {}), problem, 0) > start + 0.2
-
-
-def test_an_objective_from_outside_the_package():
-    """Anything with the shape of the axis works, without a line of decoct changed."""
-    from dataclasses import dataclass
-
-    from decoct.distillation.axes import Objective, ObjectiveState
-
-    @dataclass(frozen=True)
-    class Mean(Objective):
-        def init(self, problem, streams):
-            return MeanState()
-
-        def flops(self, problem):
-            return 1.0
-
-    class MeanState(ObjectiveState):
-        def loss(self, synthetic, real):
-            images, _ = real.per_class(4)
-            return (synthetic.images.mean(0) - images.mean(0)).square().sum()
-
-        def state_dict(self):
-            return {}
-
-        def load_state_dict(self, state):
-            pass
-
-    small = decoct.distill(blob_images(), Recipe(Pixels(), Mean(), Hard(), steps=3), ipc=1, network="convnet2-w4")
-    assert len(small.classes) == 3
