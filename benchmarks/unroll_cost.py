@@ -11,7 +11,6 @@ memory that is measured is the highest of its life; what it had before the step 
 from __future__ import annotations
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from record import save
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from decoct.machine import peak_memory
 from decoct.networks.build import network
 from decoct.training.compiled_steps import CompiledSteps
 from decoct.training.flat import SGD, FlatNetwork
@@ -83,9 +83,9 @@ def measure(kind: str, steps: int, rounds: int) -> dict[str, float | list[float]
     step, weights = outer_step(kind, steps)
     small, _ = outer_step(kind, 1)
     small()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory()
     gradient = step()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = peak_memory()
     wall, processor = [], []
     for _ in range(rounds):
         began, used = time.perf_counter(), time.process_time()
@@ -94,7 +94,7 @@ def measure(kind: str, steps: int, rounds: int) -> dict[str, float | list[float]
         processor.append(time.process_time() - used)
     return {
         "seconds": wall, "processor_seconds": processor, "median_processor_seconds": statistics.median(processor),
-        "peak_mb": (peak - before) / 1024, "buffer_mb": (steps + 1) * 2 * weights * 4 / 2**20,
+        "peak_mb": (peak - before) / 2**20, "buffer_mb": (steps + 1) * 2 * weights * 4 / 2**20,
         "gradient_norm": float(gradient.norm()),
     }  # fmt: skip
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -19,6 +21,17 @@ def test_facts_are_plain_json():
     assert facts["vectors"].endswith("with bfloat16") == native_bfloat16("cpu")
     assert "torch" in library_versions()
     assert 0 < peak_memory() < total_memory()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a process apart from its parent's")
+def test_the_peak_is_not_that_of_the_process_that_started_this_one():
+    child = "from decoct.machine import peak_memory; print(peak_memory())"
+    parent = (
+        "import subprocess, sys; held = bytearray(400_000_000); held[::4096] = b'1' * len(held[::4096]); "
+        f"subprocess.run([sys.executable, '-c', {child!r}], check=True)"
+    )
+    done = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 300_000_000
 
 
 def test_what_cannot_fit_is_refused():
