@@ -81,7 +81,7 @@ def architecture_search(
     from decoct.evaluation.contender import Judged
     from decoct.evaluation.withheld import in_terms_of
 
-    names = _names(networks, data)
+    names = ranked_networks(networks, data)
     _require_a_proxy(sets, baselines)
     called = "ranking networks by a compact set"
     sets = {name: in_terms_of(one, data.spec, called)[0] for name, one in sets.items()}
@@ -143,7 +143,7 @@ def _table(entries: list[Entry], field: str) -> np.ndarray:
     return np.array([getattr(entry, field) for entry in entries], dtype=np.float64).T
 
 
-def _names(networks: Space | Sequence[str] | None, data: Dataset) -> tuple[str, ...]:
+def ranked_networks(networks: Space | Sequence[str] | None, data: Dataset) -> tuple[str, ...]:
     """The networks, each built once; raises `ConfigError` naming the one that cannot take these inputs."""
     space = networks or Space()
     names = tuple(dict.fromkeys(space.names() if isinstance(space, Space) else space))

@@ -48,7 +48,7 @@ def run(options: Options) -> dict[str, Any]:
     """Make the sets, rank, and report."""
     from dataclasses import replace
 
-    from decoct.applications.architecture_search import PROTOCOL, architecture_search
+    from decoct.applications.architecture_search import PROTOCOL, architecture_search, ranked_networks
     from decoct.files import make_folder, write_json
     from decoct.report.collect import Judged
     from decoct.report.html import write_report
@@ -62,11 +62,12 @@ def run(options: Options) -> dict[str, Any]:
                 remedy="give a larger number",
             )
     data = options.opening.open(options.source)
+    names = ranked_networks(options.networks or None, data)  # before sets are made, which takes minutes
     fit = replace(PROTOCOL.fit, epochs=options.epochs)
     most = options.full_epochs * len(data.train)
     protocol = replace(PROTOCOL, fit=fit, full_epochs=options.full_epochs, full_samples=most)
     found = architecture_search(
-        data, _sets(options, data), options.networks or None, seeds=options.seeds, protocol=protocol,
+        data, _sets(options, data), names, seeds=options.seeds, protocol=protocol,
         early_epochs=options.early, out=make_folder(options.out), device=options.device,
     )  # fmt: skip
     write_json(options.out / "architectures.json", found.to_json())
