@@ -43,6 +43,21 @@ def test_pages_and_figures_are_made_from_the_committed_results(
         assert (ROOT / name).stat().st_mtime_ns == before[name], "another folder was asked for"
 
 
+def test_recipes_say_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    pages = importlib.import_module("expected").pages()
+    assert len(pages) > 8
+    for path, text in pages.items():
+        told = f"{path.name} does not say what the results say: run python benchmarks/expected.py"
+        assert path.read_text(encoding="utf-8") == text, told
+
+
+def test_the_paper_index_is_that_of_the_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    index = importlib.import_module("paper_index")
+    assert index.PAGE.read_text(encoding="utf-8") == index.page(), "run python benchmarks/paper_index.py"
+
+
 def test_labels_that_were_learned_have_a_curve_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     draw = importlib.import_module("judge_figures")

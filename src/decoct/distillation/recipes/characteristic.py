@@ -17,6 +17,9 @@ def ncfm(task: Task) -> Recipe:
     20 networks, 20,000 steps, Adam with a step of 0.001 in pixels between 0 and 1, which is 0.004 in inputs of unit
     deviation. Published there (with students of 2000 passes): 49.5, 71.8 and 77.4 % at 1, 10 and 50 images a class.
     `cpu` keeps a short queue whose real features are reused until a network is trained again.
+
+    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 77.7 ± 0.9 % at 1 a class, 80.5 ±
+    0.6 % at 10 a class; MNIST 94.7 ± 1.5 % at 1 a class; 10,000 images of CIFAR-10 33.6 ± 0.6 % at 1 a class.
     """
     if task.preset == "paper":
         return Recipe(grid_of_four(task), Characteristic(), Hard(), optimizer="adam", lr=0.004, steps=20_000)

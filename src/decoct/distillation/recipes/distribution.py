@@ -18,6 +18,9 @@ def dm(task: Task) -> Recipe:
     The paper's step size (1.0, 10 from 100 images per class on; momentum 0.5) and 256 real images per class. `paper`
     draws a fresh network at each of 20,000 steps; `cpu` renews a pool of networks of width 64 whose class means are
     kept, which is what makes minutes on two cores enough.
+
+    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 71.3 ± 2.0 % at 1 a class
+    (published 70.7), 80.6 ± 0.5 % at 10 a class (published 83.5).
     """
     lr = 1.0 if task.ipc < 100 else 10.0
     if task.preset == "paper":
@@ -37,6 +40,9 @@ def idm(task: Task) -> Recipe:
     accuracy in percent and so is 50 (10) here. Published: 45.6, 58.6 and 67.5 % at 1, 10 and 50 images a class of
     CIFAR-10. `cpu` keeps a short queue whose class means are reused until a network is trained again; its step grows
     with the images a class up to ten, because each moves a class mean by so much less.
+
+    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 76.3 ± 0.9 % at 1 a class; MNIST
+    91.6 ± 1.2 % at 1 a class; 10,000 images of CIFAR-10 41.0 ± 2.5 % at 1 a class.
     """
     few = task.ipc == 1
     light = task.ipc >= 50 or (task.ipc >= 10 and task.spec.classes >= 100)

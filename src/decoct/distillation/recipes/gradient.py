@@ -27,6 +27,9 @@ def dc(task: Task) -> Recipe:
 
     `paper`: from noise, step size 0.1, momentum 0.5, 256 real images per class, 1000 networks with the authors' loops
     by ipc; CIFAR-10 28.3 / 44.9 / 53.9 %, Fashion-MNIST 70.5 / 82.3 / 83.6 % (README of the authors). `cpu`: as `dsa`.
+
+    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 71.0 ± 1.9 % at 1 a class
+    (published 70.5), 79.1 ± 1.3 % at 10 a class (published 82.3) on a slower processor.
     """
     if task.preset == "paper":
         return _published(task, Pixels(init_from="noise"), augment="")
@@ -40,6 +43,9 @@ def dsa(task: Task) -> Recipe:
     of the authors). `cpu`: a network of width 32, 64 real images per class, a pool of 10 networks of which one is
     renewed every 4 steps, 5 epochs of training between networks, larger steps; about 1000 steps in 3 minutes on one
     core at ipc 1, 400 at ipc 10.
+
+    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 70.9 ± 1.4 % at 1 a class
+    (published 70.6), 78.5 ± 1.6 % at 10 a class (published 84.6) on a slower processor.
     """
     if task.preset == "paper":
         return _published(task, Pixels(), augment="auto")
@@ -78,6 +84,10 @@ def idc(task: Task) -> Recipe:
     MNIST would gain 0.3 there, and `storage="multiformation"` keeps the grid. `cpu`: width 32, 10 image steps a network
     on 512 real images each, the pool of `dsa`, Adam, whose step does not hang on the size of the distance; about 800
     steps in 3 minutes on one core. Features, which have no parts, are stored as they are.
+
+    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 76.4 ± 2.5 % at 1 a class
+    (published 81.0); MNIST 94.3 ± 0.1 % at 1 a class (published 94.2); 10,000 images of CIFAR-10 34.6 ± 1.5 % at 1 a
+    class.
     """
     images, small = task.spec.is_image, task.preset == "cpu"
     grid = images and (task.colour or task.ipc < GRAY_WHOLE)

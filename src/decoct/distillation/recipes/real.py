@@ -16,6 +16,8 @@ def soft_random(task: Task) -> Recipe:
     The paper picks the expert's epoch for every number of images (CIFAR-10: epoch 20, 44, 128 and 164 for 1, 10, 50 and
     100 images a class, https://github.com/sunnytqin/no-distillation) on test data; here a short student picks it on
     the validation split, out of 8 between the first and the 200th in `paper`, out of 5 up to the 8th in `cpu`.
+
+    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 56.0 ± 1.1 % at 1 a class.
     """
     teacher = (
         Teacher(epochs=8, epoch="student") if task.preset == "cpu" else Teacher(200, epoch="student", candidates=8)
@@ -30,6 +32,8 @@ def rded(task: Task) -> Recipe:
     authors' scripts (https://github.com/LINs-lab/RDED/tree/main/scripts). They keep the expert beside the student for
     300 epochs of crops of one patch and more, flips and CutMix at temperature 20; `paper` stores its labels of as many
     such views instead (patches are not shuffled in them), `cpu` those of the crops alone.
+
+    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 68.1 ± 1.5 % at 1 a class.
     """
     factor = 1 if max(task.spec.shape[1:], default=0) < 128 else 2
     if task.preset == "cpu":

@@ -28,6 +28,9 @@ def ridge(task: Task) -> Recipe:
     rows that also chose the settings: 92.8 % after 4961 steps. `ridge` without augmentation at the same step size of
     0.03 has 91.9 % after 1291 steps, which is within the noise of one run; what made the difference is the step size
     (84.5 % with 0.01). Longer runs, other data and more images a class are not measured for this point.
+
+    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 72.1 ± 3.1 % at 1 a class
+    (published 75.6), 82.2 ± 0.3 % at 10 a class (published 86.2) on a slower processor.
     """
     if task.preset == "cpu" and task.ipc == 1:
         objective = RandomFeatures(real_batch=2000, networks=1, pool=20, renew_every=20, max_age=100, reg=1e-3)
@@ -50,6 +53,9 @@ def ridge_grid(task: Task) -> Recipe:
     which are stored a few pixels smaller (`shrink`). Tables, images below 16 pixels and so many classes that scores
     would weigh more than half get `ridge`. `paper` renews its networks more often, draws them as wide as the student,
     and takes more steps; it was never run.
+
+    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 79.5 ± 3.1 % at 1 a class, 81.0 ±
+    2.7 % at 10 a class; MNIST 94.5 ± 6.3 % at 1 a class; 10,000 images of CIFAR-10 40.0 ± 0.8 % at 1 a class.
     """
     shrink = room_for_scores(task, 2)
     if shrink is None:
@@ -93,6 +99,9 @@ def kip(task: Task) -> Recipe:
     Both presets have the settings of the authors' notebook: Adam with 0.04, 5000 real rows a step, one hidden layer,
     reg 1e-6; the published figures are those of convolutional kernels. The numbers of steps are our own choice, and
     `cpu` takes 1000 real rows a step.
+
+    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 45.9 ± 1.9 % at 1 a class
+    (published 73.5).
     """
     if task.preset == "paper":
         return Recipe(Pixels(), Tangent(real_batch=5000), Learned(), lr=0.04, lr_labels=0.04, augment="", steps=2000)
@@ -110,6 +119,9 @@ def frepo(task: Task) -> Recipe:
     On MNIST, one image a class, 2.5 minutes of one core are 1291 steps of `cpu` without the margin and give one
     ConvNet-3 w128 91.9 % on validation (one seed); the labels end at least 0.97 ahead, where the margin has no
     gradient.
+
+    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 73.2 ± 1.4 % at 1 a class
+    (published 75.6), 82.3 ± 0.2 % at 10 a class (published 86.2) on a slower processor.
     """
     if task.preset == "paper":
         name = task.network(cpu_width=32)
@@ -131,7 +143,10 @@ def rfad(task: Task) -> Recipe:
     `paper` has the authors' settings: 8 fresh networks without normalisation and of twice the width at every step,
     5120 real rows, ridge 5e-3, cross-entropy with a learned scale (its step size 0.01), step size 1e-3 for images and
     labels (Adam in place of AdaBelief), at most 100,000 steps. `cpu` keeps the real features of 20 networks of the
-    student's kind and renews one every 20 steps; its accuracy is not measured.
+    student's kind and renews one every 20 steps.
+
+    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 75.4 ± 3.7 % at 1 a class
+    (published 78.6), 83.0 ± 1.3 % at 10 a class (published 87.0) on a slower processor.
     """
     if task.preset == "paper":
         name = task.network(cpu_width=32, paper_width=256)
@@ -152,7 +167,10 @@ def rcig(task: Task) -> Recipe:
     `paper` has the authors' settings: a pool of 30 networks (5e-5, at most 100 steps) with softplus in place of ReLU,
     20 inner and 20 inverse steps, l2 5e-4 a row, step size 0.003 for images and labels (Adam in place of AdaBelief),
     10,000 steps. `cpu` has 5 and 5 steps on a narrow network with ReLU, whose kinks the linear inner problem never
-    sees; its accuracy is not measured.
+    sees.
+
+    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 63.2 ± 4.3 % at 1 a class
+    (published 79.8), 80.3 ± 0.9 % at 10 a class (published 88.5) on a slower processor.
     """
     name = task.network(cpu_width=32)
     if task.preset == "paper":

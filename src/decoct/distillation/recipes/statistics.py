@@ -41,6 +41,8 @@ def sre2l(task: Task) -> Recipe:
     `cpu` has no views because bytes count. Digits of 8 x 8 pixels, a ConvNet of width 16, 150 steps, two sets of three
     students each: 3 images a class give 48 %, with 30 views (crops, CutMix, temperature 20) 55 %; 24 images a class
     without views weigh as much as the latter and give 61 %.
+
+    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 46.0 ± 6.8 % at 1 a class.
     """
     if task.preset == "cpu":
         return _narrow(task, Statistics(backbones=(_squeezed(task),), **CPU), steps=400)
@@ -63,6 +65,8 @@ def cda(task: Task) -> Recipe:
     `paper`: 224 pixels: step size 0.25, weight 0.01; 64 pixels and below: 0.4 and 0.05; 4000 steps
     (https://github.com/VILA-Lab/SRe2L, folder CDA; the authors have no setting below 64 pixels). Labels as `sre2l` has
     them from 64 pixels on.
+
+    Expected of `cpu`: not measured yet.
     """
     if task.preset == "cpu":
         return _narrow(task, Statistics(backbones=(_squeezed(task),), curriculum=1.0, **CPU), steps=400)
@@ -81,6 +85,8 @@ def gvbsm(task: Task) -> Recipe:
     are the mean probabilities of all backbones, in `paper` for 300 views with crops as in recovery, CutMix and
     temperature 20, where the authors' students fit the mean logits by squared error beside the class. A network that
     is asked for is the first of the backbones.
+
+    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 50.1 ± 5.7 % at 1 a class.
     """
     own = with_batchnorm(task.network(32), task.spec.shape, task.spec.classes)
     several = task.spec.is_image and own != "mlp"

@@ -93,6 +93,9 @@ def mtt(task: Task) -> Recipe:
     `paper`: the table of the authors (https://github.com/GeorgeCazenavette/mtt-distillation), 100 experts of 50
     passes, 5000 steps of SGD with momentum 0.5; the gradient is the full one in constant memory. Their cells with
     ZCA want data opened with `whiten=True`. `cpu`: see `_cpu`.
+
+    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 73.3 ± 2.5 % at 1 a class
+    (published 75.1), 76.4 ± 0.6 % at 10 a class (published 87.2) on a slower processor.
     """
     if task.preset == "cpu":
         return _cpu(task)
@@ -110,6 +113,9 @@ def tesla(task: Task) -> Recipe:
     starts up to epoch 5, image step size 1000), MTT's table elsewhere with `alpha` from 0.01; 10,000 steps. Image
     step sizes are halved, since the published ones go with a gradient that lost its factor 2. Soft labels of an
     expert, published for ImageNet, are `labels="teacher"`. `cpu`: see `_cpu`.
+
+    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 73.0 ± 2.9 % at 1 a class, 76.8 ±
+    1.1 % at 10 a class on a slower processor.
     """
     if task.preset == "cpu":
         return _cpu(task, "first-order")
@@ -129,6 +135,8 @@ def datm(task: Task) -> Recipe:
     10,000 steps; the window grows over the same share of a run of any length. Labels start at one class rather than at
     the mean logits of experts, and images at any real rows rather than at those that experts classify right. Their
     cells have ZCA, which wants data opened with `whiten=True`. `cpu`: see `_cpu`; the window grows over half the run.
+
+    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 73.8 ± 1.8 % at 1 a class.
     """
     if task.preset == "cpu":
         point = _cpu(task)

@@ -25,6 +25,9 @@ def dd(task: Task) -> Recipe:
     (0.5, 0.999), halved after every tenth of the run (40 of 400 epochs), real batch 1024 (the defaults of the official
     code). `cpu`: real images to start with, twenty times over for `ipc` 1, for a set of one step has nothing to
     differentiate through.
+
+    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 72.2 ± 1.0 % at 1 a class on a
+    slower processor.
     """
     paper = task.preset == "paper"
     steps = 3 * task.ipc if paper else max(20, 3 * task.ipc)
@@ -47,6 +50,9 @@ def rtp(task: Task) -> Recipe:
     gradient norm at most 2, noise to start with, 500,000 steps (the official README); fewer bases where 16 leave no
     room. `cpu`: 30 larger inner steps of a network of width 16 on two images a class, bases from the principal axes of
     the data, and large steps of outer Adam.
+
+    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 75.6 ± 2.0 % at 1 a class
+    (published 88.5); MNIST 88.4 ± 7.3 % at 1 a class (published 98.7).
     """
     if task.preset == "paper":
         objective = Unroll(inner_steps=150, batch_per_class=32, real_batch=64 * task.spec.classes)
@@ -77,6 +83,9 @@ def rat_bptt(task: Task) -> Recipe:
     fixed step (CIFAR-100 at one image a class), 50 classes a step (Tiny ImageNet).
     `cpu`: the last 10 of up to 20 larger steps (3e-3) and outer steps of 0.03, from real images; about 3 outer steps a
     second on one core at one image a class. Fashion-MNIST: 47.8 % on validation at the start, 67.1 % after 88 steps.
+
+    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 73.9 ± 1.4 % at 1 a class, 76.4 ±
+    0.3 % at 10 a class on a slower processor.
     """
     if task.preset == "paper":
         classes = task.spec.classes
