@@ -23,8 +23,8 @@ SPEC = replace(blob_images(classes=10, per_class=2, shape=(1, 28, 28)).spec)
 
 
 def test_size_decides_the_point():
-    for ipc in (1, 10):
-        assert isinstance(auto(Task(SPEC, ipc)).storage, Multiformation)
+    for ipc, storage in ((1, Multiformation), (3, Multiformation), (4, Pixels), (10, Pixels)):
+        assert isinstance(auto(Task(SPEC, ipc)).storage, storage)
         assert isinstance(auto(Task(SPEC, ipc)).objective, RandomFeatures)
     large = auto(Task(SPEC, 500))
     assert isinstance(large.objective, Nothing)
@@ -41,15 +41,16 @@ def test_time_and_speed_decide_the_width(seconds, width):
 
 
 def test_the_paper_preset_is_that_of_the_point_whatever_the_machine():
-    for ipc in (1, 10, 500):
+    for ipc, name in ((1, "ridge-grid"), (10, "rfad"), (500, "soft-random")):
         slow, fast = (auto(Task(SPEC, ipc, "paper", seconds=60.0, rate=rate)) for rate in (1e8, 1e14))
-        assert slow == fast == resolve("soft-random" if ipc == 500 else "ridge-grid", Task(SPEC, ipc, "paper"))
+        assert slow == fast == resolve(name, Task(SPEC, ipc, "paper"))
     assert fast.network == "convnet3-w128"
 
 
 def test_what_is_cited_is_what_is_picked():
     cited = CARDS.load("auto")
-    tasks = {"ridge-grid": Task(SPEC, 10), "soft-random": Task(SPEC, 500), "ridge": Task(blob_features().spec, 10)}
+    tasks = {"ridge-grid": Task(SPEC, 1), "rfad": Task(SPEC, 10), "soft-random": Task(SPEC, 500)}
+    tasks["ridge"] = Task(blob_features().spec, 10)
     for name, task in tasks.items():
         picked, named = auto(task), resolve(name, task)
         assert (picked.storage, picked.objective, picked.labels) == (named.storage, named.objective, named.labels)

@@ -18,7 +18,7 @@ def _each_once(texts: list[str], between: str) -> str:
 AUTO = MethodCard(
     name="auto",
     line="measure the machine, then choose storage, objective, labels and width for the size and the time",
-    axes="chosen: that of ridge-grid, ridge or soft-random",
+    axes="chosen: that of ridge-grid, rfad, ridge or soft-random",
     paper=_each_once([card.paper for card in _CHOSEN], "; "),
     link=RIDGE_GRID.link,
     bibtex="@" + _each_once([card.bibtex.removeprefix("@") for card in _CHOSEN], "\n@"),

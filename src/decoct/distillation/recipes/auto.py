@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from decoct.distillation.recipe import Recipe
 from decoct.distillation.recipes.real import soft_random
-from decoct.distillation.recipes.ridge import ridge_grid, room_for_scores
+from decoct.distillation.recipes.ridge import rfad, ridge_grid, room_for_scores
 from decoct.distillation.recipes.task import Task
 from decoct.networks.build import default_network, network
 from decoct.networks.count import flops_forward
@@ -15,6 +15,9 @@ WIDTHS = (128, 64, 32)
 """Widths to distil with, the widest first."""
 STEPS_WANTED = 8000
 """Steps of regression for which a narrower network is taken before a wider one; a choice, not a measured optimum."""
+GRID_IPC = 3
+"""Images per class up to which four small images with scores do better than a whole one in their bytes: between 1,
+where `ridge-grid` led the recipes, and 10, where `rfad` did (on validation and on test rows)."""
 REAL_ROWS = 4000
 """Rows of a set from which on real images with soft labels are as good as made ones."""
 
@@ -22,26 +25,33 @@ REAL_ROWS = 4000
 def auto(task: Task) -> Recipe:
     """The point of the grid that did best at this size in `benchmarks/recipe_table.py`, as wide as the time allows.
 
-    Images up to 4000 rows: `ridge-grid`, which led the recipes after three minutes of one core (figures in
-    docs/results.md). More rows: `soft-random`, since real rows with a teacher's labels are hard to beat there and cost
-    one training. Tables of features, images too small for a grid and very many classes: `ridge`. `cpu`: the network
-    is the widest at which the measured rate of the machine gives `STEPS_WANTED` steps in the time there is; the index
-    of papers shows that for 20 minutes at 1e11 operations a second. `paper`: the same point as its own recipe sets it
-    for a GPU, network and number of steps; nothing is measured.
+    Images: `ridge-grid` up to 3 a class, `rfad` from 4 on, which led the recipes at 1 and at 10 after three minutes of
+    one core (figures in docs/results.md). More than 4000 rows: `soft-random`, since real rows with a teacher's labels
+    are hard to beat there and cost one training. Tables of features, images too small for a grid and very many
+    classes: `ridge`. `cpu`: the network is the widest at which the measured rate of the machine gives `STEPS_WANTED`
+    steps in the time there is; the index of papers shows that for 20 minutes at 1e11 operations a second. `paper`: the
+    same point as its own recipe sets it for a GPU, network and number of steps; nothing is measured.
 
     Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 77.2 ± 4.1 % at 1 a class, 81.7 ±
     2.1 % at 10 a class.
     """
     if task.ipc * task.spec.classes > REAL_ROWS:
         return soft_random(task)
-    point = ridge_grid(task)
+    point = rfad(task) if whole_images(task) else ridge_grid(task)
     return point if task.preset == "paper" else replace(point, network=_network(task))
 
 
 def rows_of_step(task: Task) -> int:
     """Forward passes of a step, roughly: real rows, and three for a synthetic row, six where its network is trained."""
     rows = task.ipc * task.spec.classes
+    if whole_images(task):
+        return 100 + 3 * rows
     return 100 + 3 * 4 * rows if room_for_scores(task, 2) is not None else 512 + 6 * rows
+
+
+def whole_images(task: Task) -> bool:
+    """Whether images could be shrunk into a grid and do better whole."""
+    return task.ipc > GRID_IPC and room_for_scores(task, 2) is not None
 
 
 def _network(task: Task) -> str:
