@@ -99,7 +99,7 @@ def _frame(curves: Sequence[Curve], full: Estimate | None, width: float, height:
     step = _step(top - bottom)
     y = (max(0.0, math.floor(bottom / step - 0.2) * step), min(1.0, math.ceil(top / step + 0.2) * step))
     longest = max(len(curve.name) for curve in curves)
-    return Frame(width, height, right=min(26 + 7.6 * longest, width * 0.34), x=(low - pad, high + pad), y=y)
+    return Frame(width, height, right=min(26 + 8.4 * longest, width * 0.34), x=(low - pad, high + pad), y=y)
 
 
 def _step(span: float) -> float:
