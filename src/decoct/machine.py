@@ -71,7 +71,7 @@ def usable_device(name: str | None) -> str:
 
 @cache
 def native_bfloat16(device: str) -> bool:
-    """Whether `device` multiplies numbers of bfloat16 itself; where that is imitated it is up to 15 times slower than
+    """Whether `device` multiplies numbers of bfloat16 itself; where that is imitated it is many times slower than
     float32."""
     import torch
 

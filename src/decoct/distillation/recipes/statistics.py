@@ -38,9 +38,8 @@ def sre2l(task: Task) -> Recipe:
     random images with the same teacher's labels, 75 % where 150 smaller steps began from those. Published for
     CIFAR-10 at 10 a class with ResNet-18: 27.2 %.
 
-    `cpu` has no views because bytes count. Digits of 8 x 8 pixels, a ConvNet of width 16, 150 steps, two sets of three
-    students each: 3 images a class give 48 %, with 30 views (crops, CutMix, temperature 20) 55 %; 24 images a class
-    without views weigh as much as the latter and give 61 %.
+    `cpu` has no views because bytes count: the labels of 30 views weigh as much as several times the images, and in a
+    small trial on digits more images without views did better in the same bytes.
 
     Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 46.0 ± 6.8 % at 1 a class.
     """
