@@ -36,6 +36,9 @@ def test_matched_hypergradients_order_candidates_of_cora(discrete):
     others = max(found["random-1"].spearman.value, found["distribution-1"].spearman.value)
     assert found["hcdc-1"].spearman.value > others + 0.15
     assert found["hcdc-length-1"].spearman.value > others + 0.1
-    # Five nodes order about as random ones do. Regret is left out: it is that of one candidate, and the first of those
-    # that nearly tie is another one on another processor.
-    assert found["hcdc-5"].spearman.value > found["random-5"].spearman.value - 0.1
+    assert found["hcdc-1"].regret.value < found["distribution-1"].regret.value - 0.5
+    assert found["hcdc-5"].spearman.value > found["random-5"].spearman.value
+    assert found["hcdc-length-5"].regret.value < found["random-5"].regret.value + 0.1
+    if not discrete:
+        # Among discrete candidates which of those that nearly tie comes first is up to the processor's rounding.
+        assert found["hcdc-5"].regret.value < found["random-5"].regret.value + 0.1
