@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any
 
 from decoct.errors import ConfigError, UnknownNameError
@@ -45,7 +44,10 @@ class Registry(Mapping[str, str]):
 
     @cached_property
     def _table(self) -> dict[str, str]:
-        # Looking through the installed packages takes as long as drawing a network, so it is done once.
+        # Looking through the installed packages takes as long as drawing a network, so it is done once, and the module
+        # that does it is not loaded before.
+        from importlib.metadata import entry_points
+
         foreign = {point.name: point.value for point in entry_points(group=f"decoct.{self.kind}")}
         return {**foreign, **self._own}
 

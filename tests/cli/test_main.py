@@ -44,13 +44,20 @@ def test_help_imports_nothing_heavy(name: str | None) -> None:
 
 @pytest.mark.parametrize("arguments", [("--help",), ("compare", "--help")])
 def test_help_takes_less_than_three_tenths_of_a_second(arguments: tuple[str, ...]) -> None:
-    def seconds() -> float:
+    def seconds(command: list[str]) -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        decoct(*arguments)
+        subprocess.run(command, capture_output=True, check=True, timeout=60)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert min(seconds() for _ in range(3)) < 0.3
+    # On a machine with other work a processor second does less: the parser's own import, a third of the limit where
+    # it was set, says how much less, measured in turn with the command.
+    rounds = [
+        (seconds([sys.executable, "-m", "decoct.cli.main", *arguments]), seconds([sys.executable, "-c", "import tyro"]))
+        for _ in range(5)
+    ]
+    ours, parser = (min(taken) for taken in zip(*rounds, strict=True))
+    assert ours < 0.3 * max(1, parser / 0.1)
 
 
 def test_version_and_the_list_of_commands() -> None:

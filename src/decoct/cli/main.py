@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from importlib import import_module
-from importlib.metadata import version
 from types import ModuleType
 from typing import Any
 
@@ -57,6 +56,8 @@ def _dispatch(arguments: list[str]) -> int:
         print(overview())
         return 0
     if name in ("-V", "--version"):
+        from importlib.metadata import version
+
         print(f"decoct {version('decoct')}")
         return 0
     if name not in COMMANDS:
