@@ -36,13 +36,13 @@ def test_size_decides_the_point():
 
 @pytest.mark.parametrize(("seconds", "width"), [(60.0, "w32"), (10000.0, "w64"), (36000.0, "w128")])
 def test_time_and_speed_decide_the_width(seconds, width):
-    assert auto(Task(SPEC, 10, seconds=seconds, rate=3e10)).network == f"convnet3-{width}"
-    assert auto(Task(SPEC, 10, seconds=seconds / 10, rate=3e11)).network == f"convnet3-{width}"
+    assert auto(Task(SPEC, 10, seconds=seconds, speed=lambda: 3e10)).network == f"convnet3-{width}"
+    assert auto(Task(SPEC, 10, seconds=seconds / 10, speed=lambda: 3e11)).network == f"convnet3-{width}"
 
 
 def test_the_paper_preset_is_that_of_the_point_whatever_the_machine():
     for ipc, name in ((1, "ridge-grid"), (10, "rfad"), (500, "soft-random")):
-        slow, fast = (auto(Task(SPEC, ipc, "paper", seconds=60.0, rate=rate)) for rate in (1e8, 1e14))
+        slow, fast = (auto(Task(SPEC, ipc, "paper", seconds=60.0, speed=lambda: rate)) for rate in (1e8, 1e14))
         assert slow == fast == resolve(name, Task(SPEC, ipc, "paper"))
     assert fast.network == "convnet3-w128"
 
@@ -73,3 +73,40 @@ def test_a_run_goes_on_with_what_was_chosen_whatever_the_machine_says_now(tmp_pa
     second = decoct.distill(data, "auto", ipc=5, steps=2, out=tmp_path / "run", device="cpu")
     assert first.provenance["rate"] == second.provenance["rate"]
     assert first.content_hash == second.content_hash
+
+
+@pytest.mark.parametrize(("name", "passes"), [("sre2l", (5, 2, 1)), ("gvbsm", (2, 1, 1)), ("soft-random", (8, 4, 1))])
+def test_teachers_leave_time_for_the_set(name, passes):
+    def passes_of(task: Task) -> int:
+        point = resolve(name, task)
+        return point.labels.epochs if isinstance(point.labels, Teacher) else 0
+
+    full, short, shortest = passes
+    slow = Task(SPEC, 10, seconds=180.0, speed=lambda: 2e10, rows=60_000)
+    assert passes_of(Task(SPEC, 10, seconds=180.0, speed=lambda: pytest.fail("measured"))) == full
+    assert passes_of(replace(slow, speed=lambda: 2e12)) == full
+    assert passes_of(slow) == short
+    assert passes_of(replace(slow, seconds=10.0)) == shortest
+
+
+def test_few_experts_where_six_would_take_the_time():
+    slow = Task(SPEC, 10, seconds=180.0, speed=lambda: 2e10, rows=60_000)
+    counts = [
+        resolve("mtt", replace(slow, seconds=seconds)).objective.experts  # pyright: ignore
+        for seconds in (1800.0, 180.0, 18.0)
+    ]
+    assert counts == [6, 4, 1]
+
+
+def test_a_named_recipe_that_trains_teachers_goes_on_with_the_speed_of_its_beginning(tmp_path, monkeypatch):
+    monkeypatch.setattr("decoct.distillation.validate.STEPS", 4)
+    monkeypatch.setattr("decoct.distillation.driver.machine_rate", lambda *_: 2.0**20)
+    data = blob_images(per_class=30)
+    chosen = {"ipc": 1, "budget": "2s", "network": "convnet2-w4", "device": "cpu"}
+    first = decoct.distill(data, "sre2l", **chosen, out=tmp_path / "run")
+    assert first.provenance["rate"] == 2.0**20
+    assert first.provenance["settings"]["labels"]["epochs"] == 1
+    monkeypatch.setattr("decoct.distillation.driver.machine_rate", lambda *_: pytest.fail("measured again"))
+    assert decoct.distill(data, "sre2l", **chosen, out=tmp_path / "run").content_hash == first.content_hash
+    assert "rate" not in decoct.distill(data, "dm", **chosen, out=tmp_path / "dm").provenance
+    assert "rate" not in decoct.distill(data, "sre2l", ipc=1, steps=2, network="convnet2-w4", device="cpu").provenance

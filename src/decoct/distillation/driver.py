@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +77,11 @@ def distill(
     `MemoryEstimateError`, `DivergenceError` (NaN loss), `OutputError`, `InterruptedRunError` (Ctrl-C).
     """
     data = data.with_weights(weights)
-    by_time = recipe == "auto" and preset == "cpu"
     task = Task(data.spec, ipc, preset, asked=network)
-    if by_time and network is None:
-        task = _measured(task, budget, usable_device(device), None if out is None else Path(out))
-    if by_time and budget is None and steps is None:
+    if recipe == "auto" and preset == "cpu" and budget is None and steps is None:
         budget = task.seconds
+    speed = _speed_of(task, usable_device(device), None if out is None else Path(out))
+    task = _timed(replace(task, speed=speed), budget, len(data.train))
     point = resolve(recipe, task, Changes(storage=storage, objective=objective, labels=labels))
     limit = limit_of(point, budget, steps, looks)
     problem = _problem(data, point, limit, ipc, network, device)
@@ -93,8 +93,8 @@ def distill(
         "steps": limit.steps, "budget_seconds": limit.seconds, "seed": seed, "network": problem.network,
         "fingerprint": data.spec.fingerprint, "transform": data.spec.transform.kind,
     }  # fmt: skip
-    if by_time and network is None:
-        identity["rate"] = task.rate
+    if speed.cache_info().currsize:
+        identity["rate"] = speed()
     if looks != VALIDATIONS:
         identity["looks"] = looks
     if data.weighted:
@@ -112,11 +112,16 @@ def distill(
     return small
 
 
-def _measured(task: Task, budget: str | float | None, device: str, out: Path | None) -> Task:
-    """The task with the time there is and the speed of this machine, by which `auto` chooses its network."""
-    seconds = task.seconds if budget is None else parse_duration(str(budget))
-    rate = kept_rate(out) or machine_rate(task.spec, task.network(32, 32), device)
-    return replace(task, seconds=seconds, rate=rate)
+def _speed_of(task: Task, device: str, out: Path | None) -> Any:
+    """How fast the machine was found when the run in `out` began, or is now; measured once, when it is asked for."""
+    return cache(lambda: kept_rate(out) or machine_rate(task.spec, task.network(32, 32), device))
+
+
+def _timed(task: Task, budget: str | float | None, rows: int) -> Task:
+    """The task with the time there is, where it ends by the clock."""
+    if budget is None or task.preset != "cpu":
+        return task
+    return replace(task, seconds=parse_duration(str(budget)), rows=rows)
 
 
 def _problem(data: Dataset, recipe: Recipe, limit: Limit, ipc: int, network: str | None, device: str | None) -> Problem:

@@ -55,12 +55,12 @@ def whole_images(task: Task) -> bool:
 
 
 def _network(task: Task) -> str:
-    name = default_network(task.spec.shape)
-    if not name.startswith("convnet"):
+    name = task.asked or default_network(task.spec.shape)
+    if task.asked or not name.startswith("convnet"):
         return name
     for width in WIDTHS:
         wide = f"{name}-w{width}"
         flops = flops_forward(network(wide, task.spec.shape, task.spec.classes, 0), task.spec.shape)
-        if task.seconds * task.rate >= STEPS_WANTED * rows_of_step(task) * flops:
+        if task.seconds * task.speed() >= STEPS_WANTED * rows_of_step(task) * flops:
             return wide
     return f"{name}-w{WIDTHS[-1]}"

@@ -38,13 +38,14 @@ def sre2l(task: Task) -> Recipe:
     random images with the same teacher's labels, 75 % where 150 smaller steps began from those. Published for
     CIFAR-10 at 10 a class with ResNet-18: 27.2 %.
 
+    Of a time budget the teacher takes about half at most: on a slow machine it does fewer passes.
     `cpu` has no views because bytes count: the labels of 30 views weigh as much as several times the images, and in a
     small trial on digits more images without views did better in the same bytes.
 
     Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 46.0 ± 6.8 % at 1 a class.
     """
     if task.preset == "cpu":
-        return _narrow(task, Statistics(backbones=(_squeezed(task),), **CPU), steps=400)
+        return _narrow(task, Statistics(**_short(task, CPU_EPOCHS, _squeezed(task))), steps=400)
     side, backbones = _side(task), (_squeezed(task),)
     if side >= SMALL:
         lr, weight = (0.25, 0.01) if side >= LARGE else (0.1, 1.0)
@@ -68,7 +69,7 @@ def cda(task: Task) -> Recipe:
     Expected of `cpu`: not measured yet.
     """
     if task.preset == "cpu":
-        return _narrow(task, Statistics(backbones=(_squeezed(task),), curriculum=1.0, **CPU), steps=400)
+        return _narrow(task, Statistics(curriculum=1.0, **_short(task, CPU_EPOCHS, _squeezed(task))), steps=400)
     lr, weight = (0.25, 0.01) if _side(task) >= LARGE else (0.4, 0.05)
     objective = Statistics(
         backbones=(_squeezed(task),), epochs=PAPER_EPOCHS, bn_weight=weight, curriculum=1.0, roll=_roll(task)
@@ -91,10 +92,8 @@ def gvbsm(task: Task) -> Recipe:
     several = task.spec.is_image and own != "mlp"
     if task.preset == "cpu":
         others = (f"{own}-leaky", f"{own}-max") if several else ()
-        squeezed = {**CPU, "epochs": SHARED_EPOCHS}
-        objective = Statistics(
-            backbones=_first(task, *others), statistics_of=_both(own), densify=0.1, momentum=0.8, **squeezed
-        )
+        squeezed = _short(task, SHARED_EPOCHS, *_first(task, *others))
+        objective = Statistics(statistics_of=_both(own), densify=0.1, momentum=0.8, **squeezed)
         return _narrow(task, objective, steps=400)
     others = (own, "resnet10", "vgg11") if several else ()
     objective = Statistics(
@@ -109,7 +108,11 @@ PAPER_EPOCHS = 50
 CPU_EPOCHS = 5
 SHARED_EPOCHS = 2
 """The same for each of three backbones, which would take all of a few minutes otherwise."""
-CPU = {"epochs": CPU_EPOCHS, "bn_weight": 1.0, "crop": (0.5, 1.0)}
+
+
+def _short(task: Task, passes: int, *backbones: str) -> dict[str, Any]:
+    """What the `cpu` presets share: these backbones, trained for so many passes or as many as the time allows."""
+    return {"backbones": backbones, "epochs": task.passes(passes, *backbones), "bn_weight": 1.0, "crop": (0.5, 1.0)}
 
 
 def _side(task: Task) -> int:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from decoct.data.dataset import DataSpec
-from decoct.networks.build import default_network
+from decoct.networks.build import default_network, network
+from decoct.networks.count import flops_forward
 
 Preset = Literal["cpu", "paper"]
+TEACHERS_SHARE = 0.5
+"""Share of a run's time that networks may take which are trained on the real rows before the first step."""
+
+
+def assumed_speed() -> float:
+    """Floating-point operations a second of a machine that nobody measured."""
+    return 1e11
 
 
 @dataclass(frozen=True)
@@ -23,8 +32,10 @@ class Task:
     preset: Preset = "cpu"
     seconds: float = 1200.0
     """Time there is; what `auto` reckons with."""
-    rate: float = 1e11
-    """Floating-point operations a second of the machine, where it was measured."""
+    speed: Callable[[], float] = assumed_speed
+    """Floating-point operations a second of the machine; measuring takes seconds, so only who needs the number asks."""
+    rows: int | None = None
+    """Real training rows of a run that ends by the clock; none where nothing has to be cut short for it."""
     asked: str | None = None
     """The network that the caller names; the run has it in place of the recipe's. A recipe reads it where it says by
     name which networks it trains on the real data."""
@@ -39,3 +50,16 @@ class Task:
     def colour(self) -> bool:
         """Whether the rows are images of more than one channel."""
         return self.spec.is_image and self.spec.shape[0] > 1
+
+    def passes(self, wanted: int, *networks: str, rows: int | None = None, share: float = TEACHERS_SHARE) -> int:
+        """Passes over the real rows to train each of `networks` for: `wanted`, or at least 1 that fits the time.
+
+        A run that ends by the clock keeps what is beyond `share` of its time for the set itself. A row that is trained
+        on costs about two of the plain forward passes by which speed is measured, since training is compiled; the
+        estimate is good to a factor of two. `rows` are those of one pass where they are not all real ones.
+        """
+        if self.rows is None:
+            return wanted
+        shape, classes = self.spec.shape, self.spec.classes
+        row = sum(2 * flops_forward(network(name, shape, classes, 0), shape) for name in networks)
+        return max(1, min(wanted, int(share * self.seconds * self.speed() / (row * (rows or self.rows)))))

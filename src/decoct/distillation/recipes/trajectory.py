@@ -17,6 +17,8 @@ CPU_EXPERT = FitConfig(
     optimizer="sgd", lr=0.05, momentum=0.0, weight_decay=0.0, epochs=8, batch_size=64, schedule="constant"
 )
 """Short passes with large steps: eight of them take a narrow network as far as minutes on two cores allow."""
+CPU_EXPERTS, CPU_EXPERT_ROWS = 6, 2000
+"""Experts on a CPU, and real rows of one of their passes."""
 CPU_ROWS = 50
 """Synthetic rows of one inner step on a CPU at most."""
 CPU_STEPS = 10
@@ -152,15 +154,19 @@ def datm(task: Task) -> Recipe:
 
 def _cpu(task: Task, mode: Mode | None = None) -> Recipe:
     """Minutes on two cores: a narrow network, six experts of eight passes over 2000 rows (about a minute in all),
-    short unrolls with few rows, Adam for the images. `mode` is the faster exact one by default.
+    short unrolls with few rows, Adam for the images. `mode` is the faster exact one by default. Fewer experts where
+    six would take more than half of a time budget.
     """
+    name = task.network(32)
+    # Short passes in batches of 64, augmented, cost twice what a row of a long training does.
+    experts = task.passes(CPU_EXPERTS, task.asked or name, rows=2 * CPU_EXPERT.epochs * CPU_EXPERT_ROWS)
     rows = min(CPU_ROWS, task.spec.classes * task.ipc)
     objective = Trajectory(
         mode=mode or ("full" if rows * CPU_STEPS <= CPU_GRAPH else "recompute"),
         inner_steps=CPU_STEPS, batch=CPU_ROWS, expert_epochs=1, max_start_epoch=4 if task.ipc == 1 else 6,
-        inner_lr=0.03, experts=6, expert=CPU_EXPERT, expert_rows=2000,
+        inner_lr=0.03, experts=experts, expert=CPU_EXPERT, expert_rows=CPU_EXPERT_ROWS,
     )  # fmt: skip
     return Recipe(
         Pixels(), objective, Hard(), optimizer="adam", lr=0.05, lr_objective=5e-4, steps=500,
-        network=task.network(32),
+        network=name,
     )  # fmt: skip
