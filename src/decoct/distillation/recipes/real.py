@@ -18,8 +18,8 @@ def soft_random(task: Task) -> Recipe:
 
     The paper picks the expert's epoch for every number of images (CIFAR-10: epoch 20, 44, 128 and 164 for 1, 10, 50 and
     100 images a class, https://github.com/sunnytqin/no-distillation) on test data; here a short student picks it on
-    the validation split, out of 8 between the first and the 200th in `paper`, out of 5 up to the 8th in `cpu` (fewer where a time
-    budget is short for the machine).
+    the validation split, out of 8 between the first and the 200th in `paper`, out of 5 up to the 8th
+    in `cpu`, or up to an earlier one where a time budget is short for the machine.
 
     Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 56.0 ± 1.1 % at 1 a class, 80.3 ±
     0.5 % at 10 a class on a slower processor.
