@@ -55,7 +55,7 @@ def test_a_few_steps_of_every_point_run(name, preset, monkeypatch):
     small = decoct.distill(
         data, replace(point, objective=small_objective), ipc=2, steps=2, network="convnet2-w4", preset=preset
     )
-    assert small.label_kind == "scores"
+    assert small.label_kind == ("hard" if (name, preset) == ("kip", "cpu") else "scores")
     assert torch.isfinite(small.decode()).all()
 
 

@@ -39,7 +39,7 @@ RIDGE = MethodCard(
 KIP = MethodCard(
     name="kip",
     line="make regression with the tangent kernel of a wide fully connected network predict the real labels",
-    axes="pixels x tangent x learned",
+    axes="pixels x tangent x hard or learned",
     paper="Nguyen, Chen, Lee: Dataset Meta-Learning from Kernel Ridge-Regression, 2021; "
     "Nguyen, Novak, Xiao, Lee: Dataset Distillation with Infinitely Wide Convolutional Networks, 2021",
     link="https://arxiv.org/abs/2011.00050",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decoct.distillation.labels.hard import Hard
 from decoct.distillation.labels.learned import Learned
 from decoct.distillation.objective.implicit import Implicit
 from decoct.distillation.objective.random_features import RandomFeatures
@@ -94,18 +95,23 @@ def room_for_scores(task: Task, factor: int) -> int | None:
 
 
 def kip(task: Task) -> Recipe:
-    """Pixels x tangent x learned labels: the kernel of a wide fully connected network.
+    """Pixels x tangent: the kernel of a wide fully connected network.
 
-    Both presets have the settings of the authors' notebook: Adam with 0.04, 5000 real rows a step, one hidden layer,
-    reg 1e-6; the published figures are those of convolutional kernels. The numbers of steps are our own choice, and
-    `cpu` takes 1000 real rows a step.
+    `paper` has the settings of the authors' notebook: Adam with 0.04, 5000 real rows a step, one hidden layer, reg
+    1e-6, and learned labels, which are optional there; the published figures are those of convolutional kernels, and
+    the number of steps is our own choice. Images made for this kernel with so small a ridge, and scores with them,
+    teach a convolutional network less than random images do, and less the longer they are made, as the authors of
+    other methods found too. `cpu` is what did best on validation rows among one and three and more layers, ridges of
+    1e-6 to 1, step sizes and both kinds of labels: hard labels, three layers, a ridge as large as the mean of the
+    kernel's diagonal, a smaller step down a cosine.
 
     Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 45.9 ± 1.9 % at 1 a class
     (published 73.5).
     """
     if task.preset == "paper":
         return Recipe(Pixels(), Tangent(real_batch=5000), Learned(), lr=0.04, lr_labels=0.04, augment="", steps=2000)
-    return Recipe(Pixels(), Tangent(real_batch=1000), Learned(), lr=0.04, lr_labels=0.04, augment="", steps=1000)
+    objective = Tangent(real_batch=1000, depth=3, reg=1.0)
+    return Recipe(Pixels(), objective, Hard(), lr=0.01, schedule="cosine", augment="", steps=1000)
 
 
 def frepo(task: Task) -> Recipe:
