@@ -218,6 +218,25 @@ def test_kept_shards_serve_another_method(table: FeatureTable, tmp_path: Path) -
     assert chosen.indices.tolist() == select_table(table, "graph-cut", count=60).indices.tolist()
 
 
+@pytest.mark.parametrize("lost", ["partition.json", "*.rows", "*.numbers"])
+def test_shards_of_which_some_were_removed_are_cut_anew(table: FeatureTable, tmp_path: Path, lost: str) -> None:
+    """As a kill leaves them, while they are removed after the coreset was saved."""
+    whole = select_table(table, "k-center", count=60, cache=tmp_path / "cache")
+    next((tmp_path / "cache").rglob(lost)).unlink()
+    again = select_table(table, "k-center", count=60, cache=tmp_path / "cache")
+    assert again.indices.tolist() == whole.indices.tolist()
+    assert next((tmp_path / "cache").rglob(lost)).exists()
+
+
+def test_half_a_shard_is_not_picked_from(table: FeatureTable, tmp_path: Path) -> None:
+    whole = select_table(table, "k-center", count=60, cache=tmp_path / "cache")
+    path = max((tmp_path / "cache").rglob("*.rows"), key=lambda file: file.stat().st_size)
+    path.write_bytes(path.read_bytes()[: 12 * 3])
+    assert (
+        select_table(table, "k-center", count=60, cache=tmp_path / "cache").indices.tolist() == whole.indices.tolist()
+    )
+
+
 def test_units_compute_on_one_thread() -> None:
     before = torch.get_num_threads()
     assert [found for _, found in Local().map(_threads, [0, 1])] == [1, 1]

@@ -80,16 +80,18 @@ def partition(
 ) -> Partition:
     """Cut the table into shards of about 128 MB at most, class by class where there are labels; kept in `folder`.
 
-    A folder that holds a whole partition is read instead. `tick` counts every row twice: looked at, dealt out. Cost:
-    O(n d s) time for s shards, of which there are 256 at once at most. Raises `DataError` for NaN or infinite
-    features, `OutputError` for a disk too small for the copy.
+    A folder that holds a whole partition is read instead; one that lacks rows, as where its removal was stopped, is
+    made anew. `tick` counts every row twice: looked at, dealt out. Cost: O(n d s) time for s shards, of which there
+    are 256 at once at most. Raises `DataError` for NaN or infinite features, `OutputError` for a disk too small for
+    the copy.
     """
-    if (folder / ABOUT).exists():
-        return _read(folder / ABOUT)
-    _require_space(table, folder)
+    if (kept := _read(folder, table)) is not None:
+        return kept
     making = folder.with_name(folder.name + ".part")
     with writing(making):
         shutil.rmtree(making, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+    _require_space(table, folder)
     make_folder(making)
     sample, seen = survey(table, tick)
     cutter = _Cutter(table, making, seed, max(1, UNIT_BYTES // (4 * table.width)))
@@ -103,10 +105,20 @@ def partition(
     return made
 
 
-def _read(path: Path) -> Partition:
-    found = json.loads(path.read_text(encoding="utf-8"))
+def _read(folder: Path, table: FeatureTable) -> Partition | None:
+    """The partition in the folder; None where it is not whole."""
+    if not (folder / ABOUT).exists():
+        return None
+    found = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     seen = Seen(found["seen"]["fingerprint"], tuple(found["seen"]["mean"]), tuple(found["seen"]["std"]))
-    return Partition(tuple(Shard(**shard) for shard in found["shards"]), seen)
+    made = Partition(tuple(Shard(**shard) for shard in found["shards"]), seen)
+    return made if all(_is_whole(folder, shard, table.row_bytes) for shard in made.shards) else None
+
+
+def _is_whole(folder: Path, shard: Shard, row_bytes: int) -> bool:
+    sizes = {"rows": shard.rows * row_bytes, "numbers": shard.rows * 8}
+    paths = {folder / f"{shard.name}.{kind}": size for kind, size in sizes.items()}
+    return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())
 
 
 def read_shard(folder: Path, shard: Shard, dtype: str, width: int) -> tuple[Float[Tensor, "m d"], Int64[Tensor, " m"]]:
