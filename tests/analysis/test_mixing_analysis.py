@@ -9,7 +9,7 @@ import pytest
 import torch
 from analysis_toys import DATA, ROUTINE, soft_set, toy_study
 
-import decoct.analysis.study as study_module
+import decoct.evaluation.contender as contender_module
 from decoct.analysis.mixing import Mixing
 from decoct.analysis.routine import Routine
 from decoct.errors import ConfigError
@@ -19,13 +19,13 @@ from decoct.errors import ConfigError
 def fits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str, torch.Tensor]]:
     """Rows, kind of labels and targets of every training."""
     calls: list[tuple[int, str, torch.Tensor]] = []
-    real = study_module.fit
+    real = contender_module.fit
 
     def counted(build: Any, inputs: Any, targets: Any, *rest: Any, **options: Any) -> Any:
         calls.append((len(inputs), options["label_kind"], targets))
         return real(build, inputs, targets, *rest, **options)
 
-    monkeypatch.setattr(study_module, "fit", counted)
+    monkeypatch.setattr(contender_module, "fit", counted)
     return calls
 
 

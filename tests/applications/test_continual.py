@@ -82,7 +82,7 @@ def test_a_memory_never_outgrows_its_bytes_and_holds_what_it_has_seen(name):
         assert memory.nbytes <= nbytes
     material = memory.material()
     assert material is not None
-    assert len(material) == memory.rows == 12
+    assert len(material.inputs) == memory.rows == 12
     assert set(material.targets.argmax(1).tolist()) == {0, 1, 2, 3}
     if name != "reservoir":
         assert material.targets.sum(0).tolist() == [3, 3, 3, 3]

@@ -18,6 +18,7 @@ from decoct.applications.federated import federated
 from decoct.applications.federated_result import Federated, Sharing
 from decoct.engine import Engine, Local, one_thread
 from decoct.errors import BudgetError, ConfigError, UnknownNameError
+from decoct.evaluation import contender
 from decoct.evaluation.cells import Records
 from decoct.scale.engines import engine
 from decoct.training.config import FitConfig
@@ -160,8 +161,8 @@ def test_a_set_as_large_as_the_rows_is_trained_on_like_a_set(monkeypatch):
         shown.append((len(inputs), config.epochs))
         return real(build, inputs, targets, config, seeds, **options)
 
-    real = room.fit
-    monkeypatch.setattr(room, "fit", fit)
+    real = contender.fit
+    monkeypatch.setattr(contender, "fit", fit)
     work = room._Work(data, settings(server=replace(FIT, epochs=30)), Local(), Records(None))
     everything = real_rows(data, torch.arange(len(data.train)))
     for way in ("random", "all rows"):

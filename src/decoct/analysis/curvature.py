@@ -134,7 +134,7 @@ class Curvature(Analysis):
 
 def loss_on(network: FlatNetwork, material: Material, device: str) -> Loss:
     """The mean loss of these rows as a function of the weights."""
-    losses = loss_rows(material.label_kind)
+    losses = loss_rows(material.label_kind, material.temperature)
     inputs, targets = material.inputs.to(device), material.targets.to(device)
     weights = None if material.weights is None else (material.weights / material.weights.sum()).to(device)
 

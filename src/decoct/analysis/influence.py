@@ -116,7 +116,7 @@ class Influence(Analysis):
         start = time.perf_counter()
         thetas = train_copies(
             module, inputs, targets, weights, self.routine,
-            label_kind=material.label_kind, stack=self.stack if stacked else 0,
+            label_kind=material.label_kind, temperature=material.temperature, stack=self.stack if stacked else 0,
         )  # fmt: skip
         seconds = time.perf_counter() - start
         labels = as_kind(data.test.labels(chosen), material.label_kind, study.classes).to(device)

@@ -99,7 +99,9 @@ class Removed(Analysis):
         if of == "hard":
             taught = Material(inputs, nominal[left], weights, "hard")
         elif self.labels == "own":
-            taught = Material(inputs, material.targets[left], weights, "probabilities")
+            taught = Material(
+                inputs, material.targets[left], weights, "probabilities", temperature=material.temperature
+            )
         else:
             logits = predict(study.expert(self.epochs, seed).module, inputs, device=study.device)
             taught = Material(inputs, (logits / self.temperature).softmax(1), weights, "probabilities")

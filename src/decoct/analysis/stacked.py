@@ -22,9 +22,9 @@ SMALL_STEP = 12e6
 of networks, benchmarks/influence_speed.py."""
 
 
-def loss_rows(kind: LabelKind) -> RowLosses:
-    """The loss of every row that goes with labels of this kind."""
-    return row_losses({"hard": "ce", "probabilities": "kl", "scores": "mse"}[kind])  # type: ignore[arg-type]
+def loss_rows(kind: LabelKind, temperature: float = 1.0) -> RowLosses:
+    """The loss of every row that goes with labels of this kind, probabilities at their temperature."""
+    return row_losses({"hard": "ce", "probabilities": "kl", "scores": "mse"}[kind], temperature)  # type: ignore[arg-type]
 
 
 def require_separate_rows(module: nn.Module) -> None:
@@ -58,6 +58,7 @@ def train_copies(
     routine: Routine,
     *,
     label_kind: LabelKind = "hard",
+    temperature: float = 1.0,
     stack: int = 0,
 ) -> Float[Tensor, "copies P"]:
     """Train a copy of `module` for every row of `weights`, from the same start: `theta <- theta - lr v`, with
@@ -71,7 +72,7 @@ def train_copies(
     """
     require_separate_rows(module)
     shares = weights / weights.sum(1, keepdim=True)
-    losses = loss_rows(label_kind)
+    losses = loss_rows(label_kind, temperature)
     if stack:
         parts = [_stacked(module, inputs, targets, part, losses, routine) for part in shares.split(stack)]
     else:

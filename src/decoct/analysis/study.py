@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from decoct.analysis.finding import Finding
@@ -21,7 +21,7 @@ from decoct.compact.compact_set import CompactSet
 from decoct.data.dataset import Dataset, Split
 from decoct.errors import ConfigError, DataError
 from decoct.evaluation.cells import Records
-from decoct.evaluation.contender import Material, at_temperature
+from decoct.evaluation.contender import Material, at_temperature, rows_together
 from decoct.evaluation.data_facts import data_key
 from decoct.evaluation.match import require_match
 from decoct.files import make_folder
@@ -32,7 +32,6 @@ from decoct.streams import Streams, derive_seed
 from decoct.training.accuracy import predict
 from decoct.training.config import LabelKind
 from decoct.training.expert import Expert, train_expert
-from decoct.training.fit import fit
 
 CALLED = "analysing a compact set on data"
 
@@ -96,9 +95,12 @@ class Study:
     ) -> Any:  # fmt: skip
         """The record of this piece of work, doing it where that has not been done; `about_set` where it depends on
         the set."""
+        told = at_temperature(self.compact_set)
+        # What analyses kept before they joined rows, or took losses, at the temperature of the labels is not this.
+        told = f"{told}, everywhere" if told else ""
         full = {
             "analysis": analysis, "settings": asdict(settings), "network": self.network, "data": self.data_key,
-            **({"set": self.set_key + at_temperature(self.compact_set)} if about_set else {}), **key,
+            **({"set": self.set_key + told} if about_set else {}), **key,
         }  # fmt: skip
         full = json.loads(json.dumps(full))  # as it is read back
         found = self.records.find(full)
@@ -118,12 +120,8 @@ class Study:
 
     def train(self, material: Material, routine: Routine, seed: int) -> nn.Module:
         """A network trained on `material`; a set with views shows them in turn."""
-        [fitted] = fit(
-            self.build, material.inputs, material.targets, material.fitted_with(routine.config(len(material.inputs))),
-            [derive_seed(seed, "analysis")], label_kind=material.label_kind, weights=material.weights,
-            replay=material.replay, device=self.device,
-        )  # fmt: skip
-        return fitted.module
+        config = routine.config(len(material.inputs))
+        return material.student(self.build, config, derive_seed(seed, "analysis"), self.device).module
 
     def expert(self, epochs: int, seed: int, name: str | None = None) -> Expert:
         """A network trained on all real training rows; read back where it was trained before."""
@@ -208,13 +206,12 @@ def as_kind(
 
 
 def joined(first: Material, second: Material) -> Material:
-    """Both materials as one; rows count as their weights say, 1 where there are none. Views are left out."""
-    weights = [
-        torch.ones(len(part.inputs)) if part.weights is None else part.weights / part.weights.mean()
+    """Both materials as one; rows count as their weights say, 1 where there are none, and are
+    fitted at the temperatures of their labels. Views are left out."""
+    return rows_together([
+        part if part.weights is None else replace(part, weights=part.weights / part.weights.mean())
         for part in (first, second)
-    ]
-    targets: Shaped[Tensor, "m ..."] = torch.cat([first.targets, second.targets])
-    return Material(torch.cat([first.inputs, second.inputs]), targets, torch.cat(weights), first.label_kind)
+    ])  # fmt: skip
 
 
 def require_setting(analysis: str, name: str, good: bool, value: object, expected: str) -> None:

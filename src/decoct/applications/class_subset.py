@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
 from decoct.compact.compact_set import CompactSet
 from decoct.data.dataset import Dataset, Split
 from decoct.errors import ConfigError, DataError
-
-
-@dataclass(frozen=True, eq=False)
-class Material:
-    """Rows to train on: `inputs` `[m, ...]`, `targets` `[m, C]` that sum to 1 a row, `weights` `[m]`."""
-
-    inputs: Float[Tensor, "m ..."]
-    targets: Float[Tensor, "m C"]
-    weights: Float[Tensor, " m"]
-
-    def __len__(self) -> int:
-        return len(self.inputs)
+from decoct.evaluation.contender import Material, rows_together
 
 
 def only_classes(data: Dataset, classes: Sequence[int]) -> Dataset:
@@ -68,18 +57,19 @@ def _relabelled(split: Split, new: NDArray[np.int64]) -> Split:
 
 
 def real_rows(data: Dataset, rows: Int64[Tensor, " k"]) -> Material:
-    """Real training rows with their own classes."""
+    """Real training rows with their own classes, as probabilities."""
     targets = F.one_hot(data.train.labels(rows), data.spec.classes).float()
-    return Material(data.inputs(data.train, rows), targets, torch.ones(len(rows)))
+    return Material(data.inputs(data.train, rows), targets, torch.ones(len(rows)), "probabilities")
 
 
 def rows_of_set(compact_set: CompactSet, classes: Sequence[int], total: int) -> Material:
-    """What a set made from `only_classes(data, classes)` teaches, in all `total` classes.
+    """What a set made from `only_classes(data, classes)` teaches, in all `total` classes, as probabilities; soft labels
+    keep the temperature that they were made at.
 
     Raises `ConfigError` for a set whose labels are scores: those are fitted by regression and cannot stand beside
     rows with classes.
     """
-    inputs, targets, weights = compact_set.materialize()
+    own = Material.of(compact_set)
     if compact_set.label_kind == "scores":
         raise ConfigError(
             "training on sets of different classes together",
@@ -87,16 +77,17 @@ def rows_of_set(compact_set: CompactSet, classes: Sequence[int], total: int) -> 
             expected="classes or probabilities",
             remedy="choose a recipe with hard or teacher labels, such as dm, dsa or idm",
         )
-    own = F.one_hot(targets, len(classes)).float() if compact_set.label_kind == "hard" else targets.float()
-    wide = torch.zeros(len(inputs), total)
-    wide[:, list(classes)] = own
-    return Material(inputs, wide, weights)
+    wide = torch.zeros(len(own.inputs), total)
+    wide[:, list(classes)] = (
+        F.one_hot(own.targets, len(classes)).float() if own.label_kind == "hard" else own.targets.float()
+    )
+    return Material(own.inputs, wide, own.weights, "probabilities", temperature=own.temperature)
 
 
 def together(parts: Sequence[Material]) -> Material:
-    """All rows of several parts. Raises `ConfigError` for none."""
+    """All rows of several parts, each at the temperature of its labels. Raises `ConfigError` for none."""
     if not parts:
         raise ConfigError(
             "training on several sets together", received="no set", expected="at least one", remedy="give a set"
         )
-    return Material(*(torch.cat([getattr(part, name) for part in parts]) for name in ("inputs", "targets", "weights")))
+    return rows_together(parts)

@@ -13,13 +13,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from decoct.applications.class_subset import Material, together
+from decoct.applications.class_subset import together
 from decoct.applications.continual_result import Continual, Run
 from decoct.applications.memory import Memory, memory_for, require_memory_budget
 from decoct.applications.small_set import require_maker
 from decoct.data.dataset import Dataset
 from decoct.errors import ConfigError, DataError
 from decoct.evaluation.cells import Records
+from decoct.evaluation.contender import Material
 from decoct.evaluation.data_facts import data_facts, data_key
 from decoct.files import make_folder
 from decoct.machine import usable_device
@@ -28,7 +29,6 @@ from decoct.progress import progress
 from decoct.streams import Streams, derive_seed
 from decoct.training.accuracy import predict
 from decoct.training.config import FitConfig
-from decoct.training.fit import fit
 
 Way = Literal["scratch", "continue"]
 MEMORIES = ("random", "herding", "reservoir", "dm")
@@ -109,7 +109,7 @@ def continual(
         for done, (memory, seed) in enumerate(pairs):
             tick(done, f"{memory}, seed {seed}")
             key = {
-                "continual": 1 if config.way == "scratch" else 2, "data": data_key(data), "memory": memory,
+                "continual": 3, "data": data_key(data), "memory": memory,
                 "seed": seed, "config": asdict(config),
             }  # fmt: skip
             found = records.find(key)
@@ -153,6 +153,7 @@ def _joined(memory: Memory, classes: Sequence[int], old: Material | None) -> Mat
     """All rows of the new task and the memory of the tasks before it; every class weighs the same in all."""
     new = memory.real(classes)
     both = new if old is None else together([new, old])
+    assert both.weights is not None
     own = both.targets.argmax(1)
     of_class = torch.zeros(both.targets.shape[1]).index_add_(0, own, both.weights)
     return replace(both, weights=both.weights / of_class[own])
@@ -166,11 +167,7 @@ def _trained(
             return copy.deepcopy(start).train()
         return network(str(config.network), data.spec.shape, data.spec.classes, number)
 
-    [fitted] = fit(
-        build, material.inputs, material.targets, config.training, [seed],
-        label_kind="probabilities", weights=material.weights, device=device,
-    )  # fmt: skip
-    return fitted.module
+    return material.student(build, config.training, seed, device).module
 
 
 def _accuracies(module: nn.Module, data: Dataset, tasks: Sequence[Sequence[int]], device: str) -> list[float]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from decoct.applications.class_subset import Material, real_rows, rows_of_set, together
+from decoct.applications.class_subset import real_rows, rows_of_set, together
 from decoct.applications.client_split import dirichlet_split
 from decoct.applications.client_work import FederatedConfig, Unit, client_units, made_by_client
 from decoct.applications.fedavg import fedavg, weight_bytes
@@ -23,6 +23,7 @@ from decoct.data.dataset import Dataset
 from decoct.engine import Engine, Local
 from decoct.errors import ConfigError
 from decoct.evaluation.cells import Records
+from decoct.evaluation.contender import Material
 from decoct.evaluation.data_facts import data_facts, data_key
 from decoct.files import make_folder
 from decoct.networks.build import default_network, network
@@ -30,7 +31,6 @@ from decoct.progress import progress
 from decoct.selection.driver import select
 from decoct.streams import derive_seed
 from decoct.training.accuracy import accuracy
-from decoct.training.fit import fit
 
 MAKERS = ("dm", "random")
 ALL_ROWS = "all rows"
@@ -97,7 +97,7 @@ class _Work:
     def share(self, way: str, first: str, seed: int) -> Sharing:
         """One way of sharing with one seed, from its cell where there is one."""
         key = {
-            "federated": 2, "data": data_key(self.data), "way": way, "first": first, "seed": seed,
+            "federated": 3, "data": data_key(self.data), "way": way, "first": first, "seed": seed,
             "config": asdict(self.config),
         }  # fmt: skip
         found = self.records.find(key)
@@ -127,7 +127,7 @@ class _Work:
             made = together([rows_of_set(one, unit.classes, total) for unit, one in zip(units, sets, strict=True)])
             up = [one.nbytes.total for one in sets]
         value = self._trained(made, way, seed)
-        return {**facts, "accuracies": [value], "up": up, "rows": len(made), "seconds": time.monotonic() - began}
+        return {**facts, "accuracies": [value], "up": up, "rows": len(made.inputs), "seconds": time.monotonic() - began}
 
     def _sets(self, units: list[Unit], way: str, first: str, seed: int) -> list[CompactSet]:
         """What every client sends, in the order of the clients."""
@@ -147,10 +147,9 @@ class _Work:
         if way == ALL_ROWS:
             # All rows are shown about as often in all as the rows of a small set.
             config = replace(config, epochs=max(1, config.epochs // 10))
-        [fitted] = fit(
-            lambda start: network(name, spec.shape, spec.classes, start), made.inputs, made.targets, config,
-            [derive_seed(seed, "server")], label_kind="probabilities", weights=made.weights,
-        )  # fmt: skip
+        fitted = made.student(
+            lambda start: network(name, spec.shape, spec.classes, start), config, derive_seed(seed, "server")
+        )
         return self._measure(fitted.module)
 
     def _measure(self, module: nn.Module) -> float:

@@ -192,4 +192,11 @@ def _listed(
                 expected="hard labels or probabilities: candidates are compared by cross-entropy",
                 remedy="make the set with hard labels",
             )  # fmt: skip
+        if one.temperature != 1:
+            raise ConfigError(
+                called, received=f"a set whose labels were made at temperature {one.temperature:g}",
+                expected="hard labels, or probabilities at temperature 1: candidates are trained and compared by "
+                "cross-entropy at 1",
+                remedy="make the set with hard labels, or with Teacher(temperature=1)",
+            )  # fmt: skip
     return found

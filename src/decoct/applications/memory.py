@@ -9,12 +9,13 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from decoct.applications.class_subset import Material, only_classes, real_rows, rows_of_set, together
+from decoct.applications.class_subset import only_classes, real_rows, rows_of_set, together
 from decoct.applications.small_set import small_set
 from decoct.compact.compact_set import CompactSet
 from decoct.compact.stored import hard_label_bytes
 from decoct.data.dataset import Dataset
 from decoct.errors import BudgetError
+from decoct.evaluation.contender import Material
 from decoct.streams import Streams, derive_seed
 
 

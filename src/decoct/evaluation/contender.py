@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
@@ -39,6 +40,8 @@ class Material:
     """Where probabilities were made at another temperature than 1, they are fitted at that, whatever a config says."""
     classes: Int[Tensor, " m"] | None = None
     """The class that each row stands for, where soft targets do not say it."""
+    temperatures: Float[Tensor, " m"] | None = None
+    """Of each row, where rows of several stand together; 1 leaves a row to the config, as `temperature` does."""
 
     def fitted_with(self, config: FitConfig) -> FitConfig:
         """How these rows are trained on: `config` at the temperature of the labels."""
@@ -51,6 +54,16 @@ class Material:
             told = self.targets if self.label_kind == "hard" else self.targets.argmax(1)
         return Walked(self.inputs, self.targets, told, self.label_kind, self.temperature)
 
+    def student(self, build: Callable[[int], nn.Module], config: FitConfig, seed: int, device: str = "cpu") -> Fitted:
+        """A network trained on these rows, each at the temperature of its labels, without a look at other rows."""
+        own = self.temperatures
+        [fitted] = fit(
+            build, self.inputs, self.targets, self.fitted_with(config), [seed], label_kind=self.label_kind,
+            weights=self.weights, temperatures=None if own is None else own.where(own != 1, config.temperature),
+            replay=self.replay, device=device,
+        )  # fmt: skip
+        return fitted
+
     @classmethod
     def of(cls, compact_set: CompactSet) -> Material:
         """A compact set as a network is trained on it."""
@@ -59,6 +72,22 @@ class Material:
             inputs, targets, weights, compact_set.label_kind, Replay.of(compact_set),
             compact_set.temperature, compact_set.classes,
         )  # fmt: skip
+
+
+def rows_together(parts: Sequence[Material]) -> Material:
+    """All rows of parts with labels of one kind, each at its own temperature. Views give way to the rows as they are,
+    and rows without weights count 1."""
+    each = torch.cat([
+        torch.full((len(part.inputs),), part.temperature) if part.temperatures is None else part.temperatures
+        for part in parts
+    ])  # fmt: skip
+    one = bool((each == each[0]).all())
+    weights = [torch.ones(len(part.inputs)) if part.weights is None else part.weights for part in parts]
+    targets: Shaped[Tensor, "m ..."] = torch.cat([part.targets for part in parts])
+    return Material(
+        torch.cat([part.inputs for part in parts]), targets, torch.cat(weights), parts[0].label_kind,
+        temperature=float(each[0]) if one else 1.0, temperatures=None if one else each,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from decoct.streams import Streams
 from decoct.training.job import Job
 
 Batch = tuple[Tensor, Tensor, Tensor | None]
-"""Inputs `[b, ...]`, targets int64 `[b]` or float `[b, C]`, weights `[b]` or none."""
+"""Inputs `[b, ...]`, targets int64 `[b]` or float `[b, C]` (`[b, C + 1]` with temperatures), weights `[b]` or none."""
 
 
 class Batches:
@@ -61,6 +61,9 @@ class Batches:
                 targets = F.one_hot(targets, self._classes(inputs)).to(inputs.dtype)
             mix = mixup if config.mix == "mixup" else cutmix
             inputs, targets = mix(inputs, targets, self._streams("mix"), config.mix_alpha)
+        if job.temperatures is not None:
+            own = job.temperatures if rows is None else job.temperatures[rows]
+            targets = torch.cat([targets, own.to(targets)[:, None]], 1)
         return inputs, targets, weights
 
     def _shown(self, rows: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -23,6 +23,7 @@ from decoct.training.config import FitConfig, LabelKind
 from decoct.training.fast import FastGradient
 from decoct.training.halfway import Halfway
 from decoct.training.job import Build, Evaluate, Fitted, Job
+from decoct.training.losses import cross_entropy_at_own
 from decoct.training.optimise import Average, optimizer_for, uphill
 from decoct.training.sources import Replay, SplitSource, TensorSource
 
@@ -38,6 +39,7 @@ def fit(
     *,
     label_kind: LabelKind = "hard",
     weights: Float[Tensor, " m"] | None = None,
+    temperatures: Float[Tensor, " m"] | None = None,
     replay: Replay | None = None,
     device: str = "cpu",
     evaluate: Evaluate | None = None,
@@ -48,7 +50,8 @@ def fit(
     """Train `build(seed)` for every seed on `inputs` `[m, ...]` with `targets` int64 `[m]` or float `[m, C]`.
 
     `sum_i w_i l(f(x_i), y_i) / b` over batches of b rows, in a new order every pass, as the field's loops do;
-    `weights` are scaled to a mean of 1 first. `evaluate(module, epoch)` (larger is better) is called after every
+    `weights` are scaled to a mean of 1 first. `temperatures` take the place of that of the config, row by row, where
+    probabilities of several are fitted together. `evaluate(module, epoch)` (larger is better) is called after every
     `evaluate_every` passes (0: never) and after the last, with the module in eval mode; it must not change it.
     `tick(done, note)` gets the passes done, over all seeds. With `replay`, pass after pass shows the views of a set
     that has labels for them, in turn; `inputs` and `targets` then only say how large it is, and what the config says
@@ -63,11 +66,11 @@ def fit(
     the same processor time, and leaves a core idle for the last of an odd number of seeds.
 
     Cost O(seeds * epochs * m) forward and backward passes; memory beyond the inputs is that of one piece.
-    Raises `ConfigError` for targets, weights or an augmentation that do not fit, `DivergenceError` when a loss is
-    not finite.
+    Raises `ConfigError` for targets, weights, temperatures or an augmentation that do not fit, `DivergenceError` when
+    a loss is not finite.
     """
     job = Job(build, TensorSource(inputs, device), targets, config, label_kind, weights, device,
-              evaluate, evaluate_every, keep_best, replay=replay)  # fmt: skip
+              evaluate, evaluate_every, keep_best, replay=replay, temperatures=temperatures)  # fmt: skip
     return train(job, seeds, tick)
 
 
@@ -108,7 +111,8 @@ def train(job: Job, seeds: Sequence[int], tick: Ticker | None = None) -> list[Fi
             module = job.build(seed).to(job.device)
             # The work of one seed decides, so that a seed's bits do not depend on how many there are.
             gradient = gradient or FastGradient(
-                module, config.loss_for(job.label_kind), temperature=config.temperature,
+                module, config.loss_for(job.label_kind) if job.temperatures is None else cross_entropy_at_own,
+                temperature=config.temperature,
                 dtype=getattr(torch, config.precision), planned_rows=len(job.source) * config.epochs,
                 rows=job.batch_size,
             )  # fmt: skip

@@ -65,6 +65,8 @@ class Job:
     """Views that take the place of the rows, a pass each."""
     shown_by: Tensor | None = None
     """How often a pass shows each row, with mean 1; none shows each once."""
+    temperatures: Tensor | None = None
+    """Of each row, in the place of that of the config; none where all have that."""
     halfway: Halfway | None = None
     """Where the training of the one seed that there is then is kept between passes; none keeps nothing."""
 
@@ -88,6 +90,20 @@ class Job:
                 f"weights {list(given.shape)} with the sum {float(given.sum()):g}",
                 f"{len(self.source)} weights of at least 0, not all 0",
                 "pass the weights of the set, or None",
+            )
+        if self.temperatures is not None:
+            self._require_temperatures(self.temperatures)
+
+    def _require_temperatures(self, given: Tensor) -> None:
+        fits = len(given) == len(self.source) and bool((given > 0).all())
+        fitted = self.label_kind == "probabilities" and self.config.loss in ("auto", "kl")
+        if not fits or not fitted or self.config.mix or self.replay:
+            mixed = f", pairs mixed by {self.config.mix}" if self.config.mix else ", views" if self.replay else ""
+            raise _refusal(
+                f"temperatures {list(given.shape)} of {len(self.source)} rows with {self.label_kind} labels, loss "
+                f"{self.config.loss}{mixed}",
+                "a positive one for each row, probabilities that are fitted by kl, no views and no mixing of rows",
+                "leave mixing out where rows of several temperatures are trained on together",
             )
 
     @property

@@ -29,6 +29,14 @@ def soft_cross_entropy(
     return temperature**2 * F.cross_entropy(logits / temperature, targets, reduction="none")
 
 
+def cross_entropy_at_own(
+    logits: Float[Tensor, "n classes"], told: Float[Tensor, "n classes_and_one"]
+) -> Float[Tensor, " n"]:
+    """`soft_cross_entropy` where each row has a temperature of its own, told in the column after its probabilities."""
+    own = told[:, -1]
+    return own**2 * F.cross_entropy(logits / own[:, None], told[:, :-1], reduction="none")
+
+
 def squared_error(logits: Float[Tensor, "n classes"], targets: Shaped[Tensor, "n ..."]) -> Float[Tensor, " n"]:
     """`mean_c (z_c - t_c)^2`; hard classes stand for one-hot rows."""
     if targets.ndim == 1:

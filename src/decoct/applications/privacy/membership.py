@@ -12,13 +12,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from decoct.applications.class_subset import Material, real_rows, rows_of_set
+from decoct.applications.class_subset import real_rows, rows_of_set
 from decoct.applications.privacy.attacked import RATES, Attacked, Membership
 from decoct.applications.privacy.lira import FEWEST, Lira, halves, logit_confidence, roc
 from decoct.applications.small_set import require_maker, small_set
 from decoct.data.dataset import Dataset
 from decoct.errors import ConfigError, DataError
 from decoct.evaluation.cells import Records
+from decoct.evaluation.contender import Material
 from decoct.evaluation.data_facts import data_facts, data_key
 from decoct.files import make_folder
 from decoct.machine import usable_device
@@ -27,7 +28,6 @@ from decoct.progress import progress
 from decoct.streams import derive_seed
 from decoct.training.accuracy import predict
 from decoct.training.config import FitConfig
-from decoct.training.fit import fit
 
 WAYS = ("real", "random", "dm+noise", "dm+real")
 REAL = FitConfig(optimizer="adamw", lr=2e-3, weight_decay=0.01, epochs=25, batch_size=64, schedule="cosine")
@@ -99,7 +99,7 @@ def membership(
             for number in range(config.models):
                 tick(place * config.models + number, f"{way}, network {number}")
                 key = {
-                    "membership": 1, "data": data_key(data), "way": way, "number": number, "seed": seed,
+                    "membership": 2, "data": data_key(data), "way": way, "number": number, "seed": seed,
                     "config": {**asdict(config), "attack": None},
                 }  # fmt: skip
                 cell = records.find(key)
@@ -117,16 +117,15 @@ def _cell(
     """Train one network on what `way` makes of its half; its confidences on all rows, and its test accuracy."""
     began, half = time.monotonic(), data.with_train(member.nonzero().flatten())
     made, name, spec = _made(half, way, config, seed, device), str(config.network), data.spec
-    [fitted] = fit(
-        lambda start: network(name, spec.shape, spec.classes, start), made.inputs, made.targets,
-        config.real if way == "real" else config.small, [derive_seed(seed, "network")],
-        label_kind="probabilities", weights=made.weights, device=device,
+    fitted = made.student(
+        lambda start: network(name, spec.shape, spec.classes, start), config.real if way == "real" else config.small,
+        derive_seed(seed, "network"), device,
     )  # fmt: skip
     confidence = logit_confidence(predict(fitted.module, data, data.train, device=device), data.train.labels())
     right = predict(fitted.module, data, device=device).argmax(1) == data.test.labels()
     return {
         "confidence": [round(value, 4) for value in confidence.tolist()], "accuracy": float(right.float().mean()),
-        "rows": len(made), "seconds": time.monotonic() - began,
+        "rows": len(made.inputs), "seconds": time.monotonic() - began,
     }  # fmt: skip
 
 
