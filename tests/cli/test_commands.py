@@ -55,6 +55,18 @@ def test_select_export_and_report(source: str, tmp_path: Path, capfd: pytest.Cap
     assert "5 rows of 3 classes" in capfd.readouterr().out
 
 
+def test_a_report_shows_the_galleries_of_a_scored_folder(source: str, tmp_path: Path, say) -> None:
+    out, made = tmp_path / "scored", tmp_path / "set"
+    say("score", source, "--network", "mlp-w16", "--epochs", 2, "--out", out)
+    say("select", source, "--method", "random", "--ipc", 2, "--out", made)
+    told = say("report", made, out, "--out", tmp_path / "r.html")
+    assert (told["sets"], told["scored"]) == (1, 1)
+    text = (tmp_path / "r.html").read_text()
+    for title in ("Hardest", "Easiest", "Most ambiguous", "Likely mislabelled", "Most redundant", "Map of the data"):
+        assert title in text
+    assert text.count("data:image/png;base64,") > 100
+
+
 def test_evaluate_leaves_the_set_as_it_is(source: str, tmp_path: Path, say) -> None:
     out = tmp_path / "set"
     say("select", source, "--method", "random", "--ipc", 2, "--out", out)

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Write one self-contained page about the comparisons, scorecards and sets in some folders."""
+    """Write one self-contained page about the comparisons, scorecards, sets and scored rows in some folders."""
 
     folders: Annotated[Positional[tuple[Path, ...]], left_out("DIR...")]
-    """Folders written by compare, evaluate, distill or select."""
+    """Folders written by compare, evaluate, distill, select or score."""
     out: Annotated[Path | None, left_out("PATH")] = None
     """The page; without it, report.html in the only folder, or here for several."""
     data: Annotated[str | None, left_out("SOURCE")] = None
@@ -39,7 +39,7 @@ def run(options: Options) -> dict[str, Any]:
         raise ConfigError(
             "writing a report",
             received="no folder",
-            expected="at least one folder written by compare, evaluate, distill or select",
+            expected="at least one folder written by compare, evaluate, distill, select or score",
             remedy="name one, such as decoct report decoct-demo",
         )
     found: list[Judged] = [one for folder in options.folders for one in results_in(folder)]
@@ -47,7 +47,9 @@ def run(options: Options) -> dict[str, Any]:
     out = options.out or _beside(options.folders)
     path = write_report(out, found, data)
     judged = sum(one.scorecard is not None for one in found)
-    return {"report": str(path), "sets": len(found), "judged": judged, "bytes": path.stat().st_size}
+    scored = sum(one.scored is not None for one in found)
+    sets = sum(one.scored is None or one.compact_set is not None or one.scorecard is not None for one in found)
+    return {"report": str(path), "sets": sets, "judged": judged, "scored": scored, "bytes": path.stat().st_size}
 
 
 def _beside(folders: Sequence[Path]) -> Path:
@@ -56,4 +58,6 @@ def _beside(folders: Sequence[Path]) -> Path:
 
 def show(result: dict[str, Any]) -> str:
     """Where the page is and what stands in it."""
-    return f"report: {Path(result['report']).resolve()} ({result['sets']} sets, {result['judged']} of them judged)"
+    scored = f", {result['scored']} scored folders" if result["scored"] else ""
+    sets = f"{result['sets']} sets, {result['judged']} of them judged"
+    return f"report: {Path(result['report']).resolve()} ({sets}{scored})"

@@ -20,6 +20,7 @@ from decoct.evaluation.matrix import Matrix
 from decoct.evaluation.scorecard import Entry, Scorecard
 from decoct.evaluation.withheld import in_terms_of
 from decoct.report.contents import Column, Contents, Estimate, Gallery, Heat, Pixels, Row
+from decoct.report.scored_rows import ScoredRows
 
 CLASSES_SHOWN = 10
 IMAGES_SHOWN = 10
@@ -43,6 +44,8 @@ class Judged:
     """How its rows were judged with labels kept in many ways, where they were."""
     findings: tuple[Finding, ...] = ()
     """What analyses of the set found."""
+    scored: ScoredRows | None = field(default=None, kw_only=True)
+    """Training rows that stand out by their scores, where the folder was scored."""
 
     @property
     def size(self) -> float:
@@ -72,8 +75,9 @@ def contents_of(judged: Sequence[Judged], data: Dataset | None = None, commands:
             require_judged_on(card, data.spec)
     facts = dict(cards[0].data) if cards else {}
     spec = data.spec if data else sets[0].spec if sets else None
+    scored = tuple((one.name, one.scored) for one in judged if one.scored is not None)
     return Contents(
-        source=spec.source if spec else str(facts.get("source", "a set")),
+        source=spec.source if spec else str(facts.get("source", scored[0][1].source if scored else "a set")),
         class_names=spec.class_names if spec else _names(cards[0] if cards else None),
         shape=spec.shape if spec else tuple(facts.get("shape", ())),
         train=len(data.train) if data else int(facts.get("train", 0)),
@@ -85,6 +89,7 @@ def contents_of(judged: Sequence[Judged], data: Dataset | None = None, commands:
         scores=tuple(s for one in judged if (m := _matrix(one)) is not None for s in fair_scores_of(m)),
         label_cards=tuple((_title(one), one.label_card) for one in judged if one.label_card is not None),
         findings=tuple((_called(one), found) for one in judged for found in one.findings),
+        scored=scored,
         facts=tuple(_facts(cards, sets)),
         commands=tuple(commands),
         warnings=_mixed(cards),

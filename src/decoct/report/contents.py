@@ -13,6 +13,7 @@ from decoct.evaluation import statistics
 from decoct.evaluation.fair_scores import FairScore
 from decoct.evaluation.matrix import Matrix
 from decoct.evaluation.scorecard import Entry, Scorecard
+from decoct.report.scored_rows import ScoredRows
 
 Pixels = NDArray[np.uint8]
 """Images as a person sees them: uint8 `[k, h, w, c]` with one channel or three."""
@@ -114,6 +115,8 @@ class Contents:
     """Labels kept in many ways, each with the name of its set."""
     findings: tuple[tuple[str, Finding], ...] = ()
     """What analyses found, each with the name of its set."""
+    scored: tuple[tuple[str, ScoredRows], ...] = ()
+    """Rows that stand out by their scores, each with the name of the scored folder."""
     facts: tuple[tuple[str, str], ...] = ()
     """Provenance: name and value."""
     commands: tuple[str, ...] = ()

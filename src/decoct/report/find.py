@@ -13,11 +13,12 @@ from decoct.errors import SourceError
 from decoct.evaluation import label_bytes, matrix
 from decoct.evaluation.scorecard import Scorecard, expect, read_json
 from decoct.report.collect import Judged
+from decoct.report.scored_rows import FILE_NAME, ScoredRows
 
 
 def results_in(folder: Path) -> list[Judged]:
-    """Everything judged or made in `folder`: comparison.json, scorecard.json, a set with its evaluation, or the
-    findings of an application.
+    """Everything judged or made in `folder`: comparison.json, scorecard.json, a set with its evaluation, the findings
+    of an application, or the rows of a scored folder.
 
     Raises `SourceError` where there is nothing of the kind, and what `load` raises for a damaged set.
     """
@@ -25,7 +26,7 @@ def results_in(folder: Path) -> list[Judged]:
         raise SourceError(
             "looking for results",
             received=f"{folder}, which is not a folder",
-            expected="a folder written by compare, evaluate, distill or select",
+            expected="a folder written by compare, evaluate, distill, select or score",
             remedy="check the path",
         )
     if (folder / "comparison.json").is_file():
@@ -36,10 +37,12 @@ def results_in(folder: Path) -> list[Judged]:
         return [_with_more(_named(Scorecard.load(folder / "scorecard.json"), folder), folder)]
     if found := application_findings(folder):
         return [Judged(folder.resolve().name, findings=found)]
+    if (folder / FILE_NAME).is_file():
+        return [Judged(folder.resolve().name, scored=ScoredRows.load(folder / FILE_NAME))]
     raise SourceError(
         "looking for results",
-        received=f"{folder}, with neither comparison.json, manifest.json nor scorecard.json",
-        expected="a folder written by compare, evaluate, distill or select",
+        received=f"{folder}, with neither comparison.json, manifest.json, scorecard.json nor {FILE_NAME}",
+        expected="a folder written by compare, evaluate, distill, select or score",
         remedy="run the command that should have filled it again: it goes on where it was stopped",
     )
 
@@ -95,13 +98,14 @@ def findings_in(folder: Path) -> tuple[Finding, ...]:
 
 
 def _with_more(one: Judged, folder: Path) -> Judged:
-    """With the matrix and the label bytes of the evaluation, where there are any."""
+    """With the matrix and the label bytes of the evaluation, and the rows that were scored, where there are any."""
     inner = folder / "evaluation" if (folder / "evaluation").is_dir() else folder
     fields, labels = inner / matrix.FILE_NAME, inner / label_bytes.FILE_NAME
     return replace(
         one,
         matrix=matrix.Matrix.load(fields) if fields.is_file() else None,
         label_card=Scorecard.load(labels) if labels.is_file() else None,
+        scored=ScoredRows.load(folder / FILE_NAME) if (folder / FILE_NAME).is_file() else None,
     )
 
 

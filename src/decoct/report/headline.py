@@ -14,6 +14,8 @@ def headline(contents: Contents) -> str:
     best = contents.best()
     if best is None:
         title = "What sets are good for" if contents.findings else "No set has been judged yet"
+        if contents.scored and not (contents.findings or contents.galleries):
+            title = f"What stands out among {sum(found.rows for _, found in contents.scored):,} training rows"
         return f"<header>{kicker}<h1>{title}</h1></header>"
     full = contents.full(best.entry.network)
     accuracy = f"{100 * best.entry.mean:.1f} %"

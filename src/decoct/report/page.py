@@ -8,10 +8,11 @@ from importlib.resources import files
 from decoct.report.charts import charts
 from decoct.report.contents import Contents
 from decoct.report.findings import findings
-from decoct.report.gallery import gallery_html, gallery_pngs, heat_html
+from decoct.report.gallery import PNG_BUDGET, gallery_html, gallery_pngs, heat_html
 from decoct.report.headline import headline
 from decoct.report.label_section import label_section
 from decoct.report.matrix_section import fair_section, matrix_section
+from decoct.report.scored_section import scored_section
 from decoct.report.tables import accuracies, costs
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -19,10 +20,13 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri
 
 def page(contents: Contents) -> str:
     """The whole HTML text of a report; everything that comes from data is escaped."""
+    # Both kinds of galleries share what pictures may take.
+    budget = PNG_BUDGET // 2 if contents.galleries and contents.scored else PNG_BUDGET
     sections = (
         headline(contents), charts(contents), accuracies(contents), costs(contents),
         fair_section(contents.scores), matrix_section(contents.matrices), label_section(contents.label_cards),
-        _galleries(contents), _heats(contents), findings(contents), _provenance(contents),
+        _galleries(contents, budget), _heats(contents), findings(contents), scored_section(contents.scored, budget),
+        _provenance(contents),
     )  # fmt: skip
     style = files("decoct.report").joinpath("page.css").read_text(encoding="utf-8")
     return (
@@ -37,10 +41,10 @@ def page(contents: Contents) -> str:
     )
 
 
-def _galleries(contents: Contents) -> str:
+def _galleries(contents: Contents, budget: int) -> str:
     if not contents.galleries:
         return ""
-    pngs = gallery_pngs(contents.galleries)
+    pngs = gallery_pngs(contents.galleries, budget)
     parts = []
     for place, gallery in enumerate(contents.galleries):
         own = {(c, k): png for (g, c, k), png in pngs.items() if g == place}

@@ -36,11 +36,14 @@ class Pile:
 
 
 PILES = {
-    "hardest": ("el2n", True, "Hardest", "Largest error early in training. Rare views, and wrong labels too."),
-    "easiest": ("el2n", False, "Easiest", "Smallest error early in training: what a small set needs few of."),
-    "ambiguous": ("variability", True, "Most ambiguous", "The network changed its mind about these most often."),
-    "mislabelled": ("aum", True, "Likely mislabelled", "Another class was ahead of the label in all of the training. "
-                    "Look at these first: some are wrong, some are only unusual."),
+    "hardest": ("el2n", True, "Hardest", "Rows with the largest error early in training (el2n): rare views, and wrong "
+                "labels too."),
+    "easiest": ("el2n", False, "Easiest", "Rows with the smallest error early in training (el2n): what a small set "
+                "needs few of."),
+    "ambiguous": ("variability", True, "Most ambiguous", "Rows about which the network changed its mind most from pass "
+                  "to pass (variability): those between two classes."),
+    "mislabelled": ("aum", True, "Likely mislabelled", "Rows whose label lagged furthest behind another class, over "
+                    "all of the training (aum). Look at these first: some are wrong, some are only unusual."),
 }  # fmt: skip
 """Name -> score, whether its largest values are meant, title, and what it says."""
 
@@ -98,7 +101,7 @@ def _redundant(data: Dataset, features: Float[Tensor, "n d"]) -> Pile:
     found = sorted(found)[:EACH]
     notes = tuple(f"distance {gap:.3g}" for gap, _, _ in found)
     thinned = f" Looked for among every {step}th row." if step > 1 else ""
-    line = "Pairs of a class that lie nearest to each other: one of each can go." + thinned
+    line = "Pairs of rows of one class that lie nearest to each other: one of each can go." + thinned
     return Pile("redundant", "Most redundant", line, tuple(row for _, row, _ in found), notes,
                 tuple(twin for _, _, twin in found))  # fmt: skip
 
