@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +22,7 @@ from decoct.distillation.recipes.task import Task
 from decoct.distillation.storage.patches import Patches, cut, draw_boxes, surest
 from decoct.errors import ConfigError, MismatchError
 from decoct.streams import Streams
+from decoct.training.expert import train_expert
 
 NETWORK = "convnet2-w4"
 
@@ -184,3 +186,20 @@ def test_soft_random_keeps_real_rows():
     nearest = torch.cdist(small.decode().flatten(1), real).amin(1)
     assert (nearest < 0.1).all(), "up to 8 bits a pixel"
     assert small.label_kind == "probabilities"
+
+
+@pytest.mark.parametrize("name", ["soft-random", "rded"])
+def test_a_set_without_steps_costs_its_teacher(name, monkeypatch):
+    monkeypatch.setattr("decoct.distillation.validate.STEPS", 4)
+    taken = []
+
+    def slow(*arguments, **options):
+        start = time.monotonic()
+        expert = train_expert(*arguments, **options)
+        time.sleep(0.5)
+        taken.append(time.monotonic() - start)
+        return expert
+
+    monkeypatch.setattr("decoct.distillation.labels.teacher.train_expert", slow)
+    small = decoct.distill(blob_images(classes=2, per_class=20), name, ipc=1, network="convnet2-w4", device="cpu")
+    assert small.provenance["seconds"] >= sum(taken) > 0.5

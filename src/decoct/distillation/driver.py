@@ -104,9 +104,10 @@ def distill(
         if finished is not None:
             return finished
         require_room(problem, point)
+        began = time.monotonic()
         run = Distillation(problem, point, seed)
         place.resume(run)
-        _loop(run, limit, place)
+        _loop(run, limit, place, began)
         small = run.result({"name": _name(recipe, point, task), **identity, **_provenance(run)})
         place.finish(small)
     return small
@@ -144,15 +145,18 @@ def _provenance(run: Distillation) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _loop(run: Distillation, limit: Limit, place: Workplace) -> None:
-    """Steps until the limit, with a look at the validation split and a checkpoint now and then."""
-    start = time.monotonic() - run.elapsed
+def _loop(run: Distillation, limit: Limit, place: Workplace, began: float) -> None:
+    """Steps until the limit, with a look at the validation split and a checkpoint now and then.
+
+    Seconds count from `began`, when storage and objective were set up: some train a teacher there.
+    """
+    start = began - run.elapsed
     saved = time.monotonic()
     try:
         run.prepare()
     except KeyboardInterrupt:
         raise cut_off(run, place) from None
-    before, began, looked = run.step, time.monotonic(), 0.0
+    before, since, looked = run.step, time.monotonic(), 0.0
     total = limit.steps or limit.seconds or 1
     with (
         held_back() as stopped,
@@ -175,7 +179,7 @@ def _loop(run: Distillation, limit: Limit, place: Workplace) -> None:
                     place.save(run)
                     saved = time.monotonic()
                 seen = f", best on validation {run.best_score:.1%}" if run.best else ""
-                rate = (run.step - before) / (time.monotonic() - began)
+                rate = (run.step - before) / (time.monotonic() - since)
                 steps = "" if limit.steps else f"step {run.step}, {rate:.3g}/s, "
                 tick(run.step if limit.steps else run.elapsed, f"{steps}loss {loss:.4g}{seen}")
                 if stopped():
@@ -183,6 +187,8 @@ def _loop(run: Distillation, limit: Limit, place: Workplace) -> None:
                     raise interrupted(run, place)
             if not run.best:
                 run.look(limit.looks)
+                # A set that takes no steps costs its teacher.
+                run.elapsed = time.monotonic() - start
         except KeyboardInterrupt:
             raise cut_off(run, place) from None
 
