@@ -80,8 +80,8 @@ def test_what_is_compared_has_the_width_of_the_features():
     assert herding["pixels"].comparisons == herding["pca"].comparisons == 2 * (2 * 50 * 5 * 64)
     assert herding["network"].comparisons == 2 * (2 * 50 * 5 * width)
     assert herding["pixels"].preparing == 0
-    # 100 rows of 64 pixels are too few for their covariance: random products take its place.
-    assert herding["pca"].preparing == 2 * 100 * 64 * 16 * 74
+    # The covariance of 100 rows of 64 pixels.
+    assert herding["pca"].preparing == 2 * 100 * 64 * 64
     craig = cost_of(selector("craig"), sources("auto"), measure=False)
     assert craig.comparisons == 2 * selector("craig").operations(50, 5, width, 2)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +12,13 @@ import torch
 from toys import blob_features, blob_images
 
 from decoct import machine
+from decoct.data.dataset import Dataset
 from decoct.errors import DataError, MemoryEstimateError, MismatchError, UnknownNameError
+from decoct.selection import components
 from decoct.selection import features as module
 from decoct.selection.features import feature_kind, features
+from decoct.selection.kept_features import kept_features
+from decoct.selection.sources import Sources
 from decoct.training import expert, fast
 
 
@@ -102,8 +108,37 @@ def test_arrays_that_cannot_be_used_are_refused() -> None:
         features(data, np.ones((12, 2)))
 
 
-@pytest.mark.parametrize("kind", ["pixels", "pca"])
-def test_too_large_a_table_is_refused_before_it_is_made(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("kind", "what"), [("pixels", "computing features"), ("pca", "fitting principal components")])
+def test_too_large_a_table_is_refused_before_it_is_made(kind: str, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "available_memory", lambda: 1000)
-    with pytest.raises(MemoryEstimateError, match=r"features of 60 rows with 64 numbers each"):
+    with pytest.raises(MemoryEstimateError, match=f"{what} of 60 rows with 64 numbers each"):
         features(blob_images(), kind)
+
+
+def test_features_of_an_older_rule_are_not_read_from_a_cache(tmp_path: Path) -> None:
+    data = blob_images(per_class=5, shape=(1, 9, 9))
+    sources = Sources(data, "pca", 0, "cpu", tmp_path)
+    facts = {"fingerprint": data.spec.fingerprint, "transform": data.spec.transform.kind, "ids": data.train.rows_key,
+             "kind": "pca", "seed": 0}  # fmt: skip
+    for older in (facts, {"rule": module.RULE - 1, **facts}):
+        kept_features(tmp_path, older, lambda: torch.zeros(15, 15))
+    assert torch.equal(sources.table, features(data, "pca"))
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_components_are_computed_without_a_copy_of_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = blob_images(per_class=500, shape=(1, 30, 40))
+    whole = features(data, "pca")
+    asked, inputs = [], Dataset.inputs
+
+    def watched(self: Dataset, *arguments: Any) -> torch.Tensor:
+        asked.append(len(found := inputs(self, *arguments)))
+        return found
+
+    monkeypatch.setattr(Dataset, "inputs", watched)
+    monkeypatch.setattr(components, "KEPT", 0)
+    monkeypatch.setattr(module, "BLOCK", 128)
+    # All rows as float32 would take 7.2 MB.
+    monkeypatch.setattr(machine, "available_memory", lambda: 5_000_000)
+    assert torch.allclose(features(data, "pca").abs(), whole.abs(), atol=2e-2 * float(whole.abs().max()))
+    assert max(asked) == 128

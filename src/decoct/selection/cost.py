@@ -13,6 +13,7 @@ from decoct.networks.count import flops_forward
 from decoct.networks.embedding import feature_width
 from decoct.selection.active import Active
 from decoct.selection.by_score import ByScore
+from decoct.selection.components import NARROW, ROUNDS, SPARE
 from decoct.selection.driver import shared_out
 from decoct.selection.features import COMPONENTS, Table
 from decoct.selection.gradients import GradientSelector
@@ -165,9 +166,8 @@ def _features(method: Selector, sources: Sources) -> tuple[float, int, int]:
 
 
 def _components(n: int, values: int) -> float:
-    """Principal components: of the covariance of narrow rows, by eight random products of all rows with wide ones."""
-    narrow = values <= 1000 and n >= 10 * values
-    return 2.0 * n * values * (values if narrow else 16 * (COMPONENTS + 10))
+    """Principal components: of the covariance of narrow rows, by fifteen thin products of all rows with wide ones."""
+    return 2.0 * n * values * (values if values <= NARROW else (2 * ROUNDS + 1) * (COMPONENTS + SPARE))
 
 
 def _passes(method: Selector, sources: Sources, rows: int, kept: int) -> float:

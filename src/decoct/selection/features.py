@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from decoct.data.dataset import Dataset
 from decoct.data.feature_table import open_npy
-from decoct.data.transform import Transform
+from decoct.data.transform import Transform, Zca
 from decoct.engine import Engine, Rows
 from decoct.errors import DataError, MismatchError
 from decoct.machine import require_memory
 from decoct.networks.build import network
 from decoct.progress import progress
 from decoct.registry import unknown_name
+from decoct.selection.components import components
 from decoct.selection.pretrained import PREFIX, pretrained_features
 from decoct.streams import derive_seed
 
@@ -30,6 +31,9 @@ KINDS = ("auto", "pixels", "pca", "network", "network:NAME", "transformers:NAME"
 OWN = "npy:"
 BLOCK = 1024
 COMPONENTS = 64
+RULE = 2
+"""How features are computed; raised with every change that makes others of the same data, so that none of an older rule
+are read from a cache. 1, which named no rule, took components by other means."""
 
 
 def feature_kind(data: Dataset, kind: str | Table) -> str:
@@ -120,6 +124,12 @@ def _own(table: Table, n: int) -> Float[Tensor, "n d"]:
     return own
 
 
+def _blocks(data: Dataset) -> Iterator[Float[Tensor, "b d"]]:
+    """Network inputs of the training rows, flattened."""
+    for start in range(0, len(data.train), BLOCK):
+        yield data.inputs(data.train, slice(start, start + BLOCK)).flatten(1)
+
+
 def _pixels(data: Dataset) -> Float[Tensor, "n d"]:
     n, width = len(data.train), int(np.prod(data.spec.shape))
     require_memory(
@@ -128,25 +138,17 @@ def _pixels(data: Dataset) -> Float[Tensor, "n d"]:
         remedy="select from fewer rows (data.with_train), or give your own smaller features",
     )
     table = torch.empty(n, width)
-    for start in range(0, n, BLOCK):
-        part = data.inputs(data.train, slice(start, start + BLOCK))
-        table[start : start + BLOCK] = part.flatten(1)
+    for number, part in enumerate(_blocks(data)):
+        table[number * BLOCK : number * BLOCK + len(part)] = part
     return table
 
 
 def _components(data: Dataset, seed: int) -> Float[Tensor, "n d"]:
-    from sklearn.decomposition import PCA
+    n, width = len(data.train), int(np.prod(data.spec.shape))
 
-    pixels = _pixels(data)
-    n, width = pixels.shape
-    # scikit-learn centres a copy, and the covariance of narrow rows is [d, d] in double precision.
-    require_memory(
-        f"fitting principal components of {n} rows with {width} numbers each",
-        needed=4 * n * width + 16 * min(width, 1000) ** 2,
-        remedy="use features='network' or your own, or select from fewer rows (data.with_train)",
-    )
-    pca = PCA(min(COMPONENTS, n, width), random_state=seed)
-    return torch.from_numpy(pca.fit_transform(pixels.numpy()).astype(np.float32))
+    # A pass over whitened rows costs their width squared each time: for these three passes are cheaper than nine.
+    whitened = isinstance(data.spec.transform, Zca)
+    return components(lambda: _blocks(data), n, width, min(COMPONENTS, n, width), seed, exact=whitened)
 
 
 def _embeddings(data: Dataset, name: str, seed: int, device: str, engine: Engine | None) -> Float[Tensor, "n d"]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from decoct.data.dataset import Dataset
 from decoct.engine import Engine
 from decoct.progress import progress
-from decoct.selection.features import Table, feature_kind
+from decoct.selection.features import RULE, Table, feature_kind
 from decoct.selection.features import features as features_of
 from decoct.selection.kept_features import kept_features
 from decoct.streams import derive_seed
@@ -62,8 +62,8 @@ class Sources:
         if self.cache is None or self.kind in ("array", "pixels"):
             return compute()
         spec = self.data.spec
-        facts = {"fingerprint": spec.fingerprint, "transform": spec.transform.kind, "ids": self.data.train.rows_key,
-                 "kind": self.kind, "seed": self.seed}  # fmt: skip
+        facts = {"rule": RULE, "fingerprint": spec.fingerprint, "transform": spec.transform.kind,
+                 "ids": self.data.train.rows_key, "kind": self.kind, "seed": self.seed}  # fmt: skip
         return kept_features(self.cache, facts, compute)
 
     @property
