@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
+from toys import blob_features
 
 from decoct.selection import similarity
+from decoct.selection.active import Active
 from decoct.selection.coverage import Coverage
 from decoct.selection.deduplicate import SemDeDup
+from decoct.selection.deepdistal import DeepDistal
+from decoct.selection.driver import select
 from decoct.selection.facility_location import FacilityLocation
 from decoct.selection.feature_based import FeatureBased
+from decoct.selection.glister import Glister
 from decoct.selection.graph_cut import GraphCut
 from decoct.selection.k_center import KCenter
 from decoct.selection.k_means import KMeans
@@ -40,6 +45,7 @@ DRAWING = {
     "graph-cut, stochastic": GraphCut(engine="stochastic", epsilon=0.3),
     "log-det, stochastic": LogDet(engine="stochastic", epsilon=0.3),
     "feature-based, stochastic": FeatureBased(engine="stochastic", epsilon=0.3),
+    "glister, stochastic": Glister(engine="stochastic", epsilon=0.3),
     "ccs": Coverage(strata=5),
     "k-means in shards": Sharded(KMeans(), 80),
     "k-median in shards": Sharded(KMedian(exact_up_to=20, sample_rows=30), 80),
@@ -54,6 +60,22 @@ def test_permuting_a_cloud_permutes_the_picks(monkeypatch: pytest.MonkeyPatch, m
     assert ORDER[permuted.rows].tolist() == picks.rows.tolist()
     torch.testing.assert_close(permuted.weights, picks.weights)
     torch.testing.assert_close(permuted.scores, picks.scores, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", [
+    Active(rounds=2, epochs=2, steps=2),
+    Active(rounds=2, epochs=2, steps=2, explore=0.5, strategy="vote-entropy", networks=2),
+    DeepDistal(rounds=2, epochs=2, steps=2),
+], ids=["active", "active, explore", "deepdistal"])  # fmt: skip
+@pytest.mark.parametrize("balance", ["class", "global"])
+def test_permuting_the_training_rows_permutes_what_is_chosen_in_rounds(method: Selector, balance: str) -> None:
+    data = blob_features(classes=2, per_class=30)
+    order = torch.randperm(60, generator=_generator(4))
+    chosen = select(data, method, count=18, balance=balance)
+    permuted = select(data.with_train(order), method, count=18, balance=balance)
+    assert permuted.ids.tolist() == chosen.ids.tolist()
+    torch.testing.assert_close(permuted.scores, chosen.scores, atol=1e-4, rtol=1e-4)
+    assert select(data, method, count=18, balance=balance, seed=1).ids.tolist() != chosen.ids.tolist()
 
 
 def test_weights_of_rows_go_with_them() -> None:

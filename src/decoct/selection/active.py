@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, get_args
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
@@ -15,6 +16,7 @@ from decoct.cards import MethodCard
 from decoct.errors import ConfigError
 from decoct.networks.build import network as build_network
 from decoct.progress import progress
+from decoct.selection.content_order import marks
 from decoct.selection.gradients import LastLayer
 from decoct.selection.k_center import KCenter
 from decoct.selection.selector import Pick, Picks, Selector, checked
@@ -78,8 +80,9 @@ class Active(Selector):
     Shapes: probabilities `[networks, n, C]`, features `[n, d]`.
     Weights are 1. The score of a pick is its u when it was chosen, 0 where it was drawn at random. The order is that of
     choosing; the coreset's provenance records each round: rows, validation accuracy, uncertainty of pool and batch.
-    Labels of rows that are not chosen are never read with `balance="global"`. With balanced classes, every batch takes
-    from every class its share, so that the class of each row, and nothing else, must be known beforehand.
+    What is drawn, and which of equally unsure rows comes first, follows from the raw rows and the seed, not from their
+    order. Labels of rows that are not chosen are never read with `balance="global"`. With balanced classes, every batch
+    takes from every class its share, so that the class of each row, and nothing else, must be known beforehand.
     Cost: rounds x networks trainings from scratch on what is chosen, as many forward passes over the pool, and
     O(spread n_t k d) for the distances. An array of the user's takes the place of the features in the distances.
     `pick` on a plain table has no network to ask: it chooses by diversity alone, as k-center does.
@@ -174,7 +177,11 @@ class Pool:
         for rows, count in zip(groups, wanted, strict=True):
             if count:
                 checked(torch.zeros(len(rows), 1), count)
-        self._settings, self._sources, self._groups, self._wanted = settings, sources, groups, wanted
+        self._settings, self._sources, self._wanted = settings, sources, wanted
+        # Rows are drawn, and equals left, by their place in a group: laid out by what they hold, not as in the file.
+        raw = sources.data.train.x
+        mark = torch.from_numpy(marks(raw.reshape(len(raw), -1)).view(np.int64))
+        self._groups = tuple(rows[mark[rows].argsort(stable=True)] for rows in groups)
         self._table = LastLayer.of_table(sources.table) if sources.kind == "array" else None
         self._chosen = torch.empty(0, dtype=torch.int64)
         self._scores = torch.empty(0)

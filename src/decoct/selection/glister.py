@@ -12,6 +12,7 @@ from torch import Tensor
 
 from decoct.cards import MethodCard
 from decoct.errors import ConfigError
+from decoct.selection.content_order import content_order, numbered
 from decoct.selection.gradients import GradientSelector, GradientSum, LastLayer, Seen, look
 from decoct.selection.selector import Pick, Picks, checked
 from decoct.selection.sources import Sources
@@ -98,7 +99,8 @@ class Glister(GradientSelector):
     is longer, looks more helpful than a right one.
     Shapes: residuals `[n, C]` and features `[n, d]` of the rows, the same `[v, ...]` of validation rows.
     Weights are 1. The score of a pick is its gain <g_i, grad L_V> when it was picked; negative where no row helps.
-    Cost: O(k (n + v) C d / refresh) time, O((n + v)(C + d)) memory. Ties go to the lowest row.
+    Cost: O(k (n + v) C d / refresh) time, O((n + v)(C + d)) memory. Ties go to the lowest row; what the stochastic
+    engine draws, and which of equals it takes, follows from the gradients, not from their order.
     A plain table is taken as the gradients; the validation loss then has their mean as its gradient and curvature 1,
     and with eta = 1 the picks together take a step of their mean.
     The learning rate a is relative to the features, and the picks step by their mean, where the paper takes their sum:
@@ -176,6 +178,16 @@ class Glister(GradientSelector):
     ) -> Picks:  # fmt: skip
         """Pick `count` of these rows for this validation loss; groups take turns, up to what is wanted of each."""
         group = torch.zeros(len(gradients), dtype=torch.int64) if group is None else group
+        if self.engine == "stochastic":
+            # Rows are drawn by their place: laid out by what they hold, so that the order of the file decides nothing.
+            order = content_order(torch.cat([gradients.residuals, gradients.features], 1))
+            return numbered(self._picks(gradients.take(order), loss, count, generator, group[order], wanted), order)
+        return self._picks(gradients, loss, count, generator, group, wanted)
+
+    def _picks(
+        self, gradients: LastLayer, loss: Validation, count: int, generator: torch.Generator,
+        group: Int64[Tensor, " n"], wanted: tuple[int, ...],
+    ) -> Picks:  # fmt: skip
         turns = _turns(wanted or (count,))
         unpicked = torch.ones(len(gradients), dtype=torch.bool)
         rows: list[int] = []
