@@ -87,7 +87,11 @@ class ByScore(Selector):
         def from_rows(rows: Int64[Tensor, " m"], count: int, generator: torch.Generator) -> Picks:
             # `pick` leaves equals in the order in which they are given: here by lot.
             mixed = lot[rows].argsort()
-            found = self.pick(table[rows[mixed]], count, generator)
+            own, weights = rows[mixed], sources.data.train.weight(rows[mixed])
+            if weights is None:
+                found = self.pick(table[own], count, generator)
+            else:
+                found = self.pick_weighted(table[own], weights.float(), count, generator)
             return Picks(mixed[found.rows], found.weights, found.scores)
 
         return from_rows

@@ -9,8 +9,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from decoct.cards import MethodCard
+from decoct.data.sample_weights import random_order
 from decoct.errors import ConfigError
 from decoct.selection.by_score import ByScore
+from decoct.selection.selector import Picks, checked
 
 CARD = MethodCard(
     name="ccs",
@@ -40,6 +42,8 @@ class Coverage(ByScore):
     Shapes: scores `[n, 1]`. Weights are 1; the score of a pick is its score. Cost O(n log n).
     Differs from the authors' code, which in its balanced mode shares out the last class's size to all classes: a class
     is a group of its own here. Where fewer than k rows are left after dropping, the easiest of the dropped come back.
+    Where rows have weights, the hardest are dropped as long as their weights come to the share of all, and rows of a
+    stratum are drawn in proportion to them; how many a stratum gives goes by its rows, which are picked once.
     """
 
     because = "drawn from its stratum of {score}, which is {value:.4g}"
@@ -60,20 +64,36 @@ class Coverage(ByScore):
                 remedy="keep the defaults, strata=50 and drop=0.1",
             )
 
+    def pick_weighted(
+        self, features: Float[Tensor, "n d"], weights: Float[Tensor, " n"], count: int, generator: torch.Generator
+    ) -> Picks:
+        values = checked(features, count)[:, 0]
+        by_score, masses = torch.sort(values, stable=True).indices, weights.double().cpu()
+        # A row goes where it is dropped whole, with all harder ones.
+        heavy = masses[by_score].flip(0).cumsum(0)
+        dropped = int((heavy <= self.drop * float(masses.sum())).sum())
+        kept = by_score[: max(count, len(values) - dropped)]
+        drawn = random_order(len(kept), masses[kept], generator)
+        rows = self._in_turn(self._strata(values[kept], kept, drawn))[:count]
+        return Picks(rows, torch.ones(count), values[rows])
+
     def order(self, values: Float[Tensor, " n"], count: int, generator: torch.Generator) -> Int64[Tensor, " m"]:
         by_score = torch.sort(values, stable=True).indices
         kept = by_score[: max(count, len(values) - int(self.drop * len(values)))]
+        shuffled = torch.randperm(len(kept), generator=generator)
+        return self._in_turn(self._strata(values[kept], kept, shuffled))
+
+    def _in_turn(self, strata: list[Int64[Tensor, " _"]]) -> Int64[Tensor, " m"]:
         # Taking turns, the smallest first, fills them as the paper does, and does not ask for the budget.
-        strata = sorted(self._strata(values[kept], kept, generator), key=len)
+        strata = sorted(strata, key=len)
         turns = torch.cat([torch.arange(len(rows)) for rows in strata])
         return torch.cat(strata)[torch.sort(turns, stable=True).indices]
 
     def _strata(
-        self, values: Float[Tensor, " m"], rows: Int64[Tensor, " m"], generator: torch.Generator
+        self, values: Float[Tensor, " m"], rows: Int64[Tensor, " m"], shuffled: Int64[Tensor, " m"]
     ) -> list[Int64[Tensor, " s"]]:
-        """Rows of every stratum that has any, in random order."""
+        """Rows of every stratum that has any, in this order of them."""
         low, high = values.min(), values.max()
         place = ((values - low) / (high - low).clamp_min(1e-12) * self.strata).long().clamp_max(self.strata - 1)
-        shuffled = torch.randperm(len(rows), generator=generator)
         found = [shuffled[place[shuffled] == stratum] for stratum in place.unique().tolist()]
         return [rows[members] for members in found]

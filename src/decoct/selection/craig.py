@@ -12,7 +12,7 @@ from torch import Tensor
 
 from decoct.cards import MethodCard
 from decoct.machine import available_memory
-from decoct.selection.gradients import GradientSelector, LastLayer
+from decoct.selection.gradients import LastLayer, WeighedGradientSelector
 from decoct.selection.selector import Picks, unit_mean
 
 CARD = MethodCard(
@@ -41,7 +41,7 @@ Columns = Callable[[Int64[Tensor, " b"]], Float[Tensor, "n b"]]
 
 
 @dataclass(frozen=True)
-class Craig(GradientSelector):
+class Craig(WeighedGradientSelector):
     """Greedy facility location: gains at least 1 - 1/e of what the best k rows could.
 
     f(S) = sum_i (D - min_{j in S} ||g_i - g_j||), D the largest distance;  gamma_j = #{i: j is nearest to i}.
@@ -58,6 +58,7 @@ class Craig(GradientSelector):
     Differs from code that starts the weights at 1 before it counts, so that every pick counts double; from code that
     reads gradients in a shuffled order and numbers the picks as if it had not; and from code that finds the picks
     back in the matrix by their largest entry, where equal rows give the same pick twice.
+    Where rows have weights, row i counts `w_i` times in f, in gamma and in n.
     """
 
     because = "brings a pick nearer to every row's gradient, by {value:.4g} on average"
@@ -71,10 +72,13 @@ class Craig(GradientSelector):
         looks, one = n + 2.0 * AGAIN * k, 2.0 * n * (classes + d)
         return n * one + looks * 3.0 * n if n <= self.table_rows else looks * one
 
-    def pick_from(self, gradients: LastLayer, count: int, generator: torch.Generator) -> Picks:
+    def pick_from(
+        self, gradients: LastLayer, count: int, generator: torch.Generator, masses: Float[Tensor, " n"] | None = None
+    ) -> Picks:
         columns = distance_columns(gradients, self.table_rows)
-        rows, gains, owner = facility_location(columns, len(gradients), count)
-        return Picks(rows, unit_mean(torch.bincount(owner, minlength=count)), (gains / len(gradients)).float())
+        rows, gains, owner = facility_location(columns, len(gradients), count, masses)
+        total = len(gradients) if masses is None else float(masses.sum())
+        return Picks(rows, unit_mean(torch.bincount(owner, masses, minlength=count)), (gains / total).float())
 
 
 def distance_columns(gradients: LastLayer, table_rows: int) -> Columns:
@@ -94,10 +98,10 @@ def distance_columns(gradients: LastLayer, table_rows: int) -> Columns:
 
 
 def facility_location(
-    columns: Columns, n: int, count: int
+    columns: Columns, n: int, count: int, masses: Float[Tensor, " n"] | None = None
 ) -> tuple[Int64[Tensor, " k"], Float[Tensor, " k"], Int64[Tensor, " n"]]:
     """Rows in the order picked, the gain of each, and for every row the place of the pick that is nearest to it."""
-    bounds, farthest = _alone(columns, n)
+    bounds, farthest = _alone(columns, n, masses)
     nearest, owner = torch.full((n,), farthest), torch.zeros(n, dtype=torch.int64)
     # A gain only ever falls, so that an old one is a bound: what is not above the best fresh one need not be renewed.
     stale = torch.zeros(n, dtype=torch.bool)
@@ -106,7 +110,7 @@ def facility_location(
         while stale[row := int(bounds.argmax())]:
             open_ = bounds.masked_fill(~stale, -torch.inf).topk(min(AGAIN, n)).indices
             open_ = open_[stale[open_]]
-            bounds[open_] = (nearest[:, None] - columns(open_)).clamp(min=0).sum(0, dtype=torch.float64)
+            bounds[open_] = _summed((nearest[:, None] - columns(open_)).clamp(min=0), masses)
             stale[open_] = False
         rows.append(row)
         gains.append(float(bounds[row]))
@@ -120,11 +124,15 @@ def facility_location(
     return torch.tensor(rows), torch.tensor(gains, dtype=torch.float64), owner
 
 
-def _alone(columns: Columns, n: int) -> tuple[Float[Tensor, " n"], float]:
+def _summed(table: Float[Tensor, "n b"], masses: Float[Tensor, " n"] | None) -> Float[Tensor, " b"]:
+    return table.sum(0, dtype=torch.float64) if masses is None else masses @ table.double()
+
+
+def _alone(columns: Columns, n: int, masses: Float[Tensor, " n"] | None) -> tuple[Float[Tensor, " n"], float]:
     """The gain of every row as the first pick, and the largest distance of all."""
     sums, farthest = torch.empty(n, dtype=torch.float64), 0.0
     for rows in torch.arange(n).split(BLOCK):
         part = columns(rows)
-        sums[rows] = part.sum(0, dtype=torch.float64)
+        sums[rows] = _summed(part, masses)
         farthest = max(farthest, float(part.max()))
-    return n * farthest - sums, farthest
+    return (n if masses is None else float(masses.sum())) * farthest - sums, farthest

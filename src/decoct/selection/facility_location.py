@@ -43,17 +43,17 @@ CARD = MethodCard(
 
 
 class Coverage(SetFunction):
-    """f(S) = sum over all rows i of max(0, max over j in S of s_ij)."""
+    """f(S) = sum over all rows i of mass_i max(0, max over j in S of s_ij), with masses of 1 where none are given."""
 
-    def __init__(self, alike: Similarity) -> None:
-        self.alike, self.n = alike, alike.n
+    def __init__(self, alike: Similarity, masses: Float[Tensor, " n"] | None = None) -> None:
+        self.alike, self.n, self.masses = alike, alike.n, masses
         self.level = torch.zeros_like(alike.diagonal)
         """Similarity of every row to its nearest pick."""
         self.owner = torch.full_like(self.level, -1, dtype=torch.int64)
         """That pick, as its row; -1 for rows that are like none."""
 
     def gains(self, candidates: Int64[Tensor, " b"]) -> Float[Tensor, " b"]:
-        return self.alike.above(candidates.to(self.level.device), self.level)
+        return self.alike.above(candidates.to(self.level.device), self.level, self.masses)
 
     def add(self, row: int) -> None:
         found = self.alike.rows(torch.tensor([row], device=self.level.device))[0]
@@ -74,7 +74,8 @@ class FacilityLocation(Pairwise[Coverage]):
     picks for fewer. Cost: O(n^2 d) time for the first gains, then O(n d) for each gain that the lazy engine renews,
     and O(n d) memory, with "blocks"; 4 n^2 bytes with "dense"; O(n k) time a round with "sparse" of k neighbours.
     Differs from DeepCore, whose sum in pieces takes in the first piece of the rows only. Negative similarities ("dot")
-    count as 0.
+    count as 0. Where rows have weights, each term of the sum over i has that of row i, and clusters weigh what their
+    rows do.
     """
 
     because = "adds {value:.4g} to how well the picks cover all rows"
@@ -86,10 +87,15 @@ class FacilityLocation(Pairwise[Coverage]):
         """All rows with all for the first gains, then a row of similarities for each gain that is renewed."""
         return operations(self.form, n, d, self.looks(n, k), self.neighbours, self.search)
 
-    def function(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Coverage:
-        return Coverage(similarity(features, self.kind, generator, self.form, self.neighbours, self.search))
+    def function(
+        self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator,
+        masses: Float[Tensor, " n"] | None = None,
+    ) -> Coverage:  # fmt: skip
+        return Coverage(similarity(features, self.kind, generator, self.form, self.neighbours, self.search), masses)
 
     def weights(self, function: Coverage, rows: Int64[Tensor, " k"]) -> Float[Tensor, " k"]:
         owner = function.owner.cpu()
         owner[rows] = rows
-        return unit_mean(torch.bincount(owner[owner >= 0], minlength=function.n)[rows])
+        owned, masses = owner >= 0, function.masses
+        sizes = torch.bincount(owner[owned], None if masses is None else masses.cpu()[owned], minlength=function.n)
+        return unit_mean(sizes[rows])

@@ -11,7 +11,7 @@ from torch import Tensor
 from decoct.cards import MethodCard
 from decoct.errors import ConfigError
 from decoct.machine import require_memory
-from decoct.selection.gradients import GradientSelector, LastLayer
+from decoct.selection.gradients import LastLayer, WeighedGradientSelector
 from decoct.selection.selector import Picks, unit_mean
 
 CARD = MethodCard(
@@ -38,7 +38,7 @@ TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
-class GradMatch(GradientSelector):
+class GradMatch(WeighedGradientSelector):
     """Orthogonal matching pursuit with non-negative weights on the gradients of the last layer.
 
     min over S, |S| = k, and w >= 0 of ||sum_{i in S} w_i g_i - g_bar||^2 + lambda ||w||^2, g_bar the mean of the
@@ -58,6 +58,7 @@ class GradMatch(GradientSelector):
     Differs from code that fills up with random rows of weight 1; from code that takes up a row twice, so that rows
     and weights no longer belong together; and from code with one routine for the processor, which leaves lambda out,
     and another for the accelerator. The validation gradient as target and batches as units are left out.
+    Where rows have weights, g_bar and the mean squared norm are the weighted ones.
     """
 
     because = "with it the weighted gradients of the picks miss the mean gradient by {value:.2%}"
@@ -76,23 +77,28 @@ class GradMatch(GradientSelector):
         """For each pick the correlation of all rows with what is left; the gradients of the picks, their weights."""
         return 2.0 * n * k * (classes + 1) * d + float(k) * k * (classes * d + classes + d) + float(k) ** 3
 
-    def pick_from(self, gradients: LastLayer, count: int, generator: torch.Generator) -> Picks:
+    def pick_from(
+        self, gradients: LastLayer, count: int, generator: torch.Generator, masses: Float[Tensor, " n"] | None = None
+    ) -> Picks:
         require_memory(
             f"matching gradients with {count} rows",
             needed=2 * 8 * count * count,
             remedy="pick class by class (balance='class'), lower the budget, or use method='herding', which needs no "
             "table",
         )
-        rows, weights, errors = pursuit(gradients, count, self.ridge)
+        rows, weights, errors = pursuit(gradients, count, self.ridge, masses)
         mean = float(weights.mean())
         return Picks(rows, unit_mean(weights.clamp(min=SMALLEST * mean if mean > 0 else 1.0)), errors.float())
 
 
 def pursuit(
-    gradients: LastLayer, count: int, ridge: float
+    gradients: LastLayer, count: int, ridge: float, masses: Float[Tensor, " n"] | None = None
 ) -> tuple[Int64[Tensor, " k"], Float[Tensor, " k"], Float[Tensor, " k"]]:
     """Rows in the order picked, their weights (0 where useless), and what is left of the target after each."""
-    target, scale = gradients.mean(), float(gradients.squared_norms().mean())
+    shares = None if masses is None else masses / masses.sum()
+    target = gradients.mean() if shares is None else gradients.sum(shares)
+    squares = gradients.squared_norms()
+    scale = float(squares.mean() if shares is None else shares @ squares)
     correlation = gradients.inner(target)
     aim, size, least = correlation.clone(), target.squared_norm(), TOLERANCE * float(correlation.abs().max())
     match = NonNegative(count, ridge * scale)

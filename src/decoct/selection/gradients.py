@@ -153,6 +153,33 @@ class GradientSelector(Selector):
         """Pick `count` of these rows, given in double precision."""
 
 
+class WeighedGradientSelector(GradientSelector):
+    """One that honours the weights of rows: as masses of their gradients, none where all rows count the same."""
+
+    def bind(self, sources: Sources) -> Pick:
+        layer = gradients_of(sources)
+
+        def from_rows(rows: Int64[Tensor, " m"], count: int, generator: torch.Generator) -> Picks:
+            checked(layer.features[rows], count)
+            masses = sources.data.train.weight(rows)
+            masses = None if masses is None else masses.double()
+            return self.pick_from(layer.take(rows).double(), count, generator, masses)
+
+        return from_rows
+
+    def pick_weighted(
+        self, features: Float[Tensor, "n d"], weights: Float[Tensor, " n"], count: int, generator: torch.Generator
+    ) -> Picks:
+        table = checked(features, count).cpu().double()
+        return self.pick_from(LastLayer.of_table(table), count, generator, weights.cpu().double())
+
+    @abstractmethod
+    def pick_from(
+        self, gradients: LastLayer, count: int, generator: torch.Generator, masses: Float[Tensor, " n"] | None = None
+    ) -> Picks:
+        """Pick `count` of these rows, given in double precision, where row i counts `masses[i]` times."""
+
+
 def gradients_of(sources: Sources) -> LastLayer:
     """Gradients of every training row: under the expert, or the user's array as it is."""
     if sources.kind == "array":

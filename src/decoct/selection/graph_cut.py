@@ -39,9 +39,9 @@ ROUNDING = 1e-6
 class Cut(SetFunction):
     """f(S) = balance * sum over i in all, j in S of s_ij - sum over i, j in S of s_ij."""
 
-    def __init__(self, alike: Similarity, balance: float) -> None:
+    def __init__(self, alike: Similarity, balance: float, masses: Float[Tensor, " n"] | None = None) -> None:
         self.alike, self.n = alike, alike.n
-        self.gain = balance * alike.sums() - alike.diagonal
+        self.gain = balance * alike.sums(masses) - alike.diagonal
         """Gains of all rows, in double precision."""
 
     def gains(self, candidates: Int64[Tensor, " b"]) -> Float[Tensor, " b"]:
@@ -73,6 +73,7 @@ class GraphCut(Pairwise[Cut]):
     O(n^2 d) for those of "rbf".
     Differs from DeepCore, which takes b = 1 (not monotone) by default. Where the picks are few beside the rows, the
     first term outweighs the second: picks are typical rather than spread out. A smaller b spreads them.
+    Where rows have weights, row i of V counts `w_i` times in the first sum.
     """
 
     because = "adds {value:.4g}: like many rows, unlike the picks before it"
@@ -101,6 +102,10 @@ class GraphCut(Pairwise[Cut]):
         few = self.form == "auto" and self.kind != "rbf" and 4 * k <= n
         return "blocks" if few else self.form
 
-    def function(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Cut:
+    def function(
+        self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator,
+        masses: Float[Tensor, " n"] | None = None,
+    ) -> Cut:  # fmt: skip
         form = self._form(len(features), count)
-        return Cut(similarity(features, self.kind, generator, form, self.neighbours, self.search), self.balance)
+        alike = similarity(features, self.kind, generator, form, self.neighbours, self.search)
+        return Cut(alike, self.balance, masses)

@@ -60,6 +60,8 @@ class KMedian(Selector):
     in order by a table of 4 n k bytes. Raises `MemoryEstimateError` for a table that does not fit.
     Differs from FasterPAM, which looks at one candidate at a time: here the best swap among a block of 256
     candidates is made at once. The end is the same: a local optimum under single swaps.
+    Where rows have weights, distances from row i count `w_i` times, and clusters weigh what their rows do; samples of
+    a larger set are drawn evenly all the same.
     """
 
     because = "medoid of its cluster, whose rows lie {value:.4g} from it on average"
@@ -82,25 +84,44 @@ class KMedian(Selector):
         features = checked(features, count)
         # Samples, and the blocks in which swaps are looked for, go by place.
         order = content_order(features)
-        features = features[order.to(features.device)]
+        return numbered(self._medoids(features[order.to(features.device)], None, count, generator), order)
+
+    def pick_weighted(
+        self, features: Float[Tensor, "n d"], weights: Float[Tensor, " n"], count: int, generator: torch.Generator
+    ) -> Picks:
+        """The same with distances from row i times `w_i`."""
+        features, masses = checked(features, count), weights.to(features)
+        order = content_order(torch.cat([features, masses[:, None]], 1))
+        place = order.to(features.device)
+        return numbered(self._medoids(features[place], masses[place], count, generator), order)
+
+    def _medoids(
+        self, features: Float[Tensor, "n d"], masses: Float[Tensor, " n"] | None, count: int,
+        generator: torch.Generator,
+    ) -> Picks:  # fmt: skip
         if len(features) <= self.exact_up_to:
-            return numbered(_picks(features, medoids(features, count)), order)
+            return _picks(features, medoids(features, count, masses), masses)
         require_memory(
             f"putting {count} of {len(features)} rows in order by k-median",
             needed=4 * count * (len(features) + 4 * BLOCK),
             remedy="pick from shards (shard_rows=4096), which need no table of all rows, or lower the budget",
         )
-        return numbered(_picks(features, self._sampled(features, count, generator)), order)
+        return _picks(features, self._sampled(features, masses, count, generator), masses)
 
-    def _sampled(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Int64[Tensor, " k"]:
+    def _sampled(
+        self, features: Float[Tensor, "n d"], masses: Float[Tensor, " n"] | None, count: int,
+        generator: torch.Generator,
+    ) -> Int64[Tensor, " k"]:  # fmt: skip
         """Medoids of the sample whose medoids are best for all rows."""
         size = min(len(features), max(self.sample_rows, 4 * count))
         found: list[Int64[Tensor, " k"]] = []
         losses: list[float] = []
         for _ in range(self.samples):
             sample = torch.randperm(len(features), generator=generator)[:size]
-            found.append(sample[medoids(features[sample.to(features.device)], count)])
-            losses.append(float(_nearest(features, found[-1])[0].sum(dtype=torch.float64)))
+            place = sample.to(features.device)
+            found.append(sample[medoids(features[place], count, None if masses is None else masses[place])])
+            gaps = _nearest(features, found[-1])[0]
+            losses.append(float((gaps if masses is None else gaps * masses).sum(dtype=torch.float64)))
         return found[losses.index(min(losses))]
 
 
@@ -110,7 +131,9 @@ def _search(n: int, k: int, d: int) -> float:
     return 3.0 * n * n * d + n * n * (4 + 8 * rounds)
 
 
-def medoids(features: Float[Tensor, "n d"], count: int) -> Int64[Tensor, " k"]:
+def medoids(
+    features: Float[Tensor, "n d"], count: int, masses: Float[Tensor, " n"] | None = None
+) -> Int64[Tensor, " k"]:
     """Rows of a local optimum, from the whole table of distances. Raises `MemoryEstimateError`."""
     n = len(features)
     require_memory(
@@ -119,9 +142,14 @@ def medoids(features: Float[Tensor, "n d"], count: int) -> Int64[Tensor, " k"]:
         remedy="lower the budget, lower `exact_up_to` and `sample_rows` so that smaller samples are searched, or pick "
         "from shards (shard_rows=4096)",
     )
-    table = distances(features, features)
+    table = _weighed(distances(features, features), masses)
     chosen = _build(table, count)
     return _swap(table, chosen).cpu()
+
+
+def _weighed(table: Float[Tensor, "n m"], masses: Float[Tensor, " n"] | None) -> Float[Tensor, "n m"]:
+    """The table as the search wants it: every row times its mass, which changes no order within a row."""
+    return table if masses is None else table.mul_(masses[:, None])
 
 
 def _build(table: Float[Tensor, "n m"], count: int) -> Int64[Tensor, " k"]:
@@ -210,12 +238,13 @@ def _nearest(features: Float[Tensor, "n d"], rows: Int64[Tensor, " k"]) -> tuple
     return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
 
 
-def _picks(features: Float[Tensor, "n d"], rows: Int64[Tensor, " k"]) -> Picks:
+def _picks(features: Float[Tensor, "n d"], rows: Int64[Tensor, " k"], masses: Float[Tensor, " n"] | None) -> Picks:
     """These rows in greedy order, with the sizes of their clusters and the mean distances in them."""
-    rows = rows[_build(distances(features, features[rows.to(features.device)]), len(rows))]
+    table = _weighed(distances(features, features[rows.to(features.device)]), masses)
+    rows = rows[_build(table, len(rows))]
     gap, cluster = (part.cpu() for part in _nearest(features, rows))
     # Equal picks: each keeps at least itself.
     cluster[rows] = torch.arange(len(rows))
-    sizes = torch.bincount(cluster, minlength=len(rows))
-    scores = torch.zeros(len(rows)).index_add_(0, cluster, gap) / sizes
-    return Picks(rows, unit_mean(sizes), scores)
+    held = torch.ones_like(gap) if masses is None else masses.cpu()
+    sizes = torch.bincount(cluster, held, minlength=len(rows)).float()
+    return Picks(rows, unit_mean(sizes), torch.zeros(len(rows)).index_add_(0, cluster, gap * held) / sizes)

@@ -11,8 +11,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from decoct.cards import MethodCard
+from decoct.data.sample_weights import random_order
 from decoct.errors import ConfigError
-from decoct.selection.content_order import shuffled
+from decoct.selection.content_order import content_order, shuffled
 from decoct.selection.selector import Picks, Selector, checked
 from decoct.selection.similarity import Form, operations, similarity
 from decoct.selection.similarity_forms import Similarity
@@ -59,6 +60,8 @@ class KernelThinning(Selector):
     Differs from the paper, whose sets have n / 2^m rows: to give exactly k, the lists start from k 2^m rows drawn at
     random, m as large as n allows, and the swaps are chosen from all n. Above n / 2 no split is left, and the swaps
     alone work on a random start. Never picks a row twice.
+    Where rows have weights, the mean over V is the weighted one, whose width of "rbf" is that of the rows without
+    weights; the start of the lists is drawn in proportion to them, and the splits keep to the lists.
     """
 
     because = "brings the picks to a kernel distance of {value:.4g} from all rows"
@@ -86,13 +89,31 @@ class KernelThinning(Selector):
     def pick(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Picks:
         features = checked(features, count).cpu()
         alike = similarity(features, "rbf", generator, self.form)
-        mean = alike.sums() / len(features)
-        rounds = int(math.log2(len(features) // count))
-        lists = shuffled(features, generator)[None, : count * 2**rounds]
+        mean, order = alike.sums() / len(features), shuffled(features, generator)
+        return self._thinned(alike, mean, order, count, generator)
+
+    def pick_weighted(
+        self, features: Float[Tensor, "n d"], weights: Float[Tensor, " n"], count: int, generator: torch.Generator
+    ) -> Picks:
+        """The same with `sum_i w_i s(i, .) / sum_i w_i` as the mean."""
+        features, masses = checked(features, count).cpu(), weights.double().cpu()
+        alike = similarity(features, "rbf", generator, self.form)
+        mean = alike.sums(masses) / masses.sum()
+        by_content = content_order(torch.cat([features.double(), masses[:, None]], 1))
+        order = by_content[random_order(len(features), masses[by_content], generator)]
+        return self._thinned(alike, mean, order, count, generator, masses)
+
+    def _thinned(
+        self, alike: Similarity, mean: Float[Tensor, " n"], order: Int64[Tensor, " n"], count: int,
+        generator: torch.Generator, masses: Float[Tensor, " n"] | None = None,
+    ) -> Picks:  # fmt: skip
+        rounds = int(math.log2(alike.n // count))
+        lists = order[None, : count * 2**rounds]
         for _ in range(rounds):
-            lists = _halve(alike, lists, self.delta / len(features), generator)
+            lists = _halve(alike, lists, self.delta / alike.n, generator)
         best = min(lists, key=lambda rows: _discrepancy(alike, mean, rows))
-        return _ordered(alike, mean, _swap(alike, mean, best))
+        level = float(mean.mean() if masses is None else masses @ mean / masses.sum())
+        return _ordered(alike, mean, level, _swap(alike, mean, best))
 
 
 def _halve(
@@ -152,8 +173,8 @@ def _swap(alike: Similarity, mean: Float[Tensor, " n"], rows: Int64[Tensor, " k"
     return rows
 
 
-def _ordered(alike: Similarity, mean: Float[Tensor, " n"], rows: Int64[Tensor, " k"]) -> Picks:
-    """These rows, each next one that which leaves the smallest MMD of all so far."""
+def _ordered(alike: Similarity, mean: Float[Tensor, " n"], level: float, rows: Int64[Tensor, " k"]) -> Picks:
+    """These rows, each next one that which leaves the smallest MMD of all so far; `level` is the mean of the mean."""
     rows = rows.sort().values
     total = torch.zeros(len(rows), dtype=torch.float64)
     own, target = alike.diagonal[rows].double(), mean[rows]
@@ -167,5 +188,5 @@ def _ordered(alike: Similarity, mean: Float[Tensor, " n"], rows: Int64[Tensor, "
         left[place] = torch.inf
         total += alike.rows(rows[place][None])[0][rows].double()
         order.append(place)
-        scores.append(math.sqrt(max(0.0, float(mean.mean()) - 2 * linear / t + inside / t**2)))
+        scores.append(math.sqrt(max(0.0, level - 2 * linear / t + inside / t**2)))
     return Picks(rows[order], torch.ones(len(rows)), torch.tensor(scores))

@@ -111,7 +111,8 @@ def unweighted(name: str) -> ConfigError:
         f"selecting by {name}",
         received="training rows with weights",
         expected="rows that all count the same: this method has no weighted form",
-        remedy="leave the weights out, or choose random, herding or k-means, which honour them",
+        remedy="leave the weights out, or choose random, herding, k-means, k-median, facility-location, graph-cut, "
+        "kernel-thinning, craig, grad-match or ccs, which honour them (without shards)",
     )
 
 

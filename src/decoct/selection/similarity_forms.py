@@ -32,14 +32,20 @@ class Similarity(ABC):
     def some(self, rows: Int64[Tensor, " b"], others: Int64[Tensor, "b m"]) -> Float[Tensor, "b m"]:
         """Of each of these rows with others of its own."""
 
-    def sums(self) -> Float[Tensor, " n"]:
-        """Of every row with all, summed, in double precision."""
+    def sums(self, masses: Float[Tensor, " n"] | None = None) -> Float[Tensor, " n"]:
+        """Of every row with all, summed, in double precision; row i counts `masses[i]` times, once where none are
+        given."""
         parts = self.blocks(torch.arange(self.n, device=self.diagonal.device))
+        if masses is not None:
+            return torch.cat([self.rows(part).double() @ masses.double() for part in parts])
         return torch.cat([self.rows(part).sum(1, dtype=torch.float64) for part in parts])
 
-    def above(self, rows: Int64[Tensor, " b"], level: Float[Tensor, " n"]) -> Float[Tensor, " b"]:
-        """Sum over all i of `max(0, s_ri - level_i)`; no level may lie below zero."""
-        parts = [self.rows(part).sub_(level).clamp_(min=0).sum(1) for part in self.blocks(rows)]
+    def above(
+        self, rows: Int64[Tensor, " b"], level: Float[Tensor, " n"], masses: Float[Tensor, " n"] | None = None
+    ) -> Float[Tensor, " b"]:
+        """Sum over all i of `max(0, s_ri - level_i)`, times `masses[i]`; no level may lie below zero."""
+        over = (self.rows(part).sub_(level).clamp_(min=0) for part in self.blocks(rows))
+        parts = [part.sum(1) if masses is None else part @ masses for part in over]
         return torch.cat(parts) if parts else level[:0]
 
     def blocks(self, rows: Int64[Tensor, " b"]) -> tuple[Int64[Tensor, " p"], ...]:
@@ -73,11 +79,12 @@ class Blocks(Similarity):
             return products
         return products.sub_(self.half[rows, None]).sub_(self.half[others]).clamp_(max=0).exp_()
 
-    def sums(self) -> Float[Tensor, " n"]:
+    def sums(self, masses: Float[Tensor, " n"] | None = None) -> Float[Tensor, " n"]:
         if self.half is not None:
-            return super().sums()
+            return super().sums(masses)
         # Inner products sum like their vectors: O(n d) instead of O(n^2 d).
-        return self.points.double() @ self.points.double().sum(0)
+        points = self.points.double()
+        return points @ (points.sum(0) if masses is None else masses.double() @ points)
 
 
 @dataclass(eq=False)
@@ -121,13 +128,18 @@ class Sparse(Similarity):
     def some(self, rows: Int64[Tensor, " b"], others: Int64[Tensor, "b m"]) -> Float[Tensor, "b m"]:
         return self.rows(rows).gather(1, others)
 
-    def sums(self) -> Float[Tensor, " n"]:
+    def sums(self, masses: Float[Tensor, " n"] | None = None) -> Float[Tensor, " n"]:
         place, _ = self._entries(torch.arange(self.n, device=self.values.device))
-        return self.values.new_zeros(self.n, dtype=torch.float64).index_add_(0, place, self.values.double())
+        values = self.values.double() if masses is None else self.values.double() * masses[self.columns].double()
+        return values.new_zeros(self.n).index_add_(0, place, values)
 
-    def above(self, rows: Int64[Tensor, " b"], level: Float[Tensor, " n"]) -> Float[Tensor, " b"]:
+    def above(
+        self, rows: Int64[Tensor, " b"], level: Float[Tensor, " n"], masses: Float[Tensor, " n"] | None = None
+    ) -> Float[Tensor, " b"]:
         place, entries = self._entries(rows)
         over = (self.values[entries] - level[self.columns[entries]]).clamp_(min=0)
+        if masses is not None:
+            over = over * masses[self.columns[entries]]
         return self.values.new_zeros(len(rows)).index_add_(0, place, over)
 
     def _entries(self, rows: Int64[Tensor, " b"]) -> tuple[Int64[Tensor, " m"], Int64[Tensor, " m"]]:

@@ -34,13 +34,13 @@ class Submodular(Selector, Generic[F]):
     def pick(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Picks:
         features = checked(features, count)
         if self.engine != "stochastic":
-            return self._greedy(features, count, generator)
+            return self._greedy(self.function(features, count, generator), count, generator)
         # Its draws go by place, so every row is given the same one whatever the order of the rows.
         order = content_order(features)
-        return numbered(self._greedy(features[order.to(features.device)], count, generator), order)
+        function = self.function(features[order.to(features.device)], count, generator)
+        return numbered(self._greedy(function, count, generator), order)
 
-    def _greedy(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Picks:
-        function = self.function(features, count, generator)
+    def _greedy(self, function: F, count: int, generator: torch.Generator) -> Picks:
         rows, gains = greedy(function, count, self.engine, generator, self.epsilon)
         return Picks(rows, self.weights(function, rows), gains.float())
 
@@ -71,3 +71,23 @@ class Pairwise(Submodular[F]):
     """Neighbours of a row in the sparse form, 1 or more."""
     search: Search = "auto"
     """How these are found: "exact", "faiss" (nearly all of them), or by "auto" faiss above 100,000 rows."""
+
+    def pick_weighted(
+        self, features: Float[Tensor, "n d"], weights: Float[Tensor, " n"], count: int, generator: torch.Generator
+    ) -> Picks:
+        """The same function of rows of which row i stands for `w_i` rows, and is picked once at most; the width of
+        "rbf" is that of the rows without weights."""
+        features, masses = checked(features, count), weights.to(features)
+        if self.engine != "stochastic":
+            return self._greedy(self.function(features, count, generator, masses), count, generator)
+        order = content_order(torch.cat([features, masses[:, None]], 1))
+        place = order.to(features.device)
+        function = self.function(features[place], count, generator, masses[place])
+        return numbered(self._greedy(function, count, generator), order)
+
+    @abstractmethod
+    def function(
+        self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator,
+        masses: Float[Tensor, " n"] | None = None,
+    ) -> F:  # fmt: skip
+        """The function to maximise, of the empty set, where row i of all rows stands for `masses[i]` rows."""
