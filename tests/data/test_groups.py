@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +14,9 @@ from hypothesis import strategies as st
 from toys import blob_images
 
 import decoct
+from decoct.cli.main import main
 from decoct.cli.opening import Opening
+from decoct.compact.coreset import Coreset
 from decoct.data.dataset import Dataset
 from decoct.data.groups import groups_by_pattern, groups_from, split_by_group
 from decoct.data.sources.parquet import column_of
@@ -150,12 +154,54 @@ def test_cifake_by_subject(real_data, tmp_path) -> None:
 
 
 def test_every_command_opens_by_groups_and_says_so_again(tmp_path) -> None:
-    x = np.concatenate([DATA.train.x, DATA.val.x])
-    y = np.concatenate([DATA.train.y, DATA.val.y])
-    np.savez(tmp_path / "rows.npz", x=x, y=y)
     opening = Opening(group=r"/(\d)")
-    data = opening.open(f"npz:{tmp_path / 'rows.npz'}", tell=False)
+    data = opening.open(_with_digits(tmp_path), tell=False)
     firsts = [{name.partition("/")[2][0] for name in split.ids.tolist()} for split in (data.train, data.val, data.test)]
     assert not firsts[0] & firsts[1]
     assert not (firsts[0] | firsts[1]) & firsts[2]
     assert opening.words() == ["--group", r"/(\d)"]
+
+
+def test_every_command_can_hold_whole_groups_out_for_the_test(tmp_path) -> None:
+    source = _with_digits(tmp_path)
+    opening = Opening(group=r"/(\d)", held_out=("2", "5"))
+    data = opening.open(source, tell=False)
+    firsts = [{name.partition("/")[2][0] for name in split.ids.tolist()} for split in (data.train, data.val, data.test)]
+    assert firsts[2] == {"2", "5"}
+    assert not firsts[0] & firsts[1]
+    assert firsts[0]
+    assert firsts[1]
+    assert opening.words() == ["--group", r"/(\d)", "--held-out", "2", "5"]
+    with pytest.raises(ConfigError, match=r"held_out=\['b'\]"):
+        Opening(group=r"/(\d)", held_out=("b",)).open(source, tell=False)
+    with pytest.raises(ConfigError, match=r"--held-out 2 without --group[\s\S]*add --group COLUMN"):
+        Opening(held_out=("2",)).open(source, tell=False)
+
+
+def test_a_set_chosen_without_a_group_says_how_it_is_judged_on_it(tmp_path, capsys) -> None:
+    source = _with_digits(tmp_path)
+    group = ["--group", r"/(\d)", "--held-out", "2"]
+    out = str(tmp_path / "out")
+    assert main(["select", source, "--method", "random", "--count", "8", "--out", out, *group, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert shlex.split(told["next"])[-4:] == group
+    kept = decoct.load(out)
+    assert isinstance(kept, Coreset)
+    assert not any(name.startswith("all/2") for name in kept.ids.tolist())
+
+
+@pytest.mark.parametrize("source", ["features:rows.npy", "coco:rows.json"])
+def test_groups_of_what_has_none_are_not_passed_over(tmp_path, capsys, source: str) -> None:
+    np.save(tmp_path / "rows.npy", np.zeros((9, 2), np.float32))
+    source = source.replace("rows.", f"{tmp_path}/rows.")
+    line = ["select", source, "--count", "2", "--out", str(tmp_path / "o"), "--group", "a", "--held-out", "b", "--json"]
+    assert main(line) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (error["kind"], error["received"]) == ("ConfigError", "--group and --held-out")
+
+
+def _with_digits(folder) -> str:
+    x = np.concatenate([DATA.train.x, DATA.val.x])
+    y = np.concatenate([DATA.train.y, DATA.val.y])
+    np.savez(folder / "rows.npz", x=x, y=y)
+    return f"npz:{folder / 'rows.npz'}"

@@ -50,10 +50,14 @@ class Opening:
     group: Annotated[str | None, left_out("COLUMN|RE")] = None
     """Cut train, val and test anew so that no group is in two: a column of parquet:PATH (a person, a source, a
     generator), or for other sources a regular expression whose first group is found in the ids."""
+    held_out: Annotated[tuple[str, ...], left_out("GROUP...")] = ()
+    """With --group: these groups are the whole test split, such as a generator that nothing is chosen by or trained
+    on; train and val are cut from the others."""
 
     def open(self, source: str, tell: bool = True) -> Dataset:
         """Open `source` with these options, and `tell` on standard error what was decided; raises as `decoct.open`."""
         size = self.height_and_width()
+        self._require_groups(source)
         from decoct.data.open import open as open_source
 
         data = open_source(
@@ -67,7 +71,7 @@ class Opening:
         if self.group is not None:
             from decoct.data.groups import groups_from, split_by_group
 
-            data = split_by_group(data, groups_from(data, self.group))
+            data = split_by_group(data, groups_from(data, self.group), held_out=self.held_out)
         for notice in data.spec.notices if tell else ():
             print(f"note: {notice}", file=sys.stderr)
         if self.weights is None:
@@ -81,8 +85,21 @@ class Opening:
         words = ["--size", self.size] if self.size else []
         words += ["--mode", self.mode] if self.mode else []
         words += ["--group", self.group] if self.group else []
+        words += ["--held-out", *self.held_out] if self.held_out else []
         words += ["--weights", str(self.weights)] if self.weights else []
         return words + ["--whiten"] * self.whiten + ["--skip-bad"] * self.skip_bad
+
+    def _require_groups(self, source: str) -> None:
+        """Raise `ConfigError` for groups that are held out where rows have none."""
+        if self.held_out and self.group is None:
+            from decoct.errors import ConfigError
+
+            raise ConfigError(
+                f"opening {source}",
+                received=f"--held-out {' '.join(self.held_out)} without --group",
+                expected="--group beside it, which says what the groups are",
+                remedy="add --group COLUMN or --group RE, or leave --held-out out",
+            )
 
     def height_and_width(self) -> tuple[int, int] | None:
         """`size` as numbers; raises `ConfigError` where it is not "32" or "24x32"."""

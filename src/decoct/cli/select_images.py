@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 METHOD = "csod"
 NOT_FOR_IMAGES = ("ipc", "balance", "score", "scores", "labels", "shard_rows", "explain", "dropped")
 """Options of `decoct select` that say nothing about images with boxes."""
-NOT_FOR_OPENING = ("mode", "whiten", "cache", "weights")
+NOT_FOR_OPENING = ("mode", "whiten", "cache", "weights", "group", "held_out")
 NOT_FOR_RUNNING = ("engine", "workers", "address")
 
 

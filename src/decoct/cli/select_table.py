@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 NOT_FOR_TABLES = ("score", "features", "explain", "dropped")
 """Options of `decoct select` that say nothing about a table of features."""
+NOT_FOR_OPENING = ("group", "held_out")
 
 
 def run(options: Options, method: Selector) -> dict[str, Any]:
@@ -65,15 +66,17 @@ def refuse_labels(options: Options) -> None:
 
 
 def _require_fitting(options: Options) -> None:
+    parts = ((options, NOT_FOR_TABLES), (options.opening, NOT_FOR_OPENING))
     given = [
-        name for name in NOT_FOR_TABLES if getattr(options, name) != type(options).__dataclass_fields__[name].default
-    ]
+        name for part, names in parts for name in names
+        if getattr(part, name) != type(part).__dataclass_fields__[name].default
+    ]  # fmt: skip
     if given:
         from decoct.errors import ConfigError
 
         raise ConfigError(
             f"selecting from {options.source}",
-            received=" and ".join(f"--{name}" for name in given),
+            received=" and ".join("--" + name.replace("_", "-") for name in given),
             expected="--labels and --scores (.npy files) beside a table of features",
             remedy="leave these out: rows are compared by the table itself",
         )
