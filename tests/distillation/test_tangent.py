@@ -12,6 +12,7 @@ import torch
 from sklearn.kernel_ridge import KernelRidge
 from toys import blob_features, blob_images
 
+from decoct.augment.siamese import Siamese
 from decoct.distillation.objective.ridge import kernel_predict
 from decoct.distillation.objective.tangent import Tangent, own_kernel, tangent_kernel
 from decoct.distillation.problem import Problem, RealSource, Synthetic
@@ -136,6 +137,30 @@ def test_the_loss_is_the_one_of_the_paper(data):
     assert images.grad is not None
     assert targets.grad is not None
     assert torch.isfinite(images.grad).all()
+
+
+def test_both_sides_are_seen_under_one_augmentation():
+    data = blob_images(classes=3)
+    problem = Problem(data, 1, "mlp-w8", "cpu", "crop_scale", 0.0)
+    made, classes = data.inputs(data.train, torch.arange(3)), torch.arange(3)
+    targets = torch.eye(3)
+
+    def loss(images: torch.Tensor, real: RealSource, **settings: Any) -> float:
+        state = Tangent(real_batch=8, reg=0.1, **settings).init(problem, Streams(5))
+        return state.loss(Synthetic(images, targets, classes), real).item()
+
+    rows, labels = RealSource(data, "cpu", torch.Generator().manual_seed(2)).batch(8)
+    siamese = Siamese("crop_scale")
+    drawn = siamese.draw(1, problem.shape, Streams(5)("augmentation"))
+
+    class Seen(RealSource):
+        def batch(self, count: int) -> Any:
+            return siamese.apply(rows, drawn), labels
+
+    seen = Seen(data, "cpu", torch.Generator())
+    found = loss(made, RealSource(data, "cpu", torch.Generator().manual_seed(2)), augmented=True)
+    assert found == pytest.approx(loss(siamese.apply(made, drawn), seen), rel=1e-6)
+    assert found != pytest.approx(loss(made, RealSource(data, "cpu", torch.Generator().manual_seed(2))), rel=1e-6)
 
 
 def test_impossible_settings_raise():

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from decoct.augment.siamese import Siamese
 from decoct.distillation.axes import Objective, ObjectiveState, Tensors
 from decoct.distillation.objective.ridge import as_scores, kernel_predict, squared_loss
 from decoct.distillation.problem import Problem, RealSource, Synthetic
@@ -41,7 +42,9 @@ class Tangent(Objective):
     Cost of a step: O(n m (d + depth)) and a solve of O(m^3).
 
     Differs from the paper: no convolutional kernels, which need a large machine (`random-features` is their affordable
-    relative), labels learned by gradient together with the images and not by closed form, no augmentation. Differs
+    relative), labels learned by gradient together with the images and not by closed form; with `augmented`, the siamese
+    augmentation of the field, which the authors do not have, since the kernel alone finds images that a network under
+    augmentation learns little from. Differs
     from common code: the recursion carries `1 - cos t` in place of `cos t`, so that its gradient stays right for
     inputs that nearly coincide and zero, not NaN, where a synthetic row still is the real one it started from.
     """
@@ -57,6 +60,8 @@ class Tangent(Objective):
     """Standard deviation of the biases."""
     reg: float = 1e-6
     """Ridge added to the kernel, as a share of its mean diagonal."""
+    augmented: bool = False
+    """Apply the siamese augmentation of the problem: one draw for both sides of a step."""
 
     def __post_init__(self) -> None:
         if self.depth < 1 or not self.sigma_w > 0 or self.sigma_b < 0:
@@ -68,7 +73,7 @@ class Tangent(Objective):
             )
 
     def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
-        return TangentState(self)
+        return TangentState(self, problem, streams)
 
     def flops(self, problem: Problem) -> float:
         rows = problem.class_count * problem.ipc
@@ -132,13 +137,18 @@ def _product(mine: Float[Tensor, " n"], theirs: Float[Tensor, " m"]) -> Float[Te
 class TangentState(ObjectiveState):
     """Nothing but the settings: the kernel has no weights."""
 
-    def __init__(self, config: Tangent) -> None:
-        self._config = config
+    def __init__(self, config: Tangent, problem: Problem, streams: Streams) -> None:
+        self._config, self._shape, self._streams = config, problem.shape, streams
+        self._siamese = Siamese(problem.strategy) if config.augmented and problem.strategy else None
 
     def loss(self, synthetic: Synthetic, real: RealSource) -> Float[Tensor, ""]:
         config = self._config
         images, labels = real.batch(config.real_batch)
-        rows = synthetic.images.flatten(1)
+        made = synthetic.images
+        if self._siamese is not None:
+            drawn = self._siamese.draw(1, self._shape, self._streams("augmentation"))
+            images, made = self._siamese.apply(images, drawn), self._siamese.apply(made, drawn)
+        rows = made.flatten(1)
         cross = tangent_kernel(images.flatten(1), rows, config.depth, config.sigma_w, config.sigma_b)
         own = own_kernel(rows, config.depth, config.sigma_w, config.sigma_b)
         return squared_loss(kernel_predict(cross, own, as_scores(synthetic.targets), config.reg), labels)
