@@ -12,6 +12,8 @@ from test_browser import SCHEMES, browse, chromium, width_and_pictures  # noqa: 
 from toys import blob_images
 
 from decoct.report.examples import write_examples
+from decoct.report.find import results_in
+from decoct.report.html import write_report
 from decoct.selection.features import features
 
 pytestmark = pytest.mark.browser
@@ -43,3 +45,10 @@ def test_the_rows_fit_the_width(chromium: str, rows: Path, tmp_path: Path, width
     laid_out, pictures = width_and_pictures(chromium, rows, tmp_path, width)
     assert pictures == 4 * 24 + 2 * 24
     assert laid_out <= width
+
+
+def test_the_galleries_of_a_report_fit_a_narrow_page(chromium: str, rows: Path, tmp_path: Path) -> None:  # noqa: F811
+    report = write_report(tmp_path / "report.html", results_in(rows.parent))
+    laid_out, pictures = width_and_pictures(chromium, report, tmp_path, 320)
+    assert pictures == 4 * 24 + 2 * 24
+    assert laid_out <= 320
