@@ -54,6 +54,12 @@ CARDS = (
     ),
     replace(
         HCDC,
+        name="graph",
+        line="order filters of a graph by their loss on a condensed validation graph",
+        axes="random nodes, distribution matching, hcdc",
+    ),
+    replace(
+        HCDC,
         name="hyperparameters",
         line="order hyper-parameters by their loss on a condensed validation set",
         axes="any set; recipe hcdc is made for it",

@@ -89,14 +89,22 @@ def orders(model: Model, graphs: dict[str, list[CondensedGraph]], weights: list[
             "ordering candidates on a graph", received=f"{len(weights)} trained weights",
             expected=f"one for each of {len(grid)} candidates", remedy="train model.fit(u) for u in search.grid()",
         )  # fmt: skip
-    pairs = list(zip(weights, grid, strict=True))
+    truth = np.array([losses_on(model, None, weights)])
+    tables = {name: np.array([losses_on(model, one, weights) for one in ones]) for name, ones in graphs.items()}
+    return {name: agreement(-table, -truth, runs="alone") for name, table in tables.items()}
+
+
+def losses_on(model: Model, condensed: CondensedGraph | None, weights: list[Tensor]) -> list[float]:
+    """The loss of every candidate on a condensed graph, or on all validation nodes.
+
+    `weights` are those of `model.fit` at each row of `model.search.grid()`.
+    """
+    pairs = zip(weights, model.search.grid(), strict=True)
     with torch.no_grad():
-        truth = np.array([[float(model.val_loss(w, u)) for w, u in pairs]])
-        found = {}
-        for name, ones in graphs.items():
-            losses = [[float(model.loss(one.hops(), one.labels, w, u)) for w, u in pairs] for one in ones]
-            found[name] = agreement(-np.array(losses), -truth, runs="alone")
-    return found
+        if condensed is None:
+            return [float(model.val_loss(w, u)) for w, u in pairs]
+        rows = condensed.hops()
+        return [float(model.loss(rows, condensed.labels, w, u)) for w, u in pairs]
 
 
 def _random_nodes(graph: Graph, per_class: int, seed: int) -> Int[Tensor, " m"]:

@@ -10,6 +10,7 @@ APPLICATIONS = Registry(
         "architectures": "decoct.applications.architecture_search:architecture_search",
         "continual": "decoct.applications.continual:continual",
         "federated": "decoct.applications.federated:federated",
+        "graph": "decoct.applications.graph_orders:order_filters",
         "hyperparameters": "decoct.applications.hyperparameter_search:hyperparameter_search",
         "privacy": "decoct.applications.privacy.membership:membership",
     },

@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import subcommand
 
-from decoct.cli import apply_architectures, apply_continual, apply_federated, apply_hyperparameters, apply_privacy
+from decoct.cli import (
+    apply_architectures,
+    apply_continual,
+    apply_federated,
+    apply_graph,
+    apply_hyperparameters,
+    apply_privacy,
+)
 
 Options = (
     Annotated[apply_architectures.Options, subcommand("architectures")]
     | Annotated[apply_continual.Options, subcommand("continual")]
     | Annotated[apply_federated.Options, subcommand("federated")]
+    | Annotated[apply_graph.Options, subcommand("graph")]
     | Annotated[apply_hyperparameters.Options, subcommand("hyperparameters")]
     | Annotated[apply_privacy.Options, subcommand("privacy")]
 )

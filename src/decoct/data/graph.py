@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,27 @@ class Graph:
     @property
     def classes(self) -> int:
         return int(self.labels.max()) + 1
+
+    def facts(self) -> dict[str, int | str]:
+        """Its sizes, as plain values."""
+        return {
+            "nodes": len(self.features), "features": self.features.shape[1], "edges": len(self.edges),
+            "classes": self.classes, "train": len(self.train), "val": len(self.val), "test": len(self.test),
+            "fingerprint": self.key(),
+        }  # fmt: skip
+
+    def key(self) -> str:
+        """A hash of everything in it."""
+        digest = hashlib.sha256()
+        for part in (self.features, self.edges, self.labels, self.train, self.val, self.test):
+            digest.update(f"{part.dtype} {list(part.shape)}/".encode() + part.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def most_frequent(self, columns: int) -> Graph:
+        """The graph with the features that most nodes have (of equals the first), rows summing to 1 again."""
+        kept = self.features.bool().sum(0).sort(descending=True, stable=True).indices[:columns]
+        features = self.features[:, kept]
+        return replace(self, features=features / features.sum(1, keepdim=True).clamp_min(1e-12))
 
     def propagation(self) -> Tensor:
         """`propagation` along its edges."""

@@ -1,0 +1,73 @@
+"""`decoct apply graph FILE.npz`: order filters of a graph by condensed validation graphs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from decoct.cli.opening import Output
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Condense the validation nodes of a graph, and see whether losses on the small graphs order polynomial filters and
+    weight decays as all validation nodes do. hcdc makes graphs for this; test nodes are never read."""
+
+    graph: Annotated[Positional[Path], arg(metavar="FILE.npz")]
+    """Nodes with features, edges, labels and a split, as docs/hyperparameter-search.md says."""
+    methods: Annotated[tuple[str, ...], arg(metavar="NAME...")] = ("random", "distribution", "hcdc")
+    """random (nodes with the edges among them), distribution, hcdc, hcdc-length."""
+    ipc: int = 1
+    """Nodes of each class of a condensed graph."""
+    space: Literal["discrete", "continuous"] = "discrete"
+    """discrete: nine filters by name; continuous: the coefficients of hops 0 to 4. Both with a weight decay."""
+    decays: int = 8
+    """Weight decays of each filter by name."""
+    candidates: int = 72
+    """Candidates of the continuous space."""
+    starts: int = 14
+    """Trajectories of hyper-parameters along which hypergradients are matched."""
+    length: int = 6
+    """Points of each."""
+    steps: int = 400
+    """Steps of each condensation."""
+    columns: int = 300
+    """Keep so many features, the ones that most nodes have; 0 keeps all, which takes longer."""
+    seeds: int = 3
+    """Condensed graphs of each kind."""
+    out: Path = Path("decoct-graph")
+    """Folder of losses, the result and the report; the same command goes on."""
+    output: Output = field(default_factory=Output)
+
+
+def run(options: Options) -> dict[str, Any]:
+    """Open the graph, order the candidates, and report."""
+    from decoct.applications.graph_model import GraphSearch
+    from decoct.applications.graph_orders import order_filters
+    from decoct.data.graph import open_graph
+    from decoct.files import write_json
+    from decoct.report.collect import Judged
+    from decoct.report.html import write_report
+
+    graph = open_graph(options.graph)
+    search = GraphSearch(
+        discrete=options.space == "discrete", starts=options.starts, length=options.length, steps=options.steps,
+        decays=options.decays, candidates=options.candidates,
+    )  # fmt: skip
+    found = order_filters(
+        graph.most_frequent(options.columns) if options.columns else graph, options.methods, search,
+        per_class=options.ipc, seeds=options.seeds, out=options.out,
+    )  # fmt: skip
+    write_json(options.out / "graph.json", found.to_json())
+    finding = found.finding()
+    finding.save(options.out / "finding.json")
+    report = write_report(options.out / "report.html", [Judged(options.out.name, findings=(finding,))])
+    return {**found.to_json(), "table": found.table(), "report": str(report)}
+
+
+def show(result: dict[str, Any]) -> str:
+    """The table, and where the report is."""
+    return f"{result['table']}\nreport: {Path(result['report']).resolve()}"
