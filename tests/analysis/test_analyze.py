@@ -18,11 +18,13 @@ from decoct.analysis.analyze import analyze
 from decoct.analysis.mixing import Mixing
 from decoct.analysis.table import ANALYSES
 from decoct.cli.main import main
+from decoct.cli.methods import settings
 from decoct.compact.coreset import Coreset
 from decoct.errors import ConfigError, DataError, IntegrityError, MismatchError, OutputError, UnknownNameError
 from decoct.report.collect import contents_of
 from decoct.report.find import results_in
 from decoct.report.page import page
+from decoct.selection.settings import settings_of, with_settings
 
 MIXING = Mixing((0, 2), ROUTINE)
 
@@ -111,6 +113,11 @@ def test_the_report_shows_every_finding_of_a_set(tmp_path: Path) -> None:
         (["mixng", "somewhere", "digits"], "did you mean 'mixing'"),
         (["mixing", "nowhere", "digits"], "no such folder"),
         (["mixing", "nowhere", "digits", "--steps", "0"], "setting steps of an analysis"),
+        (["mixing", "nowhere", "digits", "--set", "aded=0,5"], "did you mean 'added'"),
+        (["mixing", "nowhere", "digits", "--set", "added=0,five"], "a whole number, or more with commas between"),
+        (["mixing", "nowhere", "digits", "--set", "added=5,0"], "0 and at least one larger number, rising"),
+        (["removed", "nowhere", "digits", "--set", "labels=mine"], "expert or own"),
+        (["all", "nowhere", "digits", "--set", "epochs=3"], "ask that one analysis by its name"),
     ],
 )
 def test_the_command_tells_what_is_wrong(
@@ -135,6 +142,27 @@ def test_the_command_from_set_to_report(tmp_path: Path, capfd: pytest.CaptureFix
     assert "Leaving out one image" in capfd.readouterr().out
     assert main(["report", str(folder)]) == 0
     assert 'src="data:image/png;base64,' in (folder / "report.html").read_text()
+
+
+def test_settings_from_the_command_line_are_those_of_the_finding(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "set"
+    decoct.select(decoct.open("digits"), "random", ipc=2, seed=0, out=folder)
+    line = ["analyze", "mixing", str(folder), "digits", "--network", "mlp2-w8", "--seeds", "1", "--steps", "2"]
+    assert main([*line, "--set", "added=0,1", "--json"]) == 0
+    [found] = json.loads(capfd.readouterr().out)["findings"]
+    assert [row["added per class"] for row in found["rows"]] == [0, 1]
+    assert found["facts"]["settings"]["added"] == [0, 1]
+
+
+@pytest.mark.parametrize("name", sorted(ANALYSES))
+def test_every_setting_but_the_routine_can_be_written_and_is_listed(name: str) -> None:
+    made = ANALYSES.load(name)()
+    listed = settings_of(made)
+    assert [one.name for one in listed] == [own for own in vars(made) if own != "routine"]
+    assert with_settings(made, [f"{one.name}={one.shown}" for one in listed], name) == made
+    assert settings()[name] == {one.name: one.shown for one in listed}
 
 
 def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
 from decoct.cli.opening import Folder, Opening, Output, Source, left_out
+
+if TYPE_CHECKING:
+    from decoct.analysis.routine import Routine
+    from decoct.analysis.study import Analysis
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +31,11 @@ class Options:
     """Folder of the set."""
     source: Source
     """The source that the set was made from: digits, npz:PATH, imagefolder:PATH, ..."""
+    settings: Annotated[
+        UseAppendAction[tuple[tuple[str, ...], ...]], arg(name="set", metavar="NAME=VALUE...", help_behavior_hint="")
+    ] = ()
+    """Settings of the one analysis, such as --set added=0,5,20; `decoct methods` lists those of each with their
+    defaults."""
     network: Annotated[str | None, left_out("NAME")] = None
     """Network to train; without it, the field's ConvNet for the size of the images."""
     seeds: int = 5
@@ -42,6 +51,11 @@ class Options:
     opening: Opening = field(default_factory=Opening)
     output: Output = field(default_factory=Output)
 
+    @property
+    def words(self) -> list[str]:
+        """The settings of all --set, each NAME=VALUE."""
+        return [word for given in self.settings for word in given]
+
 
 def run(options: Options) -> dict[str, Any]:
     """Analyse the set and write what was found beside it."""
@@ -55,18 +69,30 @@ def run(options: Options) -> dict[str, Any]:
     from decoct.compact.load import load
 
     routine = Routine(steps=options.steps, lr=options.lr)
+    names = sorted(ANALYSES) if options.what == "all" else [options.what]
+    asked = [_asked(options, name, routine) for name in names]
     small = load(options.folder)
     data = options.opening.open(options.source)
     out = options.out or options.folder / "analysis"
-    names = sorted(ANALYSES) if options.what == "all" else [options.what]
     found = [
-        analyze(
-            ANALYSES.load(name)(routine=routine), small, data,
-            network=options.network, seeds=options.seeds, out=out, device=options.device,
-        )
-        for name in names
-    ]  # fmt: skip
+        analyze(one, small, data, network=options.network, seeds=options.seeds, out=out, device=options.device)
+        for one in asked
+    ]
     return {"findings": [one.to_json() for one in found], "out": str(out), "folder": str(options.folder)}
+
+
+def _asked(options: Options, name: str, routine: Routine) -> Analysis:
+    """The analysis with its settings; raises `UnknownNameError` and `ConfigError` before anything is read."""
+    from decoct.analysis.table import ANALYSES
+    from decoct.errors import ConfigError
+    from decoct.selection.settings import with_settings
+
+    if options.what == "all" and options.words:
+        raise ConfigError(
+            "asking all analyses", received=f"--set {' '.join(options.words)}",
+            expected="no settings: each analysis has its own", remedy="ask that one analysis by its name",
+        )  # fmt: skip
+    return with_settings(ANALYSES.load(name)(routine=routine), options.words, name)
 
 
 def show(result: dict[str, Any]) -> str:

@@ -49,18 +49,20 @@ def _line(member: type) -> str:
 
 
 def settings() -> dict[str, dict[str, str]]:
-    """The settings of every selector with their defaults, as `decoct select --set` takes them."""
+    """The settings of every selector and analysis with their defaults, as --set takes them."""
+    from decoct.analysis.table import ANALYSES
     from decoct.selection.detection.select import IMAGE_METHODS
     from decoct.selection.methods import METHODS, selector
     from decoct.selection.settings import settings_of
 
     found = {name: selector(name) for name in METHODS}
     made = {**found, **{name: IMAGE_METHODS.load(name)() for name in IMAGE_METHODS}}
+    made |= {name: ANALYSES.load(name)() for name in ANALYSES}
     return {name: {one.name: one.shown for one in settings_of(method)} for name, method in made.items()}
 
 
 def run(options: Options) -> dict[str, Any]:
-    """All cards as plain JSON, and the settings of those that select."""
+    """All cards as plain JSON, and the settings of those that select or analyse."""
     listed = {command: [asdict(card) for card in found] for command, found in cards().items()}
     return {**listed, "axes": axes(), "settings": settings()}
 
@@ -70,14 +72,14 @@ def show(result: dict[str, Any]) -> str:
     titles = {
         "distill": "decoct distill --recipe ...",
         "select": "decoct select --method ... --set NAME=VALUE ...",
-        "analyze": "decoct analyze ...",
+        "analyze": "decoct analyze ... --set NAME=VALUE ...",
         "apply": "decoct apply ...",
         "bias": "decoct bias ...",
     }
     blocks = []
     for command, found in ((command, result[command]) for command in titles):
         width = max(len(card["name"]) for card in found)
-        known = result["settings"] if command == "select" else {}
+        known = result["settings"] if command in ("select", "analyze") else {}
         blocks += [titles[command], *(_block(card, width, known.get(card["name"])) for card in found)]
     blocks += [_axis(axis, members) for axis, members in result["axes"].items()]
     return "\n\n".join([*blocks, "decoct cite METHOD prints the BibTeX of one."])

@@ -27,6 +27,8 @@ class Setting:
     @property
     def shown(self) -> str:
         """Its default, as it would be written."""
+        if isinstance(self.default, tuple):
+            return ",".join(map(str, self.default)) or NONE
         return NONE if self.default is None else str(self.default)
 
     @property
@@ -47,8 +49,8 @@ class Setting:
 def settings_of(method: object) -> list[Setting]:
     """The settings of a method, a frozen dataclass, in the order of its fields; none of anything else.
 
-    Defaults are the values that `method` has. Settings that are neither a word, a number nor true or false, and so
-    cannot be written as one word, are left out.
+    Defaults are the values that `method` has. Settings that are neither a word, a number, true or false nor a list of
+    such, and so cannot be written as one word, are left out.
     """
     if not dataclasses.is_dataclass(method):
         return []
@@ -58,7 +60,8 @@ def settings_of(method: object) -> list[Setting]:
 
 
 def with_settings(method: M, words: Sequence[str], name: str) -> M:
-    """`method`, listed as `name`, with these settings, each "NAME=VALUE"; "none" stands for nothing.
+    """`method`, listed as `name`, with these settings, each "NAME=VALUE"; "none" stands for nothing, and lists have
+    commas between their values.
 
     Raises `UnknownNameError` for a setting that it does not have, `ConfigError` for a word without "=", a value of
     another type, a setting that is given twice, and what the method itself refuses.
@@ -102,12 +105,20 @@ def _alternatives(kind: Any) -> tuple[Any, ...]:
 
 
 def _writable(kind: Any) -> bool:
-    return kind in KINDS or kind is type(None) or get_origin(kind) is Literal
+    return kind in KINDS or kind is type(None) or get_origin(kind) is Literal or _of_list(kind) in KINDS
+
+
+def _of_list(kind: Any) -> Any:
+    """What a list of any length is of, `int` for `tuple[int, ...]`; None for anything else."""
+    parts = get_args(kind)
+    return parts[0] if get_origin(kind) is tuple and len(parts) == 2 and parts[1] is Ellipsis else None
 
 
 def _words(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(map(str, get_args(kind)))
+    if _of_list(kind):
+        return f"{KINDS[_of_list(kind)]}, or more with commas between"
     return NONE if kind is type(None) else KINDS[kind]
 
 
@@ -115,6 +126,8 @@ def _value(kind: Any, text: str) -> Any:
     """The value of this type; raises `ValueError`."""
     if get_origin(kind) is Literal:
         found = [choice for choice in get_args(kind) if str(choice) == text]
+    elif _of_list(kind):
+        return () if text.lower() == NONE else tuple(_value(_of_list(kind), part) for part in text.split(","))
     elif kind is type(None):
         found = [None] if text.lower() == NONE else []
     elif kind is bool:
