@@ -63,6 +63,14 @@ def test_a_scored_folder_is_shown_with_every_gallery_and_what_it_is(folder: Path
     assert all(one["alt"] for one in reader.all("img"))
 
 
+def test_a_page_without_judged_sets_has_no_empty_tables(folder: Path) -> None:
+    html = page(contents_of(results_in(folder)))
+    assert "Rows that stand out" in html
+    assert "<h2 id=\"accuracy\">" not in html
+    assert "<h2 id=\"cost\">" not in html
+    assert "<h2 id=\"accuracy\">" in page(toy_contents())
+
+
 def test_the_file_holds_what_the_page_shows(folder: Path) -> None:
     assert ScoredRows.load(folder / FILE_NAME) == found_in(DATA, PNG + b"map")
 

@@ -16,6 +16,9 @@ _Cells = Callable[[Row], list[str]]
 
 
 def accuracies(contents: Contents) -> str:
+    """The section on accuracy; nothing where nothing was judged."""
+    if not contents.rows:
+        return ""
     heads = ["Method", "After the last epoch, %", "Over random, points", "Chosen on validation, %", "Bytes", "Rows"]
     body = _grouped(contents, _accuracy_cells, len(heads))
     intro = (
@@ -34,6 +37,9 @@ def _accuracy_cells(row: Row) -> list[str]:
 
 
 def costs(contents: Contents) -> str:
+    """The section on what sets cost; nothing where nothing was judged."""
+    if not contents.rows:
+        return ""
     heads = [
         "Method",
         "Images",
