@@ -66,9 +66,9 @@ def test_a_scored_folder_is_shown_with_every_gallery_and_what_it_is(folder: Path
 def test_a_page_without_judged_sets_has_no_empty_tables(folder: Path) -> None:
     html = page(contents_of(results_in(folder)))
     assert "Rows that stand out" in html
-    assert "<h2 id=\"accuracy\">" not in html
-    assert "<h2 id=\"cost\">" not in html
-    assert "<h2 id=\"accuracy\">" in page(toy_contents())
+    assert '<h2 id="accuracy">' not in html
+    assert '<h2 id="cost">' not in html
+    assert '<h2 id="accuracy">' in page(toy_contents())
 
 
 def test_the_file_holds_what_the_page_shows(folder: Path) -> None:

@@ -19,10 +19,10 @@ POINTS = 9
 KILLED = """
 import os, signal, sys
 from decoct.data.feature_table import feature_table
-from decoct.selection.sharded import partition
+from decoct.selection.sharded import partition, survey
 from decoct.selection.sharded.driver import select_table
 
-partition.UNIT_BYTES, partition.SAMPLE, partition.BLOCK_BYTES = 4 * 6 * 150, 700, 2 * 6 * 333
+partition.UNIT_BYTES, survey.SAMPLE, partition.BLOCK_BYTES = 4 * 6 * 150, 700, 2 * 6 * 333
 folder, points = sys.argv[1], int(sys.argv[2])
 
 def select(out, last=None):

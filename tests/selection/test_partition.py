@@ -11,8 +11,10 @@ from test_sharded import clusters
 from test_sharded_table import written
 
 from decoct.selection.sharded import partition as module
+from decoct.selection.sharded import survey as surveyed
 from decoct.selection.sharded.driver import select_table
-from decoct.selection.sharded.partition import partition, read_shard, survey
+from decoct.selection.sharded.partition import partition, read_shard
+from decoct.selection.sharded.survey import survey
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +42,7 @@ def test_permuting_rows_permutes_the_shards_where_k_means_finds_nothing_to_cut(t
 def test_a_sample_that_misses_all_rows_is_the_same_row_in_any_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SAMPLE", 0)
+    monkeypatch.setattr(surveyed, "SAMPLE", 0)
     rows = np.arange(60.0).repeat(6).reshape(60, 6)
     order = np.random.default_rng(0).permutation(60)
     samples = [survey(written(tmp_path / "a.npy", part), _no_tick)[0].tolist() for part in (rows, rows[order])]

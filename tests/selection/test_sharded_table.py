@@ -19,6 +19,7 @@ from decoct.errors import BudgetError, ConfigError, DataError, MismatchError, Ou
 from decoct.selection.coverage import Coverage
 from decoct.selection.k_center import KCenter
 from decoct.selection.sharded import partition as module
+from decoct.selection.sharded import survey as surveyed
 from decoct.selection.sharded.driver import select_table
 from decoct.selection.sharded.partition import partition, read_shard
 from decoct.streams import Streams
@@ -52,7 +53,7 @@ class Backwards(Local):
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "UNIT_BYTES", 4 * 6 * 150)  # 150 rows of 6 numbers
-    monkeypatch.setattr(module, "SAMPLE", 700)
+    monkeypatch.setattr(surveyed, "SAMPLE", 700)
     monkeypatch.setattr(module, "BLOCK_BYTES", 2 * 6 * 333)
 
 

@@ -31,8 +31,9 @@ from decoct.progress import progress
 from decoct.selection.by_score import ByScore
 from decoct.selection.methods import method_name, selector
 from decoct.selection.selector import SCORED, Picks, Selector
-from decoct.selection.sharded.partition import Partition, Seen, partition, survey
+from decoct.selection.sharded.partition import Partition, partition
 from decoct.selection.sharded.selector import ROWS, Sharded, at_once
+from decoct.selection.sharded.survey import Seen, survey
 from decoct.selection.sharded.turns import joined, turns
 from decoct.selection.sharded.units import Unit, finished, pick_unit
 from decoct.streams import Streams, derive_seed

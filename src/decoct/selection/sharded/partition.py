@@ -23,25 +23,22 @@ from torch import Tensor
 
 from decoct.data.feature_table import FeatureTable
 from decoct.durations import show_bytes
-from decoct.errors import DataError, OutputError
+from decoct.errors import OutputError
 from decoct.files import make_folder, write_json, writing
 from decoct.progress import Ticker
 from decoct.selection.content_order import marks
-from decoct.selection.sharded.shards import STUCK, drawn, middles, nearest_middle
+from decoct.selection.sharded.shards import STUCK, middles, nearest_middle
+from decoct.selection.sharded.survey import Blocks, Seen, sampled, survey
 from decoct.streams import derive_seed
 
 UNIT_BYTES = 128 << 20
 """What the rows of a coarse shard take as float32, roughly; a shard of more than twice as much is cut again."""
 MOST = 256
 """Coarse shards that a table or an oversize shard is cut into at once."""
-SAMPLE = 65536
-"""Rows that the middles are learned from."""
 BLOCK_BYTES = 64 << 20
 """Bytes dealt out at a time, so that each shard is given many rows at once."""
 ABOUT = "partition.json"
 
-Blocks = Callable[[], Iterator[tuple[NDArray[np.int64], NDArray[np.floating]]]]
-"""() -> (numbers of rows in the table, these rows as they are in the file), block by block."""
 Place = Callable[[int, NDArray[np.int64], NDArray[np.floating]], NDArray[np.int64]]
 """(rows dealt before, numbers, rows) -> the part that each row goes to."""
 
@@ -54,17 +51,6 @@ class Shard:
     rows: int
     group: int
     """Their class; 0 where there are no labels."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What one look at all rows of a table tells."""
-
-    fingerprint: str
-    """Of the rows, whatever their order."""
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    """Of each feature over a sample; 1 for constant ones."""
 
 
 @dataclass(frozen=True)
@@ -128,18 +114,6 @@ def read_shard(folder: Path, shard: Shard, dtype: str, width: int) -> tuple[Floa
     return torch.from_numpy(rows.astype(np.float32)), torch.from_numpy(numbers)
 
 
-def survey(table: FeatureTable, tick: Ticker) -> tuple[Float[Tensor, "s d"], Seen]:
-    """Look at every row once: a sample of rows that all differ, in an order that their contents decide, and facts.
-
-    `tick` counts rows. Raises `DataError` for NaN or infinite features.
-    """
-    sample, total = _sampled(_finite(table, tick), table.rows)
-    mean, std = sample.double().mean(0), sample.double().std(0, correction=0)
-    std[std.float() == 0] = 1
-    mark = f"rows-{table.rows}x{table.width}-{table.dtype[1:]}-{total:016x}"
-    return sample, Seen(mark, tuple(mean.tolist()), tuple(std.tolist()))
-
-
 def _require_space(table: FeatureTable, folder: Path) -> None:
     make_folder(folder.parent)
     needed, free = table.rows * (table.row_bytes + 8), shutil.disk_usage(folder.parent).free
@@ -152,25 +126,6 @@ def _require_space(table: FeatureTable, folder: Path) -> None:
         )
 
 
-def _finite(table: FeatureTable, tick: Ticker) -> Blocks:
-    """The rows of the table, counted; raises `DataError` where one is not finite."""
-
-    def blocks() -> Iterator[tuple[NDArray[np.int64], NDArray[np.floating]]]:
-        for start, rows in table.blocks():
-            bad = ~torch.isfinite(torch.from_numpy(rows).float().sum(1))
-            if bad.any():
-                raise DataError(
-                    f"selecting from {table.name}",
-                    received=f"NaN, infinity or a sum beyond float32 in row {start + int(bad.nonzero()[0])}",
-                    expected="finite numbers",
-                    remedy="repair or drop such rows before selecting",
-                )
-            yield np.arange(start, start + len(rows)), rows
-            tick(start + len(rows), "looking at rows")
-
-    return blocks
-
-
 def _dealt(table: FeatureTable, tick: Ticker) -> Blocks:
     """The rows of the table, in large blocks, counted for the second time."""
 
@@ -180,23 +135,6 @@ def _dealt(table: FeatureTable, tick: Ticker) -> Blocks:
             tick(table.rows + start + len(rows), "dealing out rows")
 
     return blocks
-
-
-def _sampled(blocks: Blocks, count: int) -> tuple[Float[Tensor, "s d"], int]:
-    """The sample, and the sum of all marks."""
-    rows, own, total, lowest = [], [], 0, (2**64, np.zeros((0, 0)))
-    for _, block in blocks():
-        numbers = marks(block)
-        least = int(numbers.argmin())
-        lowest = min(lowest, (int(numbers[least]), block[least : least + 1]), key=lambda pair: pair[0])
-        total = (total + int(numbers.sum(dtype=np.uint64))) % 2**64
-        chosen = drawn(numbers, SAMPLE, count)
-        rows.append(block[chosen])
-        own.append(numbers[chosen])
-    _, first = np.unique(np.concatenate(own), return_index=True)
-    # Where nearly all rows are equal, the sample may miss them: then one row says as much, whatever their order.
-    sample = np.concatenate(rows)[first] if len(first) else lowest[1]
-    return torch.from_numpy(sample.astype(np.float32)), total
 
 
 @dataclass(frozen=True)
@@ -244,7 +182,7 @@ class _Cutter:
         """The shard itself, or what it is cut into where it is more than twice too large."""
         if shard.rows <= 2 * self.limit:
             return [shard]
-        sample, _ = _sampled(lambda: self._blocks(shard), shard.rows)
+        sample, _ = sampled(lambda: self._blocks(shard), shard.rows)
         parts = self.cut(shard, lambda: self._blocks(shard), sample)
         self._remove(shard.name)
         return parts
