@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from decoct.distillation.labels.hard import Hard
 from decoct.distillation.labels.learned import Learned
+from decoct.distillation.labels.teacher import Teacher
 from decoct.distillation.objective.trajectory import EXPERT, Trajectory
 from decoct.distillation.recipe import Recipe
 from decoct.distillation.recipes.task import Task
@@ -134,9 +135,11 @@ def datm(task: Task) -> Recipe:
     """Pixels x trajectory x learned labels, with a window of start epochs that grows.
 
     `paper`: the configs of https://github.com/NUS-HPC-AI-Lab/DATM, 100 flat experts of 100 passes with radius 0.01,
-    10,000 steps; the window grows over the same share of a run of any length. Labels start at one class rather than at
-    the mean logits of experts, and images at any real rows rather than at those that experts classify right. Their
-    cells have ZCA, which wants data opened with `whiten=True`. `cpu`: see `_cpu`; the window grows over half the run.
+    10,000 steps; the window grows over the same share of a run of any length. Labels start at what one more network of
+    the same kind and as many passes says of the images, where theirs start at the mean logits of all experts, and
+    images at any real rows rather than at those that experts classify right. Their cells have ZCA, which wants data
+    opened with `whiten=True`. `cpu`: see `_cpu`; the window grows over half the run, and labels start at the nominal
+    classes, which costs no teacher.
 
     Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 73.8 ± 1.8 % at 1 a class.
     """
@@ -147,7 +150,8 @@ def datm(task: Task) -> Recipe:
         return replace(point, objective=growing, labels=Learned())
     row = DATM_MANY if task.ipc >= 500 and task.spec.classes <= 50 else published(DATM, task)
     return Recipe(
-        Pixels(), row.objective(100, sam_radius=0.01), Learned(), optimizer="sgd", lr=row.lr,
+        Pixels(), row.objective(100, sam_radius=0.01), Learned(teacher=Teacher(epochs=100)),
+        optimizer="sgd", lr=row.lr,
         lr_labels=row.lr_labels, lr_objective=row.lr_alpha, steps=10_000, network=task.network(32),
     )  # fmt: skip
 
