@@ -12,6 +12,7 @@ from decoct.distillation.labels.teacher import Teacher
 from decoct.distillation.objective.nothing import Nothing
 from decoct.distillation.objective.random_features import RandomFeatures
 from decoct.distillation.objective.ridge import Ridge
+from decoct.distillation.objective.statistics import Statistics
 from decoct.distillation.probe import machine_rate
 from decoct.distillation.recipes.auto import auto
 from decoct.distillation.recipes.table import CARDS, resolve
@@ -88,6 +89,14 @@ def test_teachers_leave_time_for_the_set(name, passes):
     assert passes_of(replace(slow, speed=lambda: 2e12)) == full
     assert passes_of(slow) == short
     assert passes_of(replace(slow, seconds=10.0)) == shortest
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(1800.0, 3), (180.0, 2), (18.0, 1)])
+def test_few_backbones_where_a_pass_of_each_would_take_the_time(seconds, count):
+    point = resolve("gvbsm", Task(SPEC, 10, seconds=seconds, speed=lambda: 2e10, rows=60_000))
+    assert isinstance(point.objective, Statistics)
+    assert isinstance(point.labels, Teacher)
+    assert len(point.objective.backbones) == count == 1 + len(point.labels.others)
 
 
 def test_few_experts_where_six_would_take_the_time():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -60,6 +60,17 @@ class Task:
         """
         if self.rows is None:
             return wanted
+        return max(1, min(wanted, int(self._passes_there_is_time_for(networks, rows or self.rows, share))))
+
+    def fitting(self, *networks: str) -> tuple[str, ...]:
+        """The first of `networks`, as many as have time for a pass over the real rows each; one at least."""
+        if self.rows is None:
+            return networks
+        counts = range(len(networks), 1, -1)
+        most = next((n for n in counts if self._passes_there_is_time_for(networks[:n], self.rows) >= 1), 1)
+        return networks[:most]
+
+    def _passes_there_is_time_for(self, networks: Sequence[str], rows: int, share: float = TEACHERS_SHARE) -> float:
         shape, classes = self.spec.shape, self.spec.classes
         row = sum(2 * flops_forward(network(name, shape, classes, 0), shape) for name in networks)
-        return max(1, min(wanted, int(share * self.seconds * self.speed() / (row * (rows or self.rows)))))
+        return share * self.seconds * self.speed() / (row * rows)
