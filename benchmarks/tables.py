@@ -161,6 +161,8 @@ def merged(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
         first = found.setdefault(cell["method"], {**cell, "sets": 0, "entries": [{**cell["entries"][0], "last": []}]})
         first["sets"] += 1
         first["entries"][0]["last"] += cell["entries"][0]["last"]
+        if on_slower_processor(cell):
+            first["hardware"] = cell["hardware"]
     return list(found.values())
 
 
