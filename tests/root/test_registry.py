@@ -38,7 +38,7 @@ def test_a_target_that_is_not_there_says_what_was_tried(target):
 
 def test_other_packages_add_names_and_cannot_replace_ours(monkeypatch):
     points = [EntryPoint("tau", "math:tau", "decoct.number"), EntryPoint("pi", "math:e", "decoct.number")]
-    monkeypatch.setattr("decoct.registry.entry_points", lambda group: points if group == "decoct.number" else [])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points if group == "decoct.number" else [])
     table = Registry("number", {"pi": "math:pi"})
     assert table.load("tau") == pytest.approx(6.283, abs=1e-3)
     assert table.load("pi") == pytest.approx(3.1416, abs=1e-3)
