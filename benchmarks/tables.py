@@ -61,6 +61,8 @@ SLOWER = (
     "`*`: distilled on a processor of the AVX2 kind, without bfloat16, which does fewer steps in the same minutes; its "
     "students were trained in float32 where the others were in bfloat16."
 )
+LATE = 1.25
+"""A cell that took so many times its minutes says how long it took."""
 TITLES = {
     "fashion-10": "Fashion-MNIST, 10 images per class",
     "mnist-1": "MNIST, 1 image per class",
@@ -178,9 +180,12 @@ def recipe_row(source: str, ipc: int, cell: dict[str, Any]) -> str:
     published = known[0 if ipc == 1 else 1] if known and ipc in (1, 10) else ""
     short = bool(published) and 100 * statistics.mean(tuple(entry["last"])) < float(published)
     mark = ("*" if on_slower_processor(cell) else "") + (f" ({cell['sets']} sets)" if cell["sets"] > 1 else "")
+    steps, seconds = made.get("steps_done", ""), made.get("seconds") or 0
+    if seconds > LATE * 60 * cell["minutes"]:
+        steps = f"{steps} in {show_duration(seconds)}"
     return (
         f"| `{cell['method']}`{mark} | {percent(entry['last'])} | {show_bytes(size)} | {entry['rows']} "
-        f"| {made.get('steps_done', '')} | {published} | {SHORT_OF.get(cell['method'], '') if short else ''} |"
+        f"| {steps} | {published} | {SHORT_OF.get(cell['method'], '') if short else ''} |"
     )
 
 

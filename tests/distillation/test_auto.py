@@ -77,21 +77,21 @@ def test_a_run_goes_on_with_what_was_chosen_whatever_the_machine_says_now(tmp_pa
     assert first.content_hash == second.content_hash
 
 
-@pytest.mark.parametrize(("name", "passes"), [("sre2l", (5, 2, 1)), ("gvbsm", (2, 1, 1)), ("soft-random", (8, 4, 1))])
+@pytest.mark.parametrize(("name", "passes"), [("sre2l", (5, 3, 1)), ("gvbsm", (2, 1, 1)), ("soft-random", (8, 6, 1))])
 def test_teachers_leave_time_for_the_set(name, passes):
     def passes_of(task: Task) -> int:
         point = resolve(name, task)
         return point.labels.epochs if isinstance(point.labels, Teacher) else 0
 
     full, short, shortest = passes
-    slow = Task(SPEC, 10, seconds=180.0, speed=lambda: 2e10, rows=60_000)
+    slow = Task(SPEC, 10, seconds=360.0, speed=lambda: 2e10, rows=60_000)
     assert passes_of(Task(SPEC, 10, seconds=180.0, speed=lambda: pytest.fail("measured"))) == full
     assert passes_of(replace(slow, speed=lambda: 2e12)) == full
     assert passes_of(slow) == short
     assert passes_of(replace(slow, seconds=10.0)) == shortest
 
 
-@pytest.mark.parametrize(("seconds", "count"), [(1800.0, 3), (180.0, 2), (18.0, 1)])
+@pytest.mark.parametrize(("seconds", "count"), [(1800.0, 3), (300.0, 2), (18.0, 1)])
 def test_few_backbones_where_a_pass_of_each_would_take_the_time(seconds, count):
     point = resolve("gvbsm", Task(SPEC, 10, seconds=seconds, speed=lambda: 2e10, rows=60_000))
     assert isinstance(point.objective, Statistics)
@@ -105,7 +105,7 @@ def test_few_experts_where_six_would_take_the_time():
         resolve("mtt", replace(slow, seconds=seconds)).objective.experts  # pyright: ignore
         for seconds in (1800.0, 180.0, 18.0)
     ]
-    assert counts == [6, 4, 1]
+    assert counts == [6, 2, 1]
 
 
 def test_a_named_recipe_that_trains_teachers_goes_on_with_the_speed_of_its_beginning(tmp_path, monkeypatch):

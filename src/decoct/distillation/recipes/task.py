@@ -55,8 +55,8 @@ class Task:
         """Passes over the real rows to train each of `networks` for: `wanted`, or at least 1 that fits the time.
 
         A run that ends by the clock keeps what is beyond `share` of its time for the set itself. A row that is trained
-        on costs about two of the plain forward passes by which speed is measured, since training is compiled; the
-        estimate is good to a factor of two. `rows` are those of one pass where they are not all real ones.
+        on costs about three of the plain forward passes by which speed is measured; the estimate is good to a factor
+        of two, since speed is rounded to a power of two. `rows` are those of one pass where they are not all real ones.
         """
         if self.rows is None:
             return wanted
@@ -72,5 +72,5 @@ class Task:
 
     def _passes_there_is_time_for(self, networks: Sequence[str], rows: int, share: float = TEACHERS_SHARE) -> float:
         shape, classes = self.spec.shape, self.spec.classes
-        row = sum(2 * flops_forward(network(name, shape, classes, 0), shape) for name in networks)
+        row = sum(3 * flops_forward(network(name, shape, classes, 0), shape) for name in networks)
         return share * self.seconds * self.speed() / (row * rows)
