@@ -150,7 +150,7 @@ class StopError(Exception):
 def asked(monkeypatch, data, **options) -> Asked:
     found: list[Asked] = []
 
-    def stop(run: Distillation, limit: Limit, place: object) -> None:
+    def stop(run: Distillation, limit: Limit, place: object, began: float) -> None:
         found.append(Asked(run, limit))
         raise StopError
 
