@@ -12,7 +12,7 @@ from decoct.cli.opening import Output, left_out
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Five methods at 1 and 10 images per class on 1,797 real handwritten digits, in under three minutes."""
+    """Five methods at 1 and 10 images per class on 1,797 real handwritten digits, in a few minutes."""
 
     out: Path = Path("decoct-demo")
     """Folder of sets, finished runs, comparison.json and report.html."""

@@ -14,7 +14,7 @@ from decoct.cli.failures import DEFECT, STOPPED, WRONG, print_failure
 from decoct.registry import unknown_name
 
 COMMANDS = {
-    "demo": "the whole story on real handwritten digits, in under three minutes",
+    "demo": "the whole story on real handwritten digits, in a few minutes",
     "data": "show what a source holds and draw a grid of its pictures",
     "compare": "make sets with several methods, judge them alike, write a report",
     "distill": "synthesise a small training set",

@@ -43,10 +43,10 @@ class Tangent(Objective):
 
     Differs from the paper: no convolutional kernels, which need a large machine (`random-features` is their affordable
     relative), labels learned by gradient together with the images and not by closed form; with `augmented`, the siamese
-    augmentation of the field, which the authors do not have, since the kernel alone finds images that a network under
-    augmentation learns little from. Differs
-    from common code: the recursion carries `1 - cos t` in place of `cos t`, so that its gradient stays right for
-    inputs that nearly coincide and zero, not NaN, where a synthetic row still is the real one it started from.
+    augmentation of the field is an addition, since the kernel alone finds images that a network under augmentation
+    learns little from. Differs from common code: the recursion carries `1 - cos t` in place of `cos t`, so that its
+    gradient stays right for inputs that nearly coincide and zero, not NaN, where a synthetic row still is the real one
+    it started from.
     """
 
     label_space = "scores"

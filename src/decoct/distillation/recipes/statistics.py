@@ -33,10 +33,9 @@ def sre2l(task: Task) -> Recipe:
     two bytes a class, row and view, which is more than the images. `cpu`: a ConvNet of width 32 with batch
     normalisation, milder crops and weight 1, labels of the images alone.
 
-    Expect less than from random images where images are few and small. Fashion-MNIST at 10 a class, one short student
-    on the validation split: 59 % after 150 `cpu` steps from noise (47 % without crops, or at weight 0.1); 79 % on
-    random images with the same teacher's labels, 75 % where 150 smaller steps began from those. Published for
-    CIFAR-10 at 10 a class with ResNet-18: 27.2 %.
+    Expect less than from random images with a teacher's labels (`soft-random`) where images are few and small: on
+    validation rows steps from those made them worse, and without crops or at a smaller weight images from noise were
+    worse still. Published for CIFAR-10 at 10 a class with ResNet-18: 27.2 %.
 
     Of a time budget the teacher takes about half at most: on a slow machine it does fewer passes.
     `cpu` has no views because bytes count: the labels of 30 views weigh as much as several times the images, and in a

@@ -136,7 +136,8 @@ def datm(task: Task) -> Recipe:
 
     `paper`: the configs of https://github.com/NUS-HPC-AI-Lab/DATM, 100 flat experts of 100 passes with radius 0.01,
     10,000 steps; the window grows over the same share of a run of any length. Labels start at what one more network of
-    the same kind and as many passes says of the images, where theirs start at the mean logits of all experts, and
+    the same kind and as many passes says of the images, where theirs start at the mean logits of the experts that are
+    right about the image, and
     images at any real rows rather than at those that experts classify right. Their cells have ZCA, which wants data
     opened with `whiten=True`. `cpu`: see `_cpu`; the window grows over half the run, and labels start at the nominal
     classes, which costs no teacher.

@@ -82,8 +82,7 @@ def rat_bptt(task: Task) -> Recipe:
     are clipped; 60,000 steps. All colour figures of the paper have ZCA, which wants data opened with `whiten=True`.
     Left out: learned labels for many classes (`labels="learned"` has them, as softmax), the window that starts at one
     fixed step (CIFAR-100 at one image a class), 50 classes a step (Tiny ImageNet).
-    `cpu`: the last 10 of up to 20 larger steps (3e-3) and outer steps of 0.03, from real images; about 3 outer steps a
-    second on one core at one image a class. Fashion-MNIST: 47.8 % on validation at the start, 67.1 % after 88 steps.
+    `cpu`: the last 10 of up to 20 larger steps (3e-3) and outer steps of 0.03, from real images.
 
     Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 73.9 ± 1.4 % at 1 a class, 76.4 ±
     0.3 % at 10 a class on a slower processor.
