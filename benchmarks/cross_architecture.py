@@ -63,7 +63,7 @@ def main(options: Options) -> None:
     for recipe in options.recipes:
         small = decoct.distill(
             data, recipe, ipc=options.ipc, budget=180.0, device="cpu",
-            out=options.work / "recipes" / f"{options.source}-{options.ipc}" / f"{recipe}-3min",
+            out=options.work / "recipes" / f"{options.source}-{options.ipc}" / f"{recipe}-3min-0",
         )  # fmt: skip
         own: dict[str, Any] = {}
         found[recipe] = own
