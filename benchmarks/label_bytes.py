@@ -53,7 +53,8 @@ def main(options: Options) -> None:
         if name == "random":
             small: Any = decoct.select(data, "random", ipc=options.ipc, seed=0)
         else:
-            small = decoct.distill(data, name, ipc=options.ipc, budget=180.0, device="cpu", out=folder / f"{name}-3min-0")
+            made = folder / f"{name}-3min-0"
+            small = decoct.distill(data, name, ipc=options.ipc, budget=180.0, device="cpu", out=made)
         card = label_bytes(small, bench, ways(data.spec.classes, (labels,)))
         found[name] = [entry_to_json(entry) for entry in card.entries]
         save(
