@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = {
     "judge_figures": ("docs/cross-architecture.png", "docs/label-bytes.png"),
+    "judge_pages": ("docs/judging.md",),
     "application_figures": ("docs/continual.png", "docs/federated.png", "docs/privacy.png"),
     "search_pages": (
         "docs/architecture-search.md", "docs/architecture-search.png", "docs/hyperparameter-search.md",
@@ -56,6 +57,18 @@ def test_the_paper_index_is_that_of_the_recipes(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     index = importlib.import_module("paper_index")
     assert index.PAGE.read_text(encoding="utf-8") == index.page(), "run python benchmarks/paper_index.py"
+
+
+def test_a_gain_is_paired_by_seed_and_has_its_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    pages = importlib.import_module("judge_pages")
+    first, second = {"last": [0.5, 0.7]}, {"last": [0.4, 0.6]}
+    assert pages.gain(first, second) == "+10.0 ± 0.0"
+    assert pages.gain(second, first) == "-10.0 ± 0.0"
+    assert pages.fraction([0.1, 0.3]) == "0.200 ± 1.271"
+    assert pages.fraction([]) == "–"
+    with pytest.raises(ValueError, match=r"no marks <!-- networks"):
+        pages.page("A page without marks.")
 
 
 def test_labels_that_were_learned_have_a_curve_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
