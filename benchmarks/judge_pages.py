@@ -9,7 +9,7 @@ seed. What is not measured yet has no table.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,20 @@ def gain(judged: Entry, other: Entry) -> str:
     return text if text.startswith("-") else f"+{text}"
 
 
-def compared(head: str, rows: Iterable[tuple[str, dict[str, tuple[Entry, Entry]]]]) -> str:
+def compared(head: str, rows: list[tuple[str, dict[str, tuple[Entry, Entry]]]]) -> str:
     """A line for each network or augmentation: random rows, then every set with its gain over them."""
-    lines, names = [], []
+    names = list(dict.fromkeys(name for _, pairs in rows for name in pairs))
+    lines = []
     for label, pairs in rows:
-        names = names or list(pairs)
         random = next(iter(pairs.values()))[1]
-        shown = [cell for own, other in pairs.values() for cell in (show_percent(own["last"]), gain(own, other))]
+        shown = [cell for name in names for cell in told(pairs.get(name))]
         lines.append([f"`{label}`", show_percent(random["last"]), *shown])
     return table([head, "random", *(cell for name in names for cell in (name, "gain"))], lines)
+
+
+def told(pair: tuple[Entry, Entry] | None) -> tuple[str, str]:
+    """Accuracy and gain, dashes for what was not measured."""
+    return ("–", "–") if pair is None else (show_percent(pair[0]["last"]), gain(*pair))
 
 
 def pairs_of(found: dict[str, Any], half: str, augmentation: str, network: str) -> dict[str, tuple[Entry, Entry]]:
@@ -63,14 +68,14 @@ def labels_of(found: dict[str, Any], half: str, key: Callable[[str, Entry], str]
 def networks(found: dict[str, Any]) -> str:
     """Sets and random rows on every network."""
     names = labels_of(found, "networks", lambda _, entry: entry["network"])
-    return compared("network", ((name, pairs_of(found, "networks", "protocol", name)) for name in names))
+    return compared("network", [(name, pairs_of(found, "networks", "protocol", name)) for name in names])
 
 
 def augmentations(found: dict[str, Any]) -> str:
     """The same under every augmentation on the home network."""
     home = labels_of(found, "networks", lambda _, entry: entry["network"])[0]
     names = labels_of(found, "augmentations", lambda name, _: name)
-    return compared("augmentation", ((name, pairs_of(found, "augmentations", name, home)) for name in names))
+    return compared("augmentation", [(name, pairs_of(found, "augmentations", name, home)) for name in names])
 
 
 def fair(found: dict[str, Any]) -> str:

@@ -40,8 +40,8 @@ def rded(task: Task) -> Recipe:
     300 epochs of crops of one patch and more, flips and CutMix at temperature 20; `paper` stores its labels of as many
     such views instead (patches are not shuffled in them), `cpu` those of the crops alone.
 
-    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 68.1 ± 1.5 % at 1 a class, 77.6 ±
-    0.2 % at 10 a class on a slower processor.
+    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 68.1 ± 1.5 % at 1 a class, 77.4 ±
+    1.2 % at 10 a class on a slower processor.
     """
     factor = 1 if max(task.spec.shape[1:], default=0) < 128 else 2
     if task.preset == "cpu":
