@@ -10,8 +10,7 @@ from decoct.cli import compare
 from decoct.cli.opening import Output, left_out
 
 NETWORK = "convnet3-w64"
-"""Half of the default width, so that a first look takes half as long; students that are narrower still fit no scores in
-so few steps."""
+"""Half of the default width, which saves time; students that are narrower still fit no scores in so few steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
