@@ -15,9 +15,10 @@ from typing import Any
 
 import tyro
 from real_sets import real_set
+from recipe_table import Cell, made
+from recipe_table import Options as Table
 from record import save
 
-import decoct
 from decoct.data.dataset import Dataset
 from decoct.evaluation.fair_scores import fair_scores_of
 from decoct.evaluation.matrix import Matrix, evaluate_matrix
@@ -61,10 +62,7 @@ def main(options: Options) -> None:
     data = real_set(options.source, options.work)
     found: dict[str, Any] = {}
     for recipe in options.recipes:
-        small = decoct.distill(
-            data, recipe, ipc=options.ipc, budget=180.0, device="cpu",
-            out=options.work / "recipes" / f"{options.source}-{options.ipc}" / f"{recipe}-3min-0",
-        )  # fmt: skip
+        small = made(Cell(options.source, options.ipc, recipe, 0), Table(work=options.work / "recipes"), data)
         own: dict[str, Any] = {}
         found[recipe] = own
         for count in range(1, len(options.networks) + 1):

@@ -17,9 +17,10 @@ from typing import Any
 import tyro
 from cross_architecture import HOME, PROTOCOL
 from real_sets import real_set
+from recipe_table import Cell, made
+from recipe_table import Options as Table
 from record import save
 
-import decoct
 from decoct.evaluation.judge import Bench
 from decoct.evaluation.scorecard import Scorecard, entry_to_json
 from decoct.evaluation.search import Search
@@ -55,10 +56,7 @@ def main(options: Options) -> None:
     }
     found: dict[str, Any] = {}
     for recipe in options.recipes:
-        small = decoct.distill(
-            data, recipe, ipc=options.ipc, budget=180.0, device="cpu",
-            out=options.work / "recipes" / f"{options.source}-{options.ipc}" / f"{recipe}-3min-0",
-        )  # fmt: skip
+        small = made(Cell(options.source, options.ipc, recipe, 0), Table(work=options.work / "recipes"), data)
         found[recipe] = {name: told(bench.judge(small, recipe)) for name, bench in judges.items()}
         save(
             "equal_search",

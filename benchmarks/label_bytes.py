@@ -16,6 +16,8 @@ from typing import Any
 import tyro
 from cross_architecture import HOME, PROTOCOL
 from real_sets import real_set
+from recipe_table import Cell, made
+from recipe_table import Options as Table
 from record import save
 
 import decoct
@@ -44,7 +46,6 @@ class Options:
 def main(options: Options) -> None:
     """Judge the sets; the result is written after each."""
     data = real_set(options.source, options.work)
-    folder = options.work / "recipes" / f"{options.source}-{options.ipc}"
     bench = Bench.of(
         data, PROTOCOL, [HOME], options.seeds, baselines=(), out=options.work / "label_bytes", device="cpu"
     )
@@ -53,8 +54,7 @@ def main(options: Options) -> None:
         if name == "random":
             small: Any = decoct.select(data, "random", ipc=options.ipc, seed=0)
         else:
-            made = folder / f"{name}-3min-0"
-            small = decoct.distill(data, name, ipc=options.ipc, budget=180.0, device="cpu", out=made)
+            small = made(Cell(options.source, options.ipc, name, 0), Table(work=options.work / "recipes"), data)
         card = label_bytes(small, bench, ways(data.spec.classes, (labels,)))
         found[name] = [entry_to_json(entry) for entry in card.entries]
         save(

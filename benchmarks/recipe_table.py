@@ -25,6 +25,7 @@ from real_sets import real_set
 from record import RESULTS, save
 
 import decoct
+from decoct.compact.compact_set import CompactSet
 from decoct.data.dataset import Dataset
 from decoct.distillation.recipes.table import RECIPES
 from decoct.errors import ConfigError
@@ -99,6 +100,14 @@ def set_folder(cell: Cell, options: Options) -> Path:
     return options.work / f"{cell.source}-{cell.ipc}" / f"{cell.method}-{options.minutes:g}min-{cell.draw}"
 
 
+def made(cell: Cell, options: Options, data: Dataset) -> CompactSet:
+    """The set of a cell, made where it is missing. Raises `ConfigError` where the recipe refuses the data."""
+    return decoct.distill(
+        data, cell.method, ipc=cell.ipc, budget=60 * options.minutes, seed=cell.draw, device="cpu",
+        out=set_folder(cell, options),
+    )  # fmt: skip
+
+
 def run(cell: Cell, options: Options, data: Dataset) -> None:
     """Make, judge, write; a recipe that refuses these data leaves its words."""
     work = options.work / f"{cell.source}-{cell.ipc}"
@@ -115,22 +124,19 @@ def run(cell: Cell, options: Options, data: Dataset) -> None:
         entries = bench.judge_baseline(cell.method, nbytes).entries
         save(cell.name, {**facts, "entries": [entry_to_json(entry) for entry in entries]})
         return
-    out = set_folder(cell, options)
-    if options.made_only and not (out / "manifest.json").exists():
+    if options.made_only and not (set_folder(cell, options) / "manifest.json").exists():
         return
     try:
-        small = decoct.distill(
-            data, cell.method, ipc=cell.ipc, budget=60 * options.minutes, seed=cell.draw, device="cpu", out=out,
-        )  # fmt: skip
+        small = made(cell, options, data)
     except ConfigError as error:
         save(cell.name, {**facts, "refused": str(error)})
         return
     if not options.judge:
         return
     keys = ("steps_done", "seconds", "best_step", "best_val_accuracy", "validation", "settings", "network")
-    made = {key: small.provenance[key] for key in keys}
+    how = {key: small.provenance[key] for key in keys}
     entries = bench.judge(small, cell.method).entries
-    save(cell.name, {**facts, "made": made, "entries": [entry_to_json(entry) for entry in entries]})
+    save(cell.name, {**facts, "made": how, "entries": [entry_to_json(entry) for entry in entries]})
 
 
 def main(options: Options) -> None:
