@@ -27,7 +27,7 @@ def test_size_decides_the_point():
     for ipc, storage in ((1, Multiformation), (3, Multiformation), (4, Pixels), (10, Pixels)):
         assert isinstance(auto(Task(SPEC, ipc)).storage, storage)
         assert isinstance(auto(Task(SPEC, ipc)).objective, RandomFeatures)
-    colour = replace(blob_images(classes=10, per_class=2, shape=(3, 32, 32)).spec)
+    colour = blob_images(classes=10, per_class=2, shape=(3, 32, 32)).spec
     for ipc, storage in ((1, Multiformation), (10, Multiformation), (11, Pixels)):
         assert isinstance(auto(Task(colour, ipc)).storage, storage)
     large = auto(Task(SPEC, 500))

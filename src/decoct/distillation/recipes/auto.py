@@ -28,12 +28,12 @@ def auto(task: Task) -> Recipe:
     """The point of the grid that did best at this size in `benchmarks/recipe_table.py`, as wide as the time allows.
 
     Images: `ridge-grid` up to 3 a class, `rfad` from 4 on, in colour `ridge-grid` up to 10: what led the recipes at 1
-    and at 10 after three minutes of one core (figures in docs/results.md). More than 4000 rows: `soft-random`, since
-    real rows with a teacher's labels are hard to beat there and cost one training. Tables of features, images too small
-    for a grid and very many classes: `ridge`. `cpu`: the network is the widest at which the measured rate of the
-    machine gives `STEPS_WANTED` steps in the time there is; the index of papers shows that for 20 minutes at 1e11
-    operations a second. `paper`: the same point as its own recipe sets it for a GPU, network and number of steps;
-    nothing is measured.
+    and at 10 after three minutes of one core or, in colour, was within their spread (figures in docs/results.md). More
+    than 4000 rows: `soft-random`, since real rows with a teacher's labels are hard to beat there and cost one training.
+    Tables of features, images too small for a grid and very many classes: `ridge`. `cpu`: the network is the widest at
+    which the measured rate of the machine gives `STEPS_WANTED` steps in the time there is; the index of papers shows
+    that for 20 minutes at 1e11 operations a second. `paper`: the same point as its own recipe sets it for a GPU,
+    network and number of steps; nothing is measured.
 
     Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 75.8 ± 1.3 % at 1 a class on a
     slower processor, 83.7 ± 1.7 % at 10 a class on a slower processor; MNIST 90.3 ± 7.7 % at 1 a class on a slower
