@@ -96,7 +96,7 @@ class Curvature(Analysis):
                 name: float(hutchinson(loss_on(network, rows, study.device), theta, self.probes, generator).mean())
                 for name, rows in (("set", material), ("real", real))
             }
-            said = predict(module, material.inputs, device=study.device).argmax(1)
+            said = predict(module, material.inputs).argmax(1)
             recognised = float((said == study.compact_set.classes).float().mean())
             looks.append({"iteration": step, **found, "recognised": recognised,
                           "val": study.accuracy(module, study.data.val)})  # fmt: skip

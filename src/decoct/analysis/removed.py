@@ -103,13 +103,13 @@ class Removed(Analysis):
                 inputs, material.targets[left], weights, "probabilities", temperature=material.temperature
             )
         else:
-            logits = predict(study.expert(self.epochs, seed).module, inputs, device=study.device)
+            logits = predict(study.expert(self.epochs, seed).module, inputs)
             taught = Material(inputs, (logits / self.temperature).softmax(1), weights, "probabilities")
         module = study.train(taught, self.routine, seed)
         own = study.data.test.take(torch.nonzero(study.data.test.labels() == gone).flatten())
         if len(own) == 0:
             return {"accuracy": 0.0, "rank": 0.5}
-        logits = predict(module, study.data, own, device=study.device)
+        logits = predict(module, study.data, own)
         return {
             "accuracy": float((logits.argmax(1) == gone).float().mean()),
             "rank": float((logits < logits[:, gone : gone + 1]).float().sum(1).mean()) / max(1, study.classes - 1),

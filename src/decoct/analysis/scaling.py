@@ -98,7 +98,7 @@ class Scaling(Analysis):
         material = study.real(study.rows_per_class(n, seed, "scaling"))
         if k:
             teacher = study.expert(max(self.epochs), seed).module_at(epoch)
-            labels = predict(teacher, material.inputs, device=study.device).softmax(1)
+            labels = predict(teacher, material.inputs).softmax(1)
             material = Material(material.inputs, keep_largest(labels, k), None, "probabilities")
         return _measured(study, material, self.routine, seed)
 

@@ -132,7 +132,7 @@ class Study:
 
     def predictions(self, module: nn.Module, split: Split) -> Int64[Tensor, " n"]:
         """The class that the network gives each row of a split."""
-        return predict(module, self.data, split, device=self.device).argmax(1)
+        return predict(module, self.data, split).argmax(1)
 
     def accuracy(self, module: nn.Module, split: Split) -> float:
         """Fraction of the rows of a split that the network gets right."""

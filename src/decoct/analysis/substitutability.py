@@ -93,7 +93,7 @@ class Substitutability(Analysis):
         material, data = study.material(), study.data
         own = study.train(material, self.routine, seed)
         nominal, truth = study.compact_set.classes, data.test.labels()
-        said = predict(module, material.inputs, device=study.device).argmax(1)
+        said = predict(module, material.inputs).argmax(1)
         means = class_means(study, module)
         return {
             "set": by_class(said, nominal, study.classes),

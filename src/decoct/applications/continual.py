@@ -141,7 +141,7 @@ def _run(data: Dataset, name: str, config: ContinualConfig, seed: int, device: s
         assert material is not None
         start = None if config.way == "scratch" else module
         module = _trained(data, material, config, derive_seed(seed, "continual", number), start, device)
-        matrix.append(_accuracies(module, data, tasks[: number + 1], device))
+        matrix.append(_accuracies(module, data, tasks[: number + 1]))
         weights.append(memory.nbytes)
         rows.append(memory.rows)
     return {
@@ -170,10 +170,10 @@ def _trained(
     return material.student(build, config.training, seed, device).module
 
 
-def _accuracies(module: nn.Module, data: Dataset, tasks: Sequence[Sequence[int]], device: str) -> list[float]:
+def _accuracies(module: nn.Module, data: Dataset, tasks: Sequence[Sequence[int]]) -> list[float]:
     """Accuracy on the test rows of every task so far, each row scored among all classes."""
     labels = data.test.labels()
-    right: Float[Tensor, " n"] = (predict(module, data, device=device).argmax(1) == labels).float()
+    right: Float[Tensor, " n"] = (predict(module, data).argmax(1) == labels).float()
     return [float(right[torch.isin(labels, torch.tensor(list(classes)))].mean()) for classes in tasks]
 
 

@@ -184,16 +184,16 @@ class Bench:
         self.cells.keep(key, self._measured(fitted))
 
     def _check(self, module: nn.Module, epoch: int) -> float:
-        return accuracy(module, self.data, self._val, device=self.device)
+        return accuracy(module, self.data, self._val)
 
     def _measured(self, fitted: Fitted) -> Cell:
-        last = accuracy(fitted.module, self.data, self.data.test, device=self.device)
+        last = accuracy(fitted.module, self.data, self.data.test)
         selected = last
         # Where validation chose the last pass, these are the weights that were just measured.
         if fitted.best_state is not None and fitted.best_epoch != fitted.history[-1][0]:
             best = copy.deepcopy(fitted.module)
             best.load_state_dict(fitted.best_state)
-            selected = accuracy(best, self.data, self.data.test, device=self.device)
+            selected = accuracy(best, self.data, self.data.test)
         return Cell(
             last, selected, fitted.best or 0.0, fitted.best_epoch, fitted.seconds, fitted.samples_seen,
             fitted.distinct_samples, fitted.peak_memory, fitted.how,

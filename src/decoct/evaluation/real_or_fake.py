@@ -83,7 +83,7 @@ def judge_detector(
     found: dict[str, Detection] = {}
     for name, part in parts.items():
         is_positive = part.labels() == positive
-        said = [log_odds(predict(one.module, data, part, device=device), positive) for one in fitted]
+        said = [log_odds(predict(one.module, data, part), positive) for one in fitted]
         found[name] = Detection(
             len(part),
             tuple(auc(scores, is_positive) for scores in said),

@@ -82,6 +82,6 @@ class Teacher:
 
     def _said(self, module: nn.Module, inputs: Float[Tensor, "m ..."]) -> Float[Tensor, "m classes"]:
         """Rounded to fp16, and made to sum to 1 again on reading."""
-        logits = predict(module, inputs, device=self.device).detach().float().cpu()
+        logits = predict(module, inputs).detach().float().cpu()
         stored = logits.softmax(1).half().float()
         return stored / stored.sum(1, keepdim=True)

@@ -159,8 +159,8 @@ class Active(Selector):
 
     def measured(self, modules: list[nn.Module], sources: Sources) -> dict[str, Any]:
         """What is recorded of the networks of a round, measured on the validation split; plain JSON."""
-        data, device = sources.data, sources.device
-        return {"val_accuracy": [round(accuracy(module, data, data.val, device=device), 6) for module in modules]}
+        data = sources.data
+        return {"val_accuracy": [round(accuracy(module, data, data.val), 6) for module in modules]}
 
     def closed(self, record: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """What is added to the record after the last round."""

@@ -80,7 +80,7 @@ class DeepDistal(Active):
 
     def measured(self, modules: list[nn.Module], sources: Sources) -> dict[str, Any]:
         data = sources.data
-        said = [predict(module, data, data.val, device=sources.device).log_softmax(1) for module in modules]
+        said = [predict(module, data, data.val).log_softmax(1) for module in modules]
         area, rate = against_rest(torch.stack(said).mean(0), data.val.labels())
         return {"val_auc": round(area, 6), "val_eer": round(rate, 6)}
 

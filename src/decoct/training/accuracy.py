@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from decoct.data.dataset import Dataset, Split
 from decoct.errors import DataError
-from decoct.networks.probe import undisturbed
+from decoct.networks.probe import blank_inputs, undisturbed
 from decoct.training.fast import FastEmbed
 from decoct.training.graphs import Compile
 
@@ -21,20 +21,20 @@ def predict(
     inputs: Float[Tensor, "n ..."] | Dataset,
     split: Split | None = None,
     *,
-    device: str = "cpu",
     compile: Compile = "auto",
 ) -> Float[Tensor, "n classes"]:
     """Logits `[n, C]` on the CPU of network inputs, or of a split of a data set (its test split if none is named).
 
-    Without gradients and in eval mode; the module is left as it was, on its device, which must be `device`. A split
-    is read in blocks, so memory stays that of `BLOCK` inputs. Compiled where the split is large enough to pay.
+    Computed where the weights of the module are, without gradients and in eval mode; the module is left as it was. A
+    split is read in blocks, so memory stays that of `BLOCK` inputs. Compiled where the split is large enough to pay.
     """
+    device = blank_inputs(module, (), 0).device
     if isinstance(inputs, Tensor):
         blocks, n = (part.to(device) for part in inputs.split(BLOCK)), len(inputs)
     else:
         data, rows = inputs, inputs.test if split is None else split
         n = len(rows)
-        blocks = (data.inputs(rows, slice(start, start + BLOCK), device) for start in range(0, n, BLOCK))
+        blocks = (data.inputs(rows, slice(start, start + BLOCK), str(device)) for start in range(0, n, BLOCK))
     if n == 0:
         raise DataError(
             "predicting classes", received="no rows", expected="at least one row", remedy="choose another split"
@@ -44,12 +44,12 @@ def predict(
         return torch.cat([forward(block).cpu() for block in blocks])
 
 
-def accuracy(module: nn.Module, data: Dataset, split: Split, *, device: str = "cpu") -> float:
+def accuracy(module: nn.Module, data: Dataset, split: Split) -> float:
     """Fraction in [0, 1] of the rows of `split` whose largest logit is that of their class.
 
     Rows with weights count by them. Raises `DataError` for an empty split.
     """
-    right = (predict(module, data, split, device=device).argmax(1) == split.labels()).float()
+    right = (predict(module, data, split).argmax(1) == split.labels()).float()
     weights = split.weight()
     return float(right.mean() if weights is None else (weights * right).sum() / weights.sum())
 

@@ -131,7 +131,7 @@ def _recorded(
         # The module lives as long as what was compiled for it, so its id is its own.
         watched = Watched(f"{told} {id(module)}", data.spec.classes, rows, module)
         columns.append(_narrow(observe(watched, data, device, engine)))
-        return accuracy(module, data, data.val, device=device)
+        return accuracy(module, data, data.val)
 
     def build(start: int) -> nn.Module:
         return network(name, data.spec.shape, data.spec.classes, start)

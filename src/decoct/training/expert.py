@@ -133,7 +133,7 @@ def _trained(
         # A copy: on the CPU `.cpu()` would hand out the very weights that go on training.
         copies = {name: part.detach().cpu().clone() for name, part in module.state_dict().items()}
         snapshots.append({name: part.contiguous() for name, part in copies.items()})
-        return accuracy(module, data, data.val, device=device)
+        return accuracy(module, data, data.val)
 
     [fitted] = fit_dataset(
         build, data, config, [seed], device=device, evaluate=look, evaluate_every=1, tick=tick, halfway=halfway

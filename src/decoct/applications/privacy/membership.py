@@ -121,8 +121,8 @@ def _cell(
         lambda start: network(name, spec.shape, spec.classes, start), config.real if way == "real" else config.small,
         derive_seed(seed, "network"), device,
     )  # fmt: skip
-    confidence = logit_confidence(predict(fitted.module, data, data.train, device=device), data.train.labels())
-    right = predict(fitted.module, data, device=device).argmax(1) == data.test.labels()
+    confidence = logit_confidence(predict(fitted.module, data, data.train), data.train.labels())
+    right = predict(fitted.module, data).argmax(1) == data.test.labels()
     return {
         "confidence": [round(value, 4) for value in confidence.tolist()], "accuracy": float(right.float().mean()),
         "rows": len(made.inputs), "seconds": time.monotonic() - began,

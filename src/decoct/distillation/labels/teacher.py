@@ -189,7 +189,7 @@ class TeacherState(LabelState):
 
     def _taught(self, modules: Sequence[nn.Module], images: Float[Tensor, "m ..."]) -> Float[Tensor, "m classes"]:
         """What these networks say of the images, as it is stored."""
-        said = [predict(module, images, device=self._problem.device).float() for module in modules]
+        said = [predict(module, images).float() for module in modules]
         mean = torch.stack([(logits / self._config.temperature).softmax(1) for logits in said]).mean(0)
         return keep_largest(mean, self.top_k)
 

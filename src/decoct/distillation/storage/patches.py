@@ -99,7 +99,7 @@ class Patches(Multiformation):
                 cut(image[None], box, small) for image, own in zip(images, theirs, strict=True) for box in own
             ]  # fmt: skip
             seen = F.interpolate(torch.cat(pieces), size=(height, width), mode="bilinear", align_corners=False)
-            logits = predict(expert.module, seen, device=problem.device).float()
+            logits = predict(expert.module, seen).float()
             found.append(F.cross_entropy(logits, torch.full((len(seen),), label), reduction="none"))
         return torch.cat(found).reshape(len(rows), self.crops)
 

@@ -125,7 +125,7 @@ class BiasExam:
         )
 
     def _right(self, module: nn.Module, split: Split) -> Bool[NDArray[np.bool_], " n"]:
-        return (predict(module, self.data, split, device=self.device).argmax(1) == split.labels()).numpy()
+        return (predict(module, self.data, split).argmax(1) == split.labels()).numpy()
 
     @property
     def _key(self) -> list[str]:
