@@ -37,6 +37,8 @@ class Options:
     """Student."""
     work: Path = Path("runs/benchmarks/dynamic_uncertainty")
     """Folder of recordings and finished students."""
+    device: str = "cpu"
+    """Where networks are trained."""
 
 
 def main(options: Options) -> None:
@@ -50,7 +52,8 @@ def main(options: Options) -> None:
         gaps = {name: [a - b for a, b in zip(found[name], found["all"], strict=True)] for name in ("dyn-unc", "random")}
         save("dynamic_uncertainty", {
             "source": "fashion-mnist", "rows": len(data.train), "fraction": options.fraction,
-            "network": options.network, "protocol": protocol(options).facts(), "last": found, "below_all": gaps,
+            "network": options.network, "device": options.device,
+            "protocol": protocol(options).facts(), "last": found, "below_all": gaps,
             "intervals": {name: statistics.interval(values) for name, values in found.items()},
             "gap_intervals": {name: statistics.interval(values) for name, values in gaps.items()},
         })  # fmt: skip
@@ -59,11 +62,13 @@ def main(options: Options) -> None:
 def one_seed(data: Dataset, seed: int, options: Options) -> dict[str, float]:
     """Accuracy of the student on each of the three sets of rows."""
     bench = Bench.of(
-        data, protocol(options), [options.network], [seed], baselines=(), out=options.work / "students", device="cpu"
-    )
+        data, protocol(options), [options.network], [seed],
+        baselines=(), out=options.work / "students", device=options.device,
+    )  # fmt: skip
     core = decoct.select(
-        data, "dyn-unc", fraction=options.fraction, balance="global", seed=seed, cache=options.work / "dynamics"
-    )
+        data, "dyn-unc", fraction=options.fraction, balance="global", seed=seed, cache=options.work / "dynamics",
+        device=options.device,
+    )  # fmt: skip
     nbytes = core.nbytes.total
     entries = {
         "dyn-unc": bench.judge(core, f"dyn-unc {seed}").entries[0],

@@ -40,9 +40,10 @@ from decoct.distillation.objective.hypergradient import Hypergradient
 from decoct.distillation.recipe import Recipe
 from decoct.distillation.storage.pixels import Pixels
 from decoct.files import write_atomically
-from decoct.training.hyperparameters import LabelSmoothing, OperationMixture, Space, WeightDecay
+from decoct.training.hyperparameters import LabelSmoothing, OperationMixture, WeightDecay
 from decoct.training.responses import Walk
 from decoct.training.solvers import ConjugateGradient
+from decoct.training.space import Space
 
 ROWS = {"train": 200, "val": 100, "test": 10}
 """Rows of each class; the test rows are never read."""

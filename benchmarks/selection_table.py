@@ -55,6 +55,8 @@ class Options:
     """Folder of recordings and finished students."""
     stop_after: float = 600.0
     """Start no cell when so many minutes have passed."""
+    device: str = "cpu"
+    """Where students, and networks that choose, are trained."""
 
 
 @dataclass(frozen=True)
@@ -113,18 +115,21 @@ def run(cell: Cell, options: Options, data: Dataset, right: dict[str, bool]) -> 
     count = round(cell.fraction * len(data.train))
     work = options.work / f"{cell.source}-noise{cell.noise:g}"
     judged = Bench.of(
-        data, protocol(count), [NETWORK], options.seeds, baselines=(), out=work / f"{cell.fraction:g}", device="cpu"
-    )
+        data, protocol(count), [NETWORK], options.seeds,
+        baselines=(), out=work / f"{cell.fraction:g}", device=options.device,
+    )  # fmt: skip
     facts: dict[str, Any] = {
         "source": cell.source, "noise": cell.noise, "fraction": cell.fraction, "method": cell.method, "rows": count,
-        "students": NETWORK, "protocol": protocol(count).facts(), "pool": len(data.train),
+        "students": NETWORK, "device": options.device, "protocol": protocol(count).facts(), "pool": len(data.train),
     }  # fmt: skip
     if cell.method == "random":
         entries = judged.judge_baseline("random", count * (data.spec.row_bytes + 1)).entries
         save(cell.name, {**facts, "entries": [entry_to_json(entry) for entry in entries]})
         return
     began = time.process_time()
-    core = decoct.select(data, cell.method, count=count, features="network", cache=work / "dynamics")
+    core = decoct.select(
+        data, cell.method, count=count, features="network", cache=work / "dynamics", device=options.device
+    )
     seconds = time.process_time() - began
     wrong = sum(not right[own] for own in core.ids.tolist())
     entries = judged.judge(core, cell.method).entries

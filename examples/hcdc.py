@@ -10,8 +10,9 @@ from decoct.distillation.recipe import Recipe
 from decoct.distillation.storage.pixels import Pixels
 from decoct.networks.build import network
 from decoct.training.flat import FlatNetwork
-from decoct.training.hyperparameters import LabelSmoothing, Space, WeightDecay
+from decoct.training.hyperparameters import LabelSmoothing, WeightDecay
 from decoct.training.responses import Rows, Walk, train_at, validation_loss
+from decoct.training.space import Space
 
 data = decoct.open("digits")
 space = Space((WeightDecay(per_layer=False), LabelSmoothing()))

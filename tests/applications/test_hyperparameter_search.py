@@ -17,7 +17,8 @@ from decoct.applications.hyperparameter_search import RANDOM, WHOLE, condensing,
 from decoct.data.sample_weights import SampleWeights
 from decoct.errors import ConfigError, MismatchError
 from decoct.evaluation.ranking import spearman
-from decoct.training.hyperparameters import LabelSmoothing, Space, WeightDecay
+from decoct.training.hyperparameters import LabelSmoothing, WeightDecay
+from decoct.training.space import Space
 
 QUICK = Search(candidates=6, steps=10, full_steps=10, full_batch=16)
 SPACE = Space((WeightDecay(1e-3, 3.0, per_layer=False), LabelSmoothing()))

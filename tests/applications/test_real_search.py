@@ -16,9 +16,10 @@ from decoct.distillation.labels.hard import Hard
 from decoct.distillation.objective.hypergradient import Hypergradient
 from decoct.distillation.recipe import Recipe
 from decoct.distillation.storage.pixels import Pixels
-from decoct.training.hyperparameters import LabelSmoothing, OperationMixture, Space, WeightDecay
+from decoct.training.hyperparameters import LabelSmoothing, OperationMixture, WeightDecay
 from decoct.training.responses import Walk
 from decoct.training.solvers import ConjugateGradient
+from decoct.training.space import Space
 
 DATA = Path(os.environ.get("DECOCT_DATA", Path(__file__).parents[3] / "shared" / "data")) / "fashion-mnist.npz"
 SPACE = Space((WeightDecay(1e-4, 0.3, per_layer=False), LabelSmoothing(), OperationMixture()))

@@ -21,9 +21,10 @@ from decoct.distillation.recipes.task import Task
 from decoct.distillation.storage.pixels import Pixels
 from decoct.errors import ConfigError, MismatchError
 from decoct.streams import Streams
-from decoct.training.hyperparameters import LabelSmoothing, OperationMixture, Space, WeightDecay
+from decoct.training.hyperparameters import LabelSmoothing, OperationMixture, WeightDecay
 from decoct.training.responses import Rows, Walk
 from decoct.training.solvers import ConjugateGradient, Neumann
+from decoct.training.space import Space
 
 WALK = Walk(starts=2, length=4, first_steps=60, next_steps=20, solver=ConjugateGradient(steps=10, damping=1e-2))
 SMALL = Hypergradient(walk=WALK, train_per_class=3)

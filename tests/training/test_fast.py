@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from decoct.networks.embedding import embed
 from decoct.training import graphs
-from decoct.training.fast import FastEmbed, FastGradient
+from decoct.training.fast import FastGradient
+from decoct.training.fast_embed import FastEmbed
 from decoct.training.graphs import Cost, best_piece, measure, mixes_rows
 
 
@@ -71,7 +72,7 @@ def test_differentiable_embeddings_have_gradients_for_inputs_alone():
 
 
 def test_bfloat16_embeddings_are_close_and_float32(monkeypatch):
-    monkeypatch.setattr("decoct.training.fast.native_bfloat16", lambda _: True)
+    monkeypatch.setattr("decoct.training.pieces.native_bfloat16", lambda _: True)
     inputs, _ = problem(20)
     module = small_network(0)
     found, exact = FastEmbed(module, dtype=torch.bfloat16)(inputs), embed(module, inputs)
@@ -80,7 +81,7 @@ def test_bfloat16_embeddings_are_close_and_float32(monkeypatch):
 
 
 def test_where_bfloat16_would_be_imitated_everything_is_float32(monkeypatch):
-    monkeypatch.setattr("decoct.training.fast.native_bfloat16", lambda _: False)
+    monkeypatch.setattr("decoct.training.pieces.native_bfloat16", lambda _: False)
     inputs, targets = problem(20)
     module = small_network(0)
     fast = FastEmbed(module, dtype=torch.bfloat16)

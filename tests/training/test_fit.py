@@ -97,7 +97,7 @@ def test_soft_labels_that_are_one_hot_equal_hard_labels():
 
 
 def test_bfloat16_stays_close_to_float32(monkeypatch):
-    monkeypatch.setattr("decoct.training.fast.native_bfloat16", lambda _: True)
+    monkeypatch.setattr("decoct.training.pieces.native_bfloat16", lambda _: True)
     inputs, targets = problem()
     runs = [
         fit(small_network, inputs, targets, FitConfig(epochs=10, precision=kind), [0])[0]  # type: ignore[arg-type]

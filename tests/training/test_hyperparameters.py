@@ -11,14 +11,8 @@ import torch.nn.functional as F
 from decoct.errors import ConfigError
 from decoct.networks.build import network
 from decoct.training.flat import FlatNetwork
-from decoct.training.hyperparameters import (
-    LabelSmoothing,
-    LearningRate,
-    Noise,
-    OperationMixture,
-    Space,
-    WeightDecay,
-)
+from decoct.training.hyperparameters import LabelSmoothing, LearningRate, Noise, OperationMixture, WeightDecay
+from decoct.training.space import Space
 
 
 @pytest.fixture(scope="module")

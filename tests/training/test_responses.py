@@ -10,7 +10,7 @@ from torch import nn
 from decoct.errors import ConfigError, DivergenceError
 from decoct.training.flat import FlatNetwork
 from decoct.training.hypergradient import hypergradient
-from decoct.training.hyperparameters import LabelSmoothing, Space, WeightDecay
+from decoct.training.hyperparameters import LabelSmoothing, WeightDecay
 from decoct.training.responses import (
     Rows,
     Walk,
@@ -22,6 +22,7 @@ from decoct.training.responses import (
     walk_through,
 )
 from decoct.training.solvers import ConjugateGradient, Neumann
+from decoct.training.space import Space
 
 EXACT = ConjugateGradient(steps=300, tolerance=1e-10)
 SPACE = Space((WeightDecay(1e-2, 1.0), LabelSmoothing()))

@@ -25,8 +25,8 @@ from decoct.networks.build import network as build_network
 from decoct.progress import progress
 from decoct.streams import Streams, derive_seed
 from decoct.training.flat import FlatNetwork
-from decoct.training.hyperparameters import Space
 from decoct.training.responses import train_at, validation_loss
+from decoct.training.space import Space
 from decoct.training.weighted_rows import Rows, pieces
 
 KEY_VERSION = 2

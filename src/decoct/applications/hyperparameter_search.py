@@ -21,7 +21,7 @@ from decoct.machine import usable_device
 from decoct.networks.build import network as build_network
 from decoct.streams import Streams
 from decoct.training.flat import FlatNetwork
-from decoct.training.hyperparameters import Space
+from decoct.training.space import Space
 
 SCHEMA_VERSION = 1
 WHOLE = "whole split"

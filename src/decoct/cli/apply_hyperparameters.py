@@ -13,7 +13,7 @@ from decoct.cli.opening import Opening, Output, Source, left_out
 if TYPE_CHECKING:
     from decoct.compact.compact_set import CompactSet
     from decoct.data.dataset import Dataset
-    from decoct.training.hyperparameters import Space
+    from decoct.training.space import Space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +106,7 @@ def _validation_set(
 def _space(names: tuple[str, ...]) -> Space:
     """The space of these kinds; raises `UnknownNameError`."""
     from decoct.registry import unknown_name
-    from decoct.training.hyperparameters import KINDS, Space
+    from decoct.training.space import KINDS, Space
 
     for name in names:
         if name not in KINDS:

@@ -15,7 +15,8 @@ from decoct.networks.build import network
 from decoct.networks.count import flops_forward
 from decoct.progress import progress
 from decoct.streams import Streams, derive_seed
-from decoct.training.fast import FastEmbed, FastGradient
+from decoct.training.fast import FastGradient
+from decoct.training.fast_embed import FastEmbed
 
 
 @dataclass(frozen=True)

@@ -153,7 +153,7 @@ def _components(data: Dataset, seed: int) -> Float[Tensor, "n d"]:
 
 def _embeddings(data: Dataset, name: str, seed: int, device: str, engine: Engine | None) -> Float[Tensor, "n d"]:
     from decoct.training.expert import short_training, train_expert
-    from decoct.training.fast import FastEmbed
+    from decoct.training.fast_embed import FastEmbed
 
     passes = short_training(len(data.train))
     with progress(f"training {name} for its features", total=float(passes)) as tick:
@@ -169,7 +169,7 @@ def _embeddings(data: Dataset, name: str, seed: int, device: str, engine: Engine
 
 def embedder(module: nn.Module, transform: Transform, planned_rows: int) -> Callable[[Rows], Rows]:
     """What turns raw rows into the features of a network, in a worker of an engine."""
-    from decoct.training.fast import FastEmbed
+    from decoct.training.fast_embed import FastEmbed
 
     embed = FastEmbed(module, planned_rows=planned_rows)
 

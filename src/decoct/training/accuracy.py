@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from decoct.data.dataset import Dataset, Split
 from decoct.errors import DataError
 from decoct.networks.probe import blank_inputs, undisturbed
-from decoct.training.fast import FastEmbed
+from decoct.training.fast_embed import FastEmbed
 from decoct.training.graphs import Compile
 
 BLOCK = 2048

@@ -1,12 +1,10 @@
-"""Hyper-parameters of a training as one vector that its loss is differentiable in: continuous ones and mixtures."""
+"""Kinds of hyper-parameters that the loss of a training is differentiable in: continuous ones and mixtures."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +18,8 @@ SHARPNESS = 5.0
 """A mixture at a corner of its cube gives its choice exp(5) times the weight of any other."""
 
 
-def _require(good: bool, name: str, value: object, expected: str) -> None:
+def require(good: bool, name: str, value: object, expected: str) -> None:
+    """Raise `ConfigError` for a setting out of its range."""
     if not good:
         raise ConfigError(f"setting {name}", received=repr(value), expected=expected, remedy="give another value")
 
@@ -66,7 +65,7 @@ class WeightDecay(Knobs):
     """One for each matrix or kernel together with the vectors after it; else one for all."""
 
     def __post_init__(self) -> None:
-        _require(0 < self.low < self.high, "low and high of WeightDecay", (self.low, self.high), "0 < low < high")
+        require(0 < self.low < self.high, "low and high of WeightDecay", (self.low, self.high), "0 < low < high")
 
     def names(self, net: FlatNetwork) -> tuple[str, ...]:
         return tuple(f"weight decay of {layer}" for layer in net.layers) if self.per_layer else ("weight decay",)
@@ -96,7 +95,7 @@ class LearningRate(Knobs):
 
     def __post_init__(self) -> None:
         good = 0 < self.low < self.high and self.steps >= 1
-        _require(good, "LearningRate", (self.low, self.high, self.steps), "0 < low < high and 1 step or more")
+        require(good, "LearningRate", (self.low, self.high, self.steps), "0 < low < high and 1 step or more")
 
     def names(self, net: FlatNetwork) -> tuple[str, ...]:
         return ("learning rate",)
@@ -115,7 +114,7 @@ class LabelSmoothing(Knobs):
     high: float = 0.5
 
     def __post_init__(self) -> None:
-        _require(0 < self.high < 1, "high of LabelSmoothing", self.high, "a number in (0, 1)")
+        require(0 < self.high < 1, "high of LabelSmoothing", self.high, "a number in (0, 1)")
 
     def names(self, net: FlatNetwork) -> tuple[str, ...]:
         return ("label smoothing",)
@@ -135,7 +134,7 @@ class Noise(Knobs):
     """In units of network inputs, whose standard deviation is about 1."""
 
     def __post_init__(self) -> None:
-        _require(self.high > 0, "high of Noise", self.high, "a number above 0")
+        require(self.high > 0, "high of Noise", self.high, "a number above 0")
 
     def names(self, net: FlatNetwork) -> tuple[str, ...]:
         return ("noise",)
@@ -172,7 +171,7 @@ class OperationMixture(Knobs):
 
     def __post_init__(self) -> None:
         good = len(self.operations) > 1 and set(self.operations) <= set(OPERATIONS)
-        _require(good, "operations of a mixture", self.operations, f"two or more of {', '.join(OPERATIONS)}")
+        require(good, "operations of a mixture", self.operations, f"two or more of {', '.join(OPERATIONS)}")
 
     def names(self, net: FlatNetwork) -> tuple[str, ...]:
         return tuple(f"operation {name}" for name in self.operations)
@@ -195,68 +194,3 @@ class OperationMixture(Knobs):
     def grid(self, net: FlatNetwork, generator: torch.Generator) -> list[float]:
         choice = int(torch.randint(len(self.operations), (1,), generator=generator))
         return torch.eye(len(self.operations))[choice].tolist()
-
-
-@dataclass(frozen=True)
-class Space:
-    """All hyper-parameters of a search as one vector `u` in `[0, 1]^h`, the kinds one after the other."""
-
-    kinds: tuple[Knobs, ...] = (WeightDecay(), LabelSmoothing())
-
-    def __post_init__(self) -> None:
-        _require(len(self.kinds) > 0, "kinds of a Space", self.kinds, "at least one")
-
-    def names(self, net: FlatNetwork) -> tuple[str, ...]:
-        return tuple(name for kind in self.kinds for name in kind.names(net))
-
-    def _parts(self, net: FlatNetwork, u: Tensor) -> list[tuple[Knobs, Tensor]]:
-        sizes = [len(kind.names(net)) for kind in self.kinds]
-        if len(u) != sum(sizes):
-            raise ConfigError(
-                "reading hyper-parameters",
-                received=f"{len(u)} values",
-                expected=f"{sum(sizes)}: {', '.join(self.names(net))}",
-                remedy="give one value in [0, 1] for each",
-            )
-        return list(zip(self.kinds, u.split(sizes), strict=True))
-
-    def batch(
-        self, net: FlatNetwork, u: Float[Tensor, " h"], x: Float[Tensor, "n ..."], y: Float[Tensor, "n classes"]
-    ) -> tuple[Float[Tensor, "n ..."], Float[Tensor, "n classes"]]:
-        """Training rows and targets under these hyper-parameters."""
-        for kind, part in self._parts(net, u):
-            x, y = kind.inputs(x, part), kind.targets(y, part)
-        return x, y
-
-    def penalty(
-        self, net: FlatNetwork, u: Float[Tensor, " h"], theta: Float[Tensor, " P"], start: Float[Tensor, " P"]
-    ) -> Float[Tensor, ""]:
-        """The regulariser under these hyper-parameters."""
-        return torch.stack([kind.penalty(theta, start, part, net) for kind, part in self._parts(net, u)]).sum()
-
-    def starts(self, net: FlatNetwork, count: int, generator: torch.Generator) -> Float[Tensor, "count h"]:
-        """Where trajectories start: every kind goes through its corners in an order of its own, again and again."""
-        columns = []
-        for kind in self.kinds:
-            corners = kind.corners(net)
-            order = torch.cat([torch.randperm(len(corners), generator=generator) for _ in range(count)])[:count]
-            columns.append(torch.tensor(corners)[order])
-        return torch.cat(columns, 1)
-
-    def candidates(self, net: FlatNetwork, count: int, generator: torch.Generator) -> Float[Tensor, "count h"]:
-        """Hyper-parameters to be ranked: uniform in the continuous kinds, pure choices in the discrete ones."""
-        rows = [[v for kind in self.kinds for v in kind.grid(net, generator)] for _ in range(count)]
-        return torch.tensor(rows)
-
-
-KINDS: Mapping[str, Knobs] = MappingProxyType(
-    {
-        "decay": WeightDecay(per_layer=False),
-        "layer-decay": WeightDecay(),
-        "learning-rate": LearningRate(),
-        "noise": Noise(),
-        "operations": OperationMixture(),
-        "smoothing": LabelSmoothing(),
-    }
-)
-"""Kinds by the names that the command line takes."""

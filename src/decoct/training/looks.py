@@ -17,7 +17,7 @@ from decoct.data.transform import Transform
 from decoct.engine import Engine
 from decoct.networks.embedding import embed_and_classify
 from decoct.networks.probe import undisturbed
-from decoct.training.fast import FastEmbed
+from decoct.training.fast_embed import FastEmbed
 
 BLOCK = 2048
 """Rows looked at together."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from decoct.machine import native_bfloat16
 
 TOLERANCE = {torch.float32: 1e-2, torch.bfloat16: 0.2, torch.float64: 1e-6}
 """Largest relative difference between a compiled graph and the module that is taken for rounding (which moves values
@@ -34,3 +36,10 @@ def pieces(size: int, *tensors: Tensor, pad: bool) -> Iterator[tuple[int, list[T
 def two_rows(inputs: Tensor) -> Tensor:
     """Two rows like those of `inputs`: BatchNorm in training needs more than one."""
     return inputs.detach()[:1].expand(2, *inputs.shape[1:]).contiguous()
+
+
+def supported(dtype: torch.dtype, module: nn.Module) -> torch.dtype:
+    """float32 in place of bfloat16 where the device of `module` would only imitate it: more exact, and much faster."""
+    weight = next(module.parameters(), None)
+    device = "cpu" if weight is None else weight.device.type
+    return torch.float32 if dtype == torch.bfloat16 and not native_bfloat16(device) else dtype

@@ -17,8 +17,8 @@ from decoct.progress import Ticker
 from decoct.streams import Streams, derive_seed
 from decoct.training.flat import FlatNetwork
 from decoct.training.hypergradient import gauss_newton_product, hessian_product, response
-from decoct.training.hyperparameters import Space
 from decoct.training.solvers import ConjugateGradient, Neumann, Product
+from decoct.training.space import Space
 from decoct.training.weighted_rows import Rows, mean_loss, pieces
 
 

@@ -20,7 +20,7 @@ from decoct.distillation.strata import RealChoice, Strata
 from decoct.networks.build import network
 from decoct.networks.count import flops_forward
 from decoct.streams import Streams, derive_seed
-from decoct.training.fast import FastEmbed
+from decoct.training.fast_embed import FastEmbed
 
 __all__ = ["Distribution", "class_means", "matching_loss"]
 

@@ -26,8 +26,8 @@ from decoct.networks.count import flops_forward
 from decoct.progress import progress
 from decoct.streams import Streams, derive_seed
 from decoct.training.flat import FlatNetwork
-from decoct.training.hyperparameters import Space
 from decoct.training.responses import Points, Walk, projected_slope, walk_through
+from decoct.training.space import Space
 from decoct.training.weighted_rows import Rows
 
 HELD_OUT = 4

@@ -19,7 +19,7 @@ from decoct.networks.build import network
 from decoct.networks.count import flops_forward
 from decoct.networks.embedding import embed_and_classify
 from decoct.streams import Streams, derive_seed
-from decoct.training.fast import FastEmbed
+from decoct.training.fast_embed import FastEmbed
 from decoct.training.losses import cross_entropy
 
 

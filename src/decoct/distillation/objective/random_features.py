@@ -19,7 +19,8 @@ from decoct.distillation.ranges import require_above, require_at_least
 from decoct.networks.build import network
 from decoct.networks.count import flops_forward
 from decoct.streams import Streams, derive_seed
-from decoct.training.fast import FastEmbed, FastGradient
+from decoct.training.fast import FastGradient
+from decoct.training.fast_embed import FastEmbed
 
 
 @dataclass(frozen=True)

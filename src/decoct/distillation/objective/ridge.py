@@ -19,7 +19,7 @@ from decoct.networks.build import network
 from decoct.networks.count import flops_forward
 from decoct.networks.probe import blank_inputs, undisturbed
 from decoct.streams import Streams
-from decoct.training.fast import FastEmbed
+from decoct.training.fast_embed import FastEmbed
 from decoct.training.graphs import best_piece, measure
 
 
