@@ -16,7 +16,7 @@ mpl.use("Agg")
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 from record import RESULTS
 
 from decoct.analysis.finding import Chart, Finding
@@ -52,9 +52,11 @@ def draw(axes: Axes, chart: Chart) -> None:
         axes.errorbar(x, y, ends, fmt="o" + style, ms=4, lw=1.6, elinewidth=1, color=colour, label=series.name)
     if chart.log_x:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     elif all(float(x).is_integer() for series in chart.series for x in series.x):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_ylim(top=min(axes.get_ylim()[1], 100.0))
     if chart.names:
         axes.set_xticks(range(len(chart.names)), chart.names)
     axes.set_xlabel(chart.x_label)
@@ -79,6 +81,8 @@ def main(docs: Path = DOCS) -> None:
         for place, (title, finding) in zip(axes[0], panels.items(), strict=True):
             draw(place, finding.chart)
             place.set_title(title, fontsize=9)
+        # Panels share this axis: a limit that is set before the last of them is drawn would cut it off.
+        axes[0][0].set_ylim(top=min(axes[0][0].get_ylim()[1], 100.0))
         figure.tight_layout()
         figure.savefig(docs / f"{name}.png", dpi=150)
         plt.close(figure)

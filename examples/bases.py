@@ -12,5 +12,5 @@ small = decoct.distill(data, point, ipc=1, network="convnet2-w16", seed=0)
 spent, count = small.nbytes.images + small.nbytes.decoder, len(small.tensors["bases"])
 print(f"{len(small)} images out of {count} bases: {spent} bytes, {10 * data.spec.row_bytes} allowed")
 
-card = decoct.evaluate(small, data, networks=["convnet2-w16"], seeds=3, baselines=["random"])
+card = decoct.evaluate(small, data, "quick", networks=["convnet2-w16"], seeds=2, baselines=["random"])
 print(card.table())

@@ -19,5 +19,7 @@ with TemporaryDirectory() as folder:
     }
     for name, table in weights.items():
         small = decoct.distill(source.data, "dm", ipc=5, steps=30, network="convnet2-w16", weights=table, looks=1)
-        found = measure_bias(small, source.data, source.groups, network="convnet2-w16", seeds=2)
+        found = measure_bias(
+            small, source.data, source.groups, network="convnet2-w16", seeds=2, out=Path(folder) / "measured"
+        )
         print(f"{name}: {found.table()}\n")

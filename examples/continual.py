@@ -4,6 +4,6 @@ import decoct
 from decoct.applications.continual import ContinualConfig, continual
 
 data = decoct.open("digits")
-config = ContinualConfig(tasks=5, nbytes=3300, steps=30, network="convnet2-w16")
+config = ContinualConfig(tasks=5, nbytes=3300, steps=20, network="convnet2-w8")
 result = continual(data, ["random", "herding", "reservoir", "dm"], config, seeds=2)
 print(result.table())

@@ -8,5 +8,5 @@ for name in ("dc", "dsa"):
     accuracy = small.provenance["best_val_accuracy"]
     print(f"{name}: {len(small)} images in {small.nbytes.total} bytes, {accuracy:.1%} on validation")
 
-card = decoct.evaluate(small, data, networks=["convnet2-w16"], seeds=3, baselines=["random"])
+card = decoct.evaluate(small, data, "quick", networks=["convnet2-w16"], seeds=2, baselines=["random"])
 print(card.table())

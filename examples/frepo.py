@@ -9,5 +9,5 @@ margins = targets.topk(2, dim=1).values
 print(f"{len(inputs)} images; the best score of each label is ahead of the next by")
 print([round(float(first - second), 2) for first, second in margins])
 
-card = decoct.evaluate(small, data, networks=["convnet2-w16"], seeds=3, baselines=["random"])
+card = decoct.evaluate(small, data, "quick", networks=["convnet2-w16"], seeds=2, baselines=["random"])
 print(card.table())

@@ -6,5 +6,5 @@ data = decoct.open("digits")
 small = decoct.distill(data, "rcig", ipc=1, steps=20, network="convnet2-w16", seed=0)
 print("validation accuracy by step:", {int(step): f"{share:.0%}" for step, share in small.provenance["validation"]})
 
-card = decoct.evaluate(small, data, networks=["convnet2-w16"], seeds=3, baselines=["random"])
+card = decoct.evaluate(small, data, "quick", networks=["convnet2-w16"], seeds=2, baselines=["random"])
 print(card.table())

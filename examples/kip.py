@@ -7,5 +7,5 @@ small = decoct.distill(data, "kip", ipc=1, steps=100, network="mlp-w128", seed=0
 print(f"best set after {small.provenance['best_step']} of {small.provenance['steps_done']} steps:")
 print(f"{small.provenance['best_val_accuracy']:.1%} on validation")
 
-card = decoct.evaluate(small, data, networks=["mlp-w128"], seeds=3, baselines=["random"])
+card = decoct.evaluate(small, data, "quick", networks=["mlp-w128"], seeds=2, baselines=["random"])
 print(card.table())

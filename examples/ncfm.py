@@ -14,5 +14,5 @@ recipe = Recipe(Pixels(), objective, Hard(), optimizer="adam", lr=0.03)
 small = decoct.distill(data, recipe, ipc=2, steps=40, network="convnet2-w16", seed=0)
 print(f"{len(small)} images in {small.nbytes.total} bytes, {small.provenance['best_val_accuracy']:.1%} on validation")
 
-card = decoct.evaluate(small, data, networks=["convnet2-w16"], seeds=3, baselines=["random"])
+card = decoct.evaluate(small, data, "quick", networks=["convnet2-w16"], seeds=2, baselines=["random"])
 print(card.table())

@@ -11,5 +11,5 @@ inputs, targets = small.view(3)
 seed = small.learned["views"]["seed"]
 print(f"view 3, replayed from seed {seed}: {tuple(inputs.shape)} with labels {tuple(targets.shape)}")
 
-card = decoct.evaluate(small, data, networks=["convnet2-w16"], seeds=3, baselines=["random"])
+card = decoct.evaluate(small, data, "quick", networks=["convnet2-w16"], seeds=2, baselines=["random"])
 print(card.table())

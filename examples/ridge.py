@@ -8,5 +8,5 @@ inputs, targets, weights = small.materialize()
 print(f"{len(inputs)} images {tuple(inputs.shape[1:])}; their labels are {small.label_kind}, the first:")
 print([round(score, 2) for score in targets[0].tolist()])
 
-card = decoct.evaluate(small, data, networks=["convnet2-w16"], seeds=3, baselines=["random"])
+card = decoct.evaluate(small, data, "quick", networks=["convnet2-w16"], seeds=2, baselines=["random"])
 print(card.table())

@@ -12,5 +12,5 @@ small = decoct.distill(data, "ridge-grid", ipc=1, steps=60, network="convnet2-w1
 room = data.spec.classes * (data.spec.row_bytes + 1)
 print(f"{len(small)} images with {small.label_kind} in {small.nbytes.total} bytes; 10 real rows take {room}")
 
-card = decoct.evaluate(small, data, networks=["convnet2-w16"], seeds=3, baselines=["random"], protocol="quick")
+card = decoct.evaluate(small, data, "quick", networks=["convnet2-w16"], seeds=2, baselines=["random"], protocol="quick")
 print(card.table())

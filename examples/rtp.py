@@ -9,5 +9,5 @@ print(
     f"{len(inputs)} images {tuple(inputs.shape[1:])} in {small.nbytes.images} bytes, where one is {data.spec.row_bytes}"
 )
 
-card = decoct.evaluate(small, data, networks=["convnet2-w8"], seeds=2, baselines=["random"])
+card = decoct.evaluate(small, data, "quick", networks=["convnet2-w8"], seeds=2, baselines=["random"])
 print(card.table())

@@ -17,5 +17,5 @@ recipe = Recipe(
 small = decoct.distill(data, recipe, ipc=3, network="convnet2-w16", seed=0)
 print(f"{len(small.classes)} images with {small.label_kind}, {small.nbytes.total} bytes")
 
-card = decoct.evaluate(small, data, networks=["convnet2-w16"], seeds=3, baselines=["random"])
+card = decoct.evaluate(small, data, "quick", networks=["convnet2-w16"], seeds=2, baselines=["random"])
 print(card.table())

@@ -9,5 +9,5 @@ small = decoct.distill(data, "dm", labels=labels, ipc=2, steps=16, network="conv
 _, targets, _ = small.materialize()
 print(f"labels are {small.label_kind} of shape {tuple(targets.shape)}, {small.nbytes.labels} bytes")
 
-card = decoct.evaluate(small, data, networks=["convnet2-w16"], seeds=3, baselines=["random+teacher"])
+card = decoct.evaluate(small, data, "quick", networks=["convnet2-w16"], seeds=2, baselines=["random+teacher"])
 print(card.table())
