@@ -8,7 +8,7 @@ from decoct.distillation.storage.bases import Bases
 
 data = decoct.open("digits")
 point = Recipe(Bases(downsample=1, max_per_class=8), Ridge(reg=1.0), Hard(), lr=0.01, steps=40)
-small = decoct.distill(data, point, ipc=1, network="convnet2-w16", seed=0)
+small = decoct.distill(data, point, ipc=1, network="convnet2-w16", looks=2)
 spent, count = small.nbytes.images + small.nbytes.decoder, len(small.tensors["bases"])
 print(f"{len(small)} images out of {count} bases: {spent} bytes, {10 * data.spec.row_bytes} allowed")
 

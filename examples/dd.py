@@ -3,7 +3,7 @@
 import decoct
 
 data = decoct.open("digits")
-small = decoct.distill(data, "dd", ipc=1, steps=20, network="convnet2-w16", seed=0)
+small = decoct.distill(data, "dd", ipc=1, steps=20, network="convnet2-w16", looks=2)
 print("step sizes, learned:", *(f"{rate:.3f}" for rate in small.learned["lrs"][:5]), "...")
 
 for protocol in ("own", "quick"):  # along the learned steps, and as any other set

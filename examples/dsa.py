@@ -4,7 +4,7 @@ import decoct
 
 data = decoct.open("digits")
 for name in ("dc", "dsa"):
-    small = decoct.distill(data, name, ipc=1, steps=20, network="convnet2-w16", seed=0)
+    small = decoct.distill(data, name, ipc=1, steps=20, network="convnet2-w16", looks=2)
     accuracy = small.provenance["best_val_accuracy"]
     print(f"{name}: {len(small)} images in {small.nbytes.total} bytes, {accuracy:.1%} on validation")
 

@@ -3,7 +3,7 @@
 import decoct
 
 data = decoct.open("digits")
-small = decoct.distill(data, "frepo", ipc=1, steps=40, network="convnet2-w16", seed=0)
+small = decoct.distill(data, "frepo", ipc=1, steps=40, network="convnet2-w16", looks=2)
 inputs, targets, _ = small.materialize()
 margins = targets.topk(2, dim=1).values
 print(f"{len(inputs)} images; the best score of each label is ahead of the next by")

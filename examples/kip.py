@@ -3,7 +3,7 @@
 import decoct
 
 data = decoct.open("digits")
-small = decoct.distill(data, "kip", ipc=1, steps=100, network="mlp-w128", seed=0)
+small = decoct.distill(data, "kip", ipc=1, steps=100, network="mlp-w128", looks=2)
 print(f"best set after {small.provenance['best_step']} of {small.provenance['steps_done']} steps:")
 print(f"{small.provenance['best_val_accuracy']:.1%} on validation")
 

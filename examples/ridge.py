@@ -3,7 +3,7 @@
 import decoct
 
 data = decoct.open("digits")
-small = decoct.distill(data, "ridge", ipc=1, steps=40, network="convnet2-w16", seed=0)
+small = decoct.distill(data, "ridge", ipc=1, steps=40, network="convnet2-w16", looks=2)
 inputs, targets, weights = small.materialize()
 print(f"{len(inputs)} images {tuple(inputs.shape[1:])}; their labels are {small.label_kind}, the first:")
 print([round(score, 2) for score in targets[0].tolist()])

@@ -14,7 +14,7 @@ recipe = Recipe(
     Teacher(network=teacher, epochs=5),
     lr=0.1, betas=(0.5, 0.9), schedule="cosine", steps=100,
 )  # fmt: skip
-small = decoct.distill(data, recipe, ipc=3, network="convnet2-w16", seed=0)
+small = decoct.distill(data, recipe, ipc=3, network="convnet2-w16", looks=2)
 print(f"{len(small.classes)} images with {small.label_kind}, {small.nbytes.total} bytes")
 
 card = decoct.evaluate(small, data, "quick", networks=["convnet2-w16"], seeds=2, baselines=["random"])
