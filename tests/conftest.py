@@ -25,18 +25,3 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data: the folder {folder} is missing (set DECOCT_DATA)")
     return folder
-
-
-@pytest.fixture(scope="session")
-def accelerator() -> str:
-    """A device other than the processor: CUDA where there is one, else a stand-in that refuses what CUDA refuses."""
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    import stand_in
-
-    try:
-        return stand_in.device()
-    except stand_in.NotBuiltError as error:
-        pytest.skip(f"no CUDA device, and no stand-in for one: {error}")

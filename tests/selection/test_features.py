@@ -19,7 +19,7 @@ from decoct.selection import features as module
 from decoct.selection.features import feature_kind, features
 from decoct.selection.kept_features import kept_features
 from decoct.selection.sources import Sources
-from decoct.training import expert, fast
+from decoct.training import expert, fast_embed
 
 
 def test_pixels_are_the_inputs_flattened_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +62,7 @@ def test_network_features_are_those_of_the_expert_row_by_row(monkeypatch: pytest
         return SimpleNamespace(module=torch.nn.Flatten())
 
     monkeypatch.setattr(expert, "train_expert", train_expert)
-    monkeypatch.setattr(fast, "FastEmbed", lambda net, **_: lambda inputs: 2 * net(inputs))
+    monkeypatch.setattr(fast_embed, "FastEmbed", lambda net, **_: lambda inputs: 2 * net(inputs))
     monkeypatch.setattr(module, "BLOCK", 7)
     data = blob_images()
     torch.testing.assert_close(features(data, "network", seed=1), 2 * data.inputs(data.train).flatten(1))

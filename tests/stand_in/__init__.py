@@ -30,7 +30,7 @@ class NotBuiltError(RuntimeError):
 @cache
 def device() -> str:
     """The name of the device, made known to torch at the first call. Raises `NotBuiltError`."""
-    torch.ops.load_library(str(_library()))
+    torch.ops.load_library(str(library()))
     torch.utils.rename_privateuse1_backend(NAME)  # pyright: ignore[reportPrivateImportUsage]
     torch._register_device_module(NAME, _module())  # pyright: ignore[reportPrivateUsage]
     _KEPT.append(_convolutions())
@@ -41,8 +41,8 @@ def device() -> str:
 _KEPT: list[torch.library.Library] = []
 
 
-def _library() -> Path:
-    """The compiled source, built once for each torch by whoever comes first; others wait."""
+def library() -> Path:
+    """The compiled source, built once for each torch by whoever comes first; others wait. Raises `NotBuiltError`."""
     compiler = shutil.which(os.environ.get("CXX", "g++"))
     if compiler is None:
         raise NotBuiltError("no C++ compiler: install g++, or name one in CXX")
