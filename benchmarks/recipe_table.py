@@ -8,11 +8,14 @@ same number of images per class with hard labels.
 
     python benchmarks/recipe_table.py [--source fashion-mnist --ipc 1 10 --recipes dm ridge] [--share 0 2]
 
-Two such processes with `--share 0 2` and `--share 1 2`, each held to one core, take every second cell each.
+Every set is made in a process of its own, so that none finds the machine warmed by another. Two such processes with
+`--share 0 2` and `--share 1 2`, each held to one core, take every second cell each.
 """
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -63,6 +66,8 @@ class Options:
     """Train students; without, sets are only made, and another call judges them, on another core for instance."""
     made_only: bool = False
     """Leave out cells whose set is not whole yet."""
+    here: bool = False
+    """Make sets in this process; without, each in a process of its own."""
     share: tuple[int, int] = (0, 1)
     """(i, n): of all cells take i, i + n, i + 2 n, ..."""
     stop_after: float = 600.0
@@ -108,6 +113,14 @@ def made(cell: Cell, options: Options, data: Dataset) -> CompactSet:
     )  # fmt: skip
 
 
+def make_apart(cell: Cell, options: Options) -> None:
+    """Make the set in a process of its own: what one recipe compiled and warmed must not be a gift to the next."""
+    order = [sys.executable, __file__, "--source", cell.source, "--ipc", str(cell.ipc), "--recipes", cell.method,
+             "--minutes", str(options.minutes), "--work", str(options.work), "--draw", str(cell.draw), "--no-judge",
+             "--here"]  # fmt: skip
+    subprocess.run(order, check=False)
+
+
 def run(cell: Cell, options: Options, data: Dataset) -> None:
     """Make, judge, write; a recipe that refuses these data leaves its words."""
     work = options.work / f"{cell.source}-{cell.ipc}"
@@ -124,8 +137,11 @@ def run(cell: Cell, options: Options, data: Dataset) -> None:
         entries = bench.judge_baseline(cell.method, nbytes).entries
         save(cell.name, {**facts, "entries": [entry_to_json(entry) for entry in entries]})
         return
-    if options.made_only and not (set_folder(cell, options) / "manifest.json").exists():
-        return
+    if not (set_folder(cell, options) / "manifest.json").exists():
+        if options.made_only:
+            return
+        if not options.here:
+            make_apart(cell, options)
     try:
         small = made(cell, options, data)
     except ConfigError as error:
