@@ -108,8 +108,13 @@ def show(cell: dict[str, Any] | None) -> str:
 
 
 def gain(method: str, cells: Cells) -> float:
-    """Mean accuracy over `random` at the fractions both have."""
-    both = [cell for (name, fraction), cell in cells.items() if name == method and ("random", fraction) in cells]
+    """Mean accuracy over `random` at the fractions that every method has, or else that both have."""
+    methods, fractions = {name for name, _ in cells}, {fraction for _, fraction in cells}
+    whole = {fraction for fraction in fractions if all((name, fraction) in cells for name in methods)}
+    both = [
+        cell for (name, fraction), cell in cells.items()
+        if name == method and ("random", fraction) in cells and (not whole or fraction in whole)
+    ]  # fmt: skip
     gains = [accuracy(cell) - accuracy(cells["random", cell["fraction"]]) for cell in both]
     return sum(gains) / len(gains) if gains else -1.0
 
