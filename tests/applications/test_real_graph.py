@@ -17,12 +17,13 @@ DATA = Path(os.environ.get("DECOCT_DATA", Path(__file__).parents[3] / "shared" /
 
 @pytest.mark.slow
 @pytest.mark.skipif(not (DATA / "graph" / "cora.npz").exists(), reason=f"no real data at {DATA}: set DECOCT_DATA")
-def test_matched_hypergradients_order_candidates_of_cora():
+@pytest.mark.parametrize("discrete", [True, False])
+def test_matched_hypergradients_order_candidates_of_cora(discrete):
     graph = open_graph(DATA / "graph" / "cora.npz")
     words = graph.features.bool().sum(0).argsort(descending=True)[:300]
     features = graph.features[:, words]
     graph = replace(graph, features=features / features.sum(1, keepdim=True).clamp_min(1e-9))
-    model = Model(graph, GraphSearch(discrete=False, starts=12, length=4, steps=120, decays=3, candidates=27))
+    model = Model(graph, GraphSearch(discrete=discrete, starts=12, length=4, steps=120, decays=3, candidates=27))
     weights = [model.fit(u) for u in model.search.grid()]
     points = model.points(0)
     graphs = {
@@ -38,4 +39,6 @@ def test_matched_hypergradients_order_candidates_of_cora():
     assert found["hcdc-1"].regret.value < found["distribution-1"].regret.value - 0.5
     assert found["hcdc-5"].spearman.value > found["random-5"].spearman.value
     assert found["hcdc-length-5"].regret.value < found["random-5"].regret.value + 0.1
-    assert found["hcdc-5"].regret.value < found["random-5"].regret.value + 0.1
+    if not discrete:
+        # Among discrete candidates which of those that nearly tie comes first is up to the processor's rounding.
+        assert found["hcdc-5"].regret.value < found["random-5"].regret.value + 0.1

@@ -38,20 +38,19 @@ pytestmark = pytest.mark.filterwarnings("ignore:An output with one or more eleme
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_another_device_takes_the_same_steps_as_the_processor(name, accelerator):
-    """Same seed, same draws: images after two steps agree to float tolerance."""
+    """Same seed, same draws: images after three steps agree to float tolerance."""
     objective = OBJECTIVES[name]
     if "bfloat16" in {field.name for field in fields(objective)}:
         objective = replace(objective, bfloat16=False)
-    data, point = blob_images(classes=3), Recipe(Multiformation(), objective, Learned(), lr=0.01, steps=2)
+    data, point = blob_images(classes=3), Recipe(Multiformation(), objective, Learned(), lr=0.01, steps=3)
     problems = [Problem(data, 2, "convnet2-w4", device, "crop_scale", 0.0) for device in ("cpu", accelerator)]
     runs = [Distillation(problem, point, 7) for problem in problems]
     for run in runs:
         run.prepare()
-        for step in range(2):
-            run.advance(step / 2)
+        for step in range(3):
+            run.advance(step / 3)
     one, other = (run.tensors["pixels"].detach().cpu() for run in runs)
-    # Adam makes a full step of 0.01 of a gradient that is nothing but rounding: a few pixels may.
-    assert ((one - other).abs() < 1e-3).double().mean() > 0.95
+    assert torch.allclose(one, other, atol=1e-3)
     assert math.isfinite(runs[1].look(1))
 
 

@@ -33,7 +33,7 @@ def device() -> str:
     torch.ops.load_library(str(library()))
     torch.utils.rename_privateuse1_backend(NAME)  # pyright: ignore[reportPrivateImportUsage]
     torch._register_device_module(NAME, _module())  # pyright: ignore[reportPrivateUsage]
-    _KEPT.append(_convolutions())
+    _KEPT.append(_operators())
     _copy_tensors_by_cloning()
     return NAME
 
@@ -78,8 +78,8 @@ def _module() -> ModuleType:
     return module
 
 
-def _convolutions() -> torch.library.Library:
-    """Convolutions have no fallback: a device brings its own. So does the choice of an attention kernel."""
+def _operators() -> torch.library.Library:
+    """What a fallback cannot do: convolutions, BatchNorm, the choice of an attention kernel."""
     library = torch.library.Library("aten", "IMPL")
 
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> Tensor:
@@ -92,6 +92,17 @@ def _convolutions() -> torch.library.Library:
         found = torch.ops.aten.convolution_backward(*given, sizes, *geometry, transposed, padding, groups, wanted)
         return tuple(None if part is None else part.to(NAME) for part in found)
 
+    def batch_norm(x: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+        """Its declaration hides that running statistics are changed in place, so that a fallback would lose them."""
+        *tensors, training, momentum, eps = rest
+        given = _all_here(x, *tensors)
+        found = torch.ops.aten.native_batch_norm(*given, training, momentum, eps)
+        for own, changed in zip(tensors[2:], given[3:], strict=True):
+            if training and own is not None:
+                own.copy_(changed)
+        return tuple(part.to(NAME) for part in found)
+
+    library.impl("native_batch_norm", batch_norm, "PrivateUse1")
     library.impl("convolution_overrideable", forward, "PrivateUse1")
     library.impl("convolution_backward_overrideable", backward, "PrivateUse1")
     library.impl("_fused_sdp_choice", lambda *_, **__: 0, "PrivateUse1")
@@ -100,7 +111,7 @@ def _convolutions() -> torch.library.Library:
 
 def _all_here(*tensors: Tensor | None) -> list[Any]:
     if any(tensor is not None and tensor.device.type != NAME for tensor in tensors):
-        raise RuntimeError("Expected all tensors to be on the same device: convolution")
+        raise RuntimeError("Expected all tensors to be on the same device")
     return [None if tensor is None else tensor.cpu() for tensor in tensors]
 
 
