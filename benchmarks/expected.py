@@ -13,8 +13,8 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from recipe_tables import PUBLISHED_RECIPES, merged, on_slower_processor, percent
 from record import RESULTS
-from tables import PUBLISHED_RECIPES, merged, on_slower_processor, percent
 
 RECIPES = Path(__file__).parent.parent / "src" / "decoct" / "distillation" / "recipes"
 TITLES = {"fashion-mnist": "Fashion-MNIST", "mnist": "MNIST", "cifar10-10k": "10,000 images of CIFAR-10"}

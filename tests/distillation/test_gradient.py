@@ -11,7 +11,7 @@ from torch import nn
 from toys import blob_features, blob_images
 
 from decoct.augment.siamese import Siamese
-from decoct.distillation.apprentice import Apprentice
+from decoct.distillation.apprentice import Apprentice, loops
 from decoct.distillation.class_gradients import (
     ClassGradients,
     Metric,
@@ -20,7 +20,7 @@ from decoct.distillation.class_gradients import (
     settle_statistics,
 )
 from decoct.distillation.labels.hard import Hard
-from decoct.distillation.objective.gradient import Gradient, GradientState, loops
+from decoct.distillation.objective.gradient import Gradient, GradientState
 from decoct.distillation.problem import Problem, RealSource, Synthetic
 from decoct.distillation.recipe import Recipe
 from decoct.distillation.recipes.table import resolve

@@ -56,6 +56,19 @@ class Law:
         """How many times fewer images do as well when the entries are doubled: `2^(beta / alpha)`."""
         return 2 ** (self.beta / self.alpha) if self.alpha > abs(self.beta) / _FARTHEST else None
 
+    def sentence(self) -> str:
+        """The powers, and what they say of trading entries for images."""
+        doubled = self.doubling
+        low, high = self.intervals["beta"] or (self.beta, self.beta)
+        if doubled is None or low <= 0 <= high:
+            trade = "what more entries bring cannot be told from nothing"
+        elif low > 0:
+            trade = f"twice the entries do as well with {doubled:.2f} times fewer images"
+        else:
+            trade = "more entries of these experts' labels do harm"
+        powers = f"n^{-self.alpha:.2f} k^{-self.beta:.2f}".replace("-", "−")
+        return f"Errors go as {powers} with images n and label entries k: {trade}."
+
 
 def fit_law(n: Sequence[float | int], k: Sequence[float | int], error: Sequence[float | int]) -> Law:
     """Least squares of `log error` over runs `(n, k, error)`, one entry a seed and cell.

@@ -197,17 +197,8 @@ class Scaling(Analysis):
         return Chart("bytes of images and labels", "test accuracy, %", tuple(series), log_x=True, percent=True)
 
     def _sentence(self, law: Law, worth: Mapping[int, Any], own: tuple[dict[str, Any], float | None]) -> str:
+        head = law.sentence()
         known = {n: value for n, value in worth.items() if value is not None}
-        doubled = law.doubling
-        low, high = law.intervals["beta"] or (law.beta, law.beta)
-        if doubled is None or low <= 0 <= high:
-            trade = "what more entries bring cannot be told from nothing"
-        elif low > 0:
-            trade = f"twice the entries do as well with {doubled:.2f} times fewer images"
-        else:
-            trade = "more entries of these experts' labels do harm"
-        powers = f"n^{-law.alpha:.2f} k^{-law.beta:.2f}".replace("-", "−")
-        head = f"Errors go as {powers} with images n and label entries k: {trade}."
         if known:
             n = max(known, key=lambda m: known[m]["mean"])
             head += f" Whole soft labels are worth {shown(known[n])} times the images at {n} a class."

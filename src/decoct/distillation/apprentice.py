@@ -23,6 +23,23 @@ from decoct.training.graphs import draws_noise
 from decoct.training.optimise import optimizer_for
 
 Batches = Iterator[tuple[Tensor, Tensor]]
+_SCHEDULE = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10), 100: (100, 2)}
+
+
+def loops(ipc: int) -> tuple[int, int]:
+    """Outer loops of a network and its epochs between two of them, by the images per class.
+
+    The authors' table for 1, 10, 20, 30, 40 and 50, their advice for 100 (100 and 2), straight lines between these,
+    and the last pair beyond.
+    """
+    known = sorted(_SCHEDULE)
+    if ipc >= known[-1]:
+        return _SCHEDULE[known[-1]]
+    below = max(size for size in known if size <= ipc)
+    above = min(size for size in known if size > ipc)
+    share = (ipc - below) / (above - below)
+    outer, inner = (round(a + share * (b - a)) for a, b in zip(_SCHEDULE[below], _SCHEDULE[above], strict=True))
+    return outer, inner
 
 
 class Apprentice:

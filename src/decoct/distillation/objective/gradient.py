@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from decoct.augment.siamese import Parameters, Siamese, expand
-from decoct.distillation.apprentice import Apprentice
+from decoct.distillation.apprentice import Apprentice, loops
 from decoct.distillation.axes import Objective, ObjectiveState, Tensors
 from decoct.distillation.checkpoint import prefixed, under
 from decoct.distillation.class_gradients import (
@@ -21,6 +21,7 @@ from decoct.distillation.class_gradients import (
     settle_statistics,
     with_gradient,
 )
+from decoct.distillation.lessons import Lesson, lessons_of, tensors_of
 from decoct.distillation.problem import Problem, RealSource, Synthetic
 from decoct.errors import ConfigError
 from decoct.networks.build import network
@@ -31,23 +32,6 @@ from decoct.training.fast import FastGradient
 
 STATISTICS_ROWS = 16
 """Real rows of each class behind the statistics of BatchNorm layers."""
-_SCHEDULE = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10), 100: (100, 2)}
-
-
-def loops(ipc: int) -> tuple[int, int]:
-    """Outer loops of a network and its epochs between two of them, by the images per class.
-
-    The authors' table for 1, 10, 20, 30, 40 and 50, their advice for 100 (100 and 2), straight lines between these,
-    and the last pair beyond.
-    """
-    known = sorted(_SCHEDULE)
-    if ipc >= known[-1]:
-        return _SCHEDULE[known[-1]]
-    below = max(size for size in known if size <= ipc)
-    above = min(size for size in known if size > ipc)
-    share = (ipc - below) / (above - below)
-    outer, inner = (round(a + share * (b - a)) for a, b in zip(_SCHEDULE[below], _SCHEDULE[above], strict=True))
-    return outer, inner
 
 
 @dataclass(frozen=True)
@@ -151,19 +135,6 @@ class Gradient(Objective):
         return sum(self.work(problem))
 
 
-@dataclass(frozen=True)
-class Lesson:
-    """What a network says of real rows: its weights, the classes asked, their gradients by layer `[k, out, ...]`.
-
-    `number` is that of its augmentation.
-    """
-
-    number: int
-    weights: Tensors
-    classes: Int[Tensor, " k"]
-    gradients: list[Tensor]
-
-
 class GradientState(ObjectiveState):
     """The network in training, the lessons that are kept, the number of steps and lessons so far."""
 
@@ -257,23 +228,10 @@ class GradientState(ObjectiveState):
             self._apprentice.learn(synthetic.images.detach(), synthetic.targets.detach(), self._epochs)
 
     def state_dict(self) -> Tensors:
-        found = {**prefixed("apprentice", self._apprentice.state_dict())}
-        found["counts"] = torch.tensor([self._step, self._given, *(lesson.number for lesson in self._lessons)])
-        for lesson in self._lessons:
-            gradients = {str(place): value for place, value in enumerate(lesson.gradients)}
-            parts = {**prefixed("weights", lesson.weights), **prefixed("gradients", gradients)}
-            found |= prefixed(f"lesson.{lesson.number}", {**parts, "classes": lesson.classes})
-        return found
+        counts = torch.tensor([self._step, self._given])
+        return {**prefixed("apprentice", self._apprentice.state_dict()), "counts": counts, **tensors_of(self._lessons)}
 
     def load_state_dict(self, state: Tensors) -> None:
         self._apprentice.load_state_dict(under("apprentice", state))
-        self._step, self._given, *numbers = (int(value) for value in state["counts"])
-        self._lessons = []
-        for number in numbers:
-            own = {
-                name: value if name == "classes" else value.to(self._problem.device)
-                for name, value in under(f"lesson.{number}", state).items()
-            }
-            gradients = under("gradients", own)
-            ordered = [gradients[str(place)] for place in range(len(gradients))]
-            self._lessons.append(Lesson(number, under("weights", own), own["classes"].cpu(), ordered))
+        self._step, self._given = (int(value) for value in state["counts"])
+        self._lessons = lessons_of(state, self._problem.device)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from decoct.data.transform import Standardise
+from decoct.distillation.apprentice import loops
 from decoct.distillation.labels.hard import Hard
-from decoct.distillation.objective.gradient import Gradient, loops
+from decoct.distillation.objective.gradient import Gradient
 from decoct.distillation.recipe import Recipe
 from decoct.distillation.recipes.task import Task
 from decoct.distillation.storage.multiformation import Multiformation
