@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 from toys import blob_images
 
 import decoct
+from decoct.data.dataset import Dataset
 from decoct.distillation.labels.hard import Hard
 from decoct.distillation.objective.distribution import Distribution, DistributionState
 from decoct.distillation.recipe import Recipe
@@ -145,6 +147,35 @@ def test_a_folder_of_another_run_is_refused_and_left_alone(tmp_path):
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
 
 
+def _fewer_train_rows(data: Dataset) -> Dataset:
+    return data.with_train(slice(3, 48))
+
+
+def _fewer_validation_rows(data: Dataset) -> Dataset:
+    return replace(data, val=data.val.take(slice(0, 9)))
+
+
+@pytest.mark.parametrize("other", [_fewer_train_rows, _fewer_validation_rows])
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_run_on_other_rows_of_the_same_source_is_another_run(tmp_path, monkeypatch, other, finished):
+    data, options = blob_images(), {"ipc": 1, "network": NETWORK, "out": tmp_path / "run"}
+    monkeypatch.setattr(Workplace, "checkpoint_seconds", 0.0)
+    whole = distill()
+    if not finished:
+        monkeypatch.setattr(Distillation, "result", lambda *_: (_ for _ in ()).throw(KeyError("stop before the end")))
+        with pytest.raises(KeyError):
+            decoct.distill(data, POINT, **options)
+        monkeypatch.undo()
+        monkeypatch.setattr("decoct.distillation.validate.STEPS", 4)
+        assert (tmp_path / "run" / "checkpoint" / "state.safetensors").exists()
+    else:
+        decoct.distill(data, POINT, **options)
+    with pytest.raises(MismatchError, match="a run that differs in rows\n"):
+        decoct.distill(other(data), POINT, **options)
+    again = decoct.distill(blob_images(), POINT, **options)
+    assert np.array_equal(again.decode(), whole.decode()), "the same rows, opened anew, go on"
+
+
 def test_a_damaged_checkpoint_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(Workplace, "checkpoint_seconds", 0.0)
     monkeypatch.setattr(Distillation, "result", lambda *_: (_ for _ in ()).throw(KeyError("stop before the end")))
@@ -245,6 +276,8 @@ def start(folder):
         os._exit(0)
     return child
 
+# What a run imports late is imported here: kills shall hit the work, not the imports of each child.
+decoct.distill(data, POINT, ipc=1, network=NETWORK, out=f"{sys.argv[1]}/here", steps=1)
 seconds = []
 for name in ("first", "second", "whole"):
     began = time.monotonic()

@@ -89,16 +89,11 @@ def distill(
         problem = replace(problem, cache=Path(out) / "experts")
     problem.require_budget()
     identity = {
-        "recipe": recipe if isinstance(recipe, str) else "custom", "settings": point.facts(), "ipc": ipc,
-        "steps": limit.steps, "budget_seconds": limit.seconds, "seed": seed, "network": problem.network,
-        "fingerprint": data.spec.fingerprint, "transform": data.spec.transform.kind,
-    }  # fmt: skip
+        "recipe": recipe if isinstance(recipe, str) else "custom",
+        **_identity(problem, point, limit, seed),
+    }
     if speed.cache_info().currsize:
         identity["rate"] = speed()
-    if looks != VALIDATIONS:
-        identity["looks"] = looks
-    if data.weighted:
-        identity["weights"] = data.rows_key
     with Workplace(None if out is None else Path(out), identity, track) as place:
         finished = place.finished()
         if finished is not None:
@@ -111,6 +106,22 @@ def distill(
         small = run.result({"name": _name(recipe, point, task), **identity, **_provenance(run)})
         place.finish(small)
     return small
+
+
+def _identity(problem: Problem, point: Recipe, limit: Limit, seed: int) -> dict[str, Any]:
+    """What makes a run this one and no other; `rows` are there because a part of the data has the same fingerprint."""
+    data = problem.data
+    splits = (replace(split, weights=None) for split in (data.train, data.val))
+    found = {
+        "settings": point.facts(), "ipc": problem.ipc, "steps": limit.steps, "budget_seconds": limit.seconds,
+        "seed": seed, "network": problem.network, "fingerprint": data.spec.fingerprint,
+        "transform": data.spec.transform.kind, "rows": [split.rows_key for split in splits],
+    }  # fmt: skip
+    if limit.looks != VALIDATIONS:
+        found["looks"] = limit.looks
+    if data.weighted:
+        found["weights"] = data.rows_key
+    return found
 
 
 def _speed_of(task: Task, device: str, out: Path | None) -> Any:
