@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from toys import blob_images
 
 from decoct.errors import SourceError
+from decoct.evaluation.data_facts import data_facts
 from decoct.evaluation.leaderboard import leaderboard, table_of_groups
 from decoct.evaluation.scorecard import Entry, Kind, Scorecard
 
@@ -56,6 +59,28 @@ def test_the_same_set_stands_there_once_with_more_seeds_and_another_of_its_name_
     other = replace(few, provenance={"content_hash": "another"})
     [group] = leaderboard([("few", few), ("other", other)])
     assert len(group.places) == 2
+
+
+def test_the_rows_of_two_sets_under_hard_labels_are_two_lines() -> None:
+    hard = entry("ridge/hard-labels", 0.6, kind="baseline")
+    runs = [(content, card(entry("ridge", 0.7), hard, content=content)) for content in ("a", "b")]
+    [group] = leaderboard([*runs, ("a again", runs[0][1])])
+    lines = sorted((place.entry.name, place.run) for place in group.places)
+    assert lines == [("ridge", "a"), ("ridge", "b"), ("ridge/hard-labels", "a"), ("ridge/hard-labels", "b")]
+
+
+def test_weighted_rows_are_another_table_that_says_so() -> None:
+    data = blob_images(per_class=4)
+    heavy = data.with_weights(np.arange(1.0, 13.0))
+    other = data.with_weights(np.arange(12.0, 0.0, -1.0))
+    assert "weights" not in data_facts(data)
+    told = [{**data_facts(one), "source": "digits"} for one in (data, heavy, other)]
+    assert len({one.get("weights") for one in told}) == 3
+    runs = [(str(n), replace(card(entry("dm", 0.7), RANDOM), data=facts)) for n, facts in enumerate(told)]
+    groups = leaderboard(runs)
+    assert [len(group.places) for group in groups] == [2, 2, 2]
+    assert [f"rows weighted ({told[n]['weights'][:12]})" in groups[n].title for n in (1, 2)] == [True, True]
+    assert "weighted" not in groups[0].title
 
 
 def test_one_run_has_no_interval_and_says_so() -> None:

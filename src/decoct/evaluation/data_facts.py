@@ -9,6 +9,9 @@ from decoct.data.dataset import Dataset
 from decoct.data.sample_weights import weights_key
 from decoct.errors import DataError
 
+DATA_KEYS = ("source", "fingerprint", "shape", "normalisation", "train", "val", "test", "weights")
+"""The facts that have to be the same for two numbers to be about the same data."""
+
 
 def data_key(data: Dataset) -> str:
     """A hash of the data, the rows in use and their weights: `Dataset.with_train` keeps the source's fingerprint."""
@@ -22,8 +25,8 @@ def data_key(data: Dataset) -> str:
 
 
 def data_facts(data: Dataset) -> dict[str, Any]:
-    """What a scorecard says about the data, as plain JSON values."""
-    spec = data.spec
+    """What a scorecard says about the data, as plain JSON values; `weights` is there where rows have some."""
+    spec, weights = data.spec, _weights(data)
     return {
         "source": spec.source,
         "fingerprint": spec.fingerprint,
@@ -35,7 +38,15 @@ def data_facts(data: Dataset) -> dict[str, Any]:
         "test": len(data.test),
         "row_bytes": spec.row_bytes,
         "notices": list(spec.notices),
+        **({"weights": weights} if weights else {}),
     }
+
+
+def _weights(data: Dataset) -> str:
+    """A hash of the weights of training and validation rows by their ids; empty where none has one."""
+    splits = [split for split in (data.train, data.val) if split.weights is not None]
+    text = "/".join("\n".join(split.ids.tolist()) + weights_key(split) for split in splits)
+    return hashlib.sha256(text.encode()).hexdigest() if splits else ""
 
 
 def require_rows(data: Dataset) -> None:

@@ -9,11 +9,10 @@ from typing import Any
 
 from decoct.errors import SourceError
 from decoct.evaluation import statistics
+from decoct.evaluation.contender import HARD_LABELS
+from decoct.evaluation.data_facts import DATA_KEYS
 from decoct.evaluation.gain import RANDOM, gain_over_random
 from decoct.evaluation.scorecard import Entry, Scorecard
-
-DATA_KEYS = ("source", "fingerprint", "shape", "normalisation", "train", "val", "test")
-"""What has to be the same for two numbers to be about the same data."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,9 @@ class Group:
 
     @property
     def title(self) -> str:
-        return f"{self.data.get('source')}, {self.network}, {self.protocol.get('name')}"
+        weights = str(self.data.get("weights") or "")[:12]
+        weighted = f", rows weighted ({weights})" if weights else ""
+        return f"{self.data.get('source')}, {self.network}, {self.protocol.get('name')}{weighted}"
 
 
 def leaderboard(cards: Sequence[tuple[str, Scorecard]]) -> tuple[Group, ...]:
@@ -78,9 +79,13 @@ def leaderboard(cards: Sequence[tuple[str, Scorecard]]) -> tuple[Group, ...]:
 
 
 def _identity(entry: Entry, card: Scorecard) -> str:
-    """What makes two entries the same: the content of a judged set, the rows and bytes of a baseline."""
-    made = card.provenance.get("content_hash") if entry.kind == "judged" else card.provenance.get("teacher")
-    drawn = made if entry.kind == "judged" or "teacher" in entry.name else ""
+    """What makes two entries the same: the content of a set, with its own labels or hard ones, the rows and bytes of a
+    baseline that is drawn."""
+    drawn: object = ""
+    if entry.kind == "judged" or entry.name.endswith(f"/{HARD_LABELS}"):
+        drawn = card.provenance.get("content_hash")
+    elif "teacher" in entry.name:
+        drawn = card.provenance.get("teacher")
     return repr((entry.kind, entry.label, entry.nbytes, entry.rows, drawn))
 
 
