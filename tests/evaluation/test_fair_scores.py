@@ -133,6 +133,19 @@ def test_random_rows_get_the_recipe_of_the_set() -> None:
     assert less.missing == ("ridge: without the baseline hard-labels there is no LRS",)
 
 
+def test_features_that_no_protocol_augments_have_no_augmentation_robust_score() -> None:
+    """The protocol names an augmentation of images, which a table of features is trained without."""
+    judged, random = entry("dm", 0.6, kind="judged"), entry("random", 0.5)
+    told = {"protocol": card(judged, random, augment="flip"), "none": card(judged, random)}
+    assert fair_scores_of(Matrix(told))[0].ars == pytest.approx((augmentation_robust_score(0.1, 0.1),))
+    table = {name: replace(one, data={"shape": [12]}) for name, one in told.items()}
+    [score] = fair_scores_of(Matrix(table))
+    assert score.ars == ()
+    assert "there is no ARS without --augment none and mixup, as rows are features" in score.missing[-1]
+    mixed = replace(card(judged, random, augment="flip", mix="mixup"), data={"shape": [12]})
+    assert fair_scores_of(Matrix({**table, "mixup": mixed}))[0].ars
+
+
 def test_different_seeds_are_compared_by_their_means() -> None:
     judged = entry("dm", 0.6, 0.7, kind="judged")
     [score] = fair_scores(card(judged, entry("random", 0.5, 0.4), entry("full", 0.9, seeds=(7,))))

@@ -208,3 +208,6 @@ def test_results_that_cannot_be_compared_are_called_so() -> None:
     assert warnings[0] == "These results are of different data (toy as 1x8x8; toy as 1x4x4): compare none across them."
     assert warnings[1] == "These results are of different protocols (quick, dc-300): compare none across."
     assert contents_of([Judged("dm", None, cards[0])] * 2).warnings == ()
+    weighted = replace(cards[0], data={**cards[0].data, "weights": "abc"})
+    [warning] = contents_of([Judged("dm", None, told) for told in (cards[0], weighted)]).warnings
+    assert warning == "These results are of training rows that are weighted differently: compare none across them."

@@ -15,6 +15,7 @@ from decoct.evaluation.scorecard import Entry, Scorecard
 from decoct.report.collect import Judged, contents_of
 from decoct.report.find import results_in
 from decoct.report.label_section import curve_of, label_section
+from decoct.report.leaderboard import scorecards_in
 from decoct.report.matrix_section import fair_section, matrix_section
 from decoct.report.page import page
 from decoct.selection.driver import select
@@ -82,6 +83,43 @@ def test_fair_scores_are_shown_with_what_is_missing() -> None:
 )  # fmt: skip
 def test_ways_of_keeping_labels_are_grouped_into_curves(label: str, curve: str) -> None:
     assert curve_of(label) == curve
+
+
+def test_a_scorecard_that_is_newer_than_the_matrix_counts_in_it(tmp_path: Path) -> None:
+    """`evaluate --augment ...` and later `evaluate` with more seeds: the second leaves no matrix, but a scorecard."""
+    MATRIX.save(tmp_path / "matrix.json")
+    newer = replace(card(0.02), protocol=MATRIX.first.protocol)
+    newer.save(tmp_path / "scorecard.json")
+    [one] = results_in(tmp_path)
+    assert one.matrix == Matrix({"none": newer, "cutmix": MATRIX.scorecards["cutmix"]})
+    assert contents_of([one]).scores == fair_scores_of(one.matrix)
+    assert scorecards_in([tmp_path]) == [(tmp_path.name, newer), (tmp_path.name, MATRIX.scorecards["cutmix"])]
+
+
+def test_a_scorecard_of_the_protocols_own_augmentation_joins_a_matrix_without_it(tmp_path: Path) -> None:
+    MATRIX.save(tmp_path / "matrix.json")
+    own = replace(card(0.02, "mixup"), entries=card(0.02).judged[:1])
+    own.save(tmp_path / "scorecard.json")
+    [one] = results_in(tmp_path)
+    assert one.matrix is not None
+    assert one.matrix.augmentations == ("protocol", "none", "cutmix")
+    assert one.matrix.first == own
+    assert [score.label for score in contents_of([one]).scores] == ["dm <x>"], "a network less than the others have"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"protocol": {**MATRIX.first.protocol, "val_rows": 7}}, {"provenance": {"content_hash": "other"}},
+     {"data": {**MATRIX.first.data, "weights": "heavy"}}],
+)  # fmt: skip
+def test_a_scorecard_about_something_else_leaves_the_matrix_alone(tmp_path: Path, change: dict[str, object]) -> None:
+    MATRIX.save(tmp_path / "matrix.json")
+    other = replace(card(0.02), **change)  # type: ignore[arg-type]
+    other.save(tmp_path / "scorecard.json")
+    [one] = results_in(tmp_path)
+    assert one.matrix == MATRIX
+    assert contents_of([one]).matrices == ((f"{one.name}, 2 per class", Matrix({"protocol": other})),)
+    assert [found for _, found in scorecards_in([tmp_path])] == [*MATRIX.scorecards.values(), other]
 
 
 def test_everything_lands_on_one_page(tmp_path: Path) -> None:

@@ -100,8 +100,8 @@ def fair_scores(card: Scorecard, weight: float = 0.5) -> tuple[FairScore, ...]:
 def fair_scores_of(matrix: Matrix, weight: float = 0.5, gamma: float = 0.5) -> tuple[FairScore, ...]:
     """The scores of `Matrix.first`, and ARS from its cells with augmentation and without.
 
-    ARS needs the augmentation "none" and at least one other under which something is drawn; of several others the
-    mean improvement counts.
+    ARS needs the augmentation "none" and at least one other under which something is drawn, which for features is
+    "mixup" alone; of several others the mean improvement counts.
     """
     scores = []
     for score in fair_scores(matrix.first, weight):
@@ -149,20 +149,29 @@ def _score(entry: Entry, card: Scorecard, weight: float) -> FairScore:
 def _augmented(matrix: Matrix, score: FairScore, gamma: float) -> tuple[tuple[float, ...], tuple[str, ...]]:
     found: dict[str, tuple[float, ...]] = {}
     for name, card in matrix.scorecards.items():
-        entry = next(e for e in card.judged if (e.label, e.network) == (score.label, score.network))
+        entry = next((e for e in card.judged if (e.label, e.network) == (score.label, score.network)), None)
         random = _baseline(card, score.random, score.network)
-        if random is not None:
-            fit = card.protocol.get("fit")
-            draws = isinstance(fit, dict) and bool(fit.get("augment") or fit.get("mix"))
-            found["" if not draws else name] = _paired(improvement_over_random, entry, random)
+        if entry is not None and random is not None:
+            found[name if _draws(card) else ""] = _paired(improvement_over_random, entry, random)
     without, others = found.pop("", ()), list(found.values())
     if not without or not others:
-        need = f"--augment {WITHOUT} and one more, and the baseline {score.random}"
+        more = "one more" if all(map(_of_images, matrix.scorecards.values())) else "mixup, as rows are features"
+        need = f"--augment {WITHOUT} and {more}, and the baseline {score.random}"
         return (), (f"{score.label}: there is no ARS without {need}",)
     if len({len(values) for values in (without, *others)}) > 1:
         without, others = (fmean(without),), [(fmean(values),) for values in others]
     mean = [fmean(values) for values in zip(*others, strict=True)]
     return tuple(augmentation_robust_score(w, o, gamma) for w, o in zip(mean, without, strict=True)), ()
+
+
+def _draws(card: Scorecard) -> bool:
+    """Whether anything is drawn in training: features are mixed, but never augmented, whatever the protocol says."""
+    fit = card.protocol.get("fit")
+    return isinstance(fit, dict) and bool(fit.get("mix") or (fit.get("augment") and _of_images(card)))
+
+
+def _of_images(card: Scorecard) -> bool:
+    return len(card.data.get("shape", (1, 1, 1))) == 3
 
 
 def _baseline(card: Scorecard, name: str, network: str) -> Entry | None:

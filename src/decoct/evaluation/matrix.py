@@ -12,6 +12,7 @@ from decoct.data.dataset import Dataset
 from decoct.evaluation import statistics
 from decoct.evaluation.augmentations import OWN, require_fitting, with_augmentation
 from decoct.evaluation.baselines import BASELINES
+from decoct.evaluation.data_facts import DATA_KEYS
 from decoct.evaluation.judge import Bench, set_protocol
 from decoct.evaluation.protocol import Protocol
 from decoct.evaluation.scorecard import Entry, Kind, Scorecard, expect, read_json
@@ -56,6 +57,18 @@ class Matrix:
         entries = self.scorecards[augmentation].entries
         return next((e for e in entries if (e.label, e.kind, e.network) == (*line, network)), None)
 
+    def with_newer(self, card: Scorecard) -> Matrix:
+        """The matrix with `card`, which was judged after it, in place of its scorecard under the same protocol.
+
+        Where it has none and they differ in augmentation alone, `card` joins the others as the protocol's own. The
+        matrix itself where `card` is of another set, other data or another way of training.
+        """
+        like = {name: old for name, old in self.scorecards.items() if _asked(old) == _asked(card)}
+        same = [name for name, old in like.items() if old.protocol.get("hash") == card.protocol.get("hash")]
+        if same:
+            return Matrix({**self.scorecards, **dict.fromkeys(same, card)})
+        return Matrix({OWN: card, **self.scorecards}) if like and OWN not in self.scorecards else self
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values: every scorecard under the name of its augmentation."""
         cards = {name: card.to_json() for name, card in self.scorecards.items()}
@@ -99,6 +112,15 @@ class Matrix:
     def details(self) -> str:
         """Every entry under the first augmentation with its bytes, as `Scorecard.table` shows them."""
         return table_of(self.first.entries)
+
+
+def _asked(card: Scorecard) -> tuple[Any, ...]:
+    """Which set a scorecard is about, on which data, and everything of its protocol but the augmentation."""
+    changed = ("augment", "mix")
+    fit = {name: value for name, value in card.protocol.get("fit", {}).items() if name not in changed}
+    protocol = {name: value for name, value in card.protocol.items() if name not in ("name", "hash")}
+    facts = [card.data.get(name) for name in DATA_KEYS]
+    return card.provenance.get("content_hash"), facts, {**protocol, "fit": fit}
 
 
 def evaluate_matrix(

@@ -98,7 +98,10 @@ def contents_of(judged: Sequence[Judged], data: Dataset | None = None, commands:
 
 
 def _matrix(one: Judged) -> Matrix | None:
-    return one.matrix or (Matrix({"protocol": one.scorecard}) if one.scorecard else None)
+    """The matrix of a set; its scorecard alone where that is newer and not about the same."""
+    if one.scorecard is None or (one.matrix and one.scorecard in one.matrix.scorecards.values()):
+        return one.matrix
+    return Matrix({"protocol": one.scorecard})
 
 
 def _title(one: Judged) -> str:
@@ -226,6 +229,8 @@ def _mixed(cards: Sequence[Scorecard]) -> tuple[str, ...]:
     if len(data) > 1:
         shown = "; ".join(f"{source} as {'x'.join(map(str, shape))}" for source, *shape, _ in data)
         told.append(f"These results are of different data ({shown}): compare none across them.")
+    if len({c.data.get("weights") for c in cards}) > 1:
+        told.append("These results are of training rows that are weighted differently: compare none across them.")
     if len(protocols) > 1:
         told.append(f"These results are of different protocols ({', '.join(protocols.values())}): compare none across.")
     return tuple(told)

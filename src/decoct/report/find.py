@@ -98,12 +98,16 @@ def findings_in(folder: Path) -> tuple[Finding, ...]:
 
 
 def _with_more(one: Judged, folder: Path) -> Judged:
-    """With the matrix and the label bytes of the evaluation, and the rows that were scored, where there are any."""
+    """With the matrix and the label bytes of the evaluation, and the rows that were scored, where there are any.
+
+    A scorecard is written after its matrix: what is in it now counts in the matrix too.
+    """
     inner = folder / "evaluation" if (folder / "evaluation").is_dir() else folder
     fields, labels = inner / matrix.FILE_NAME, inner / label_bytes.FILE_NAME
+    many = matrix.Matrix.load(fields) if fields.is_file() else None
     return replace(
         one,
-        matrix=matrix.Matrix.load(fields) if fields.is_file() else None,
+        matrix=many.with_newer(one.scorecard) if many and one.scorecard else many,
         label_card=Scorecard.load(labels) if labels.is_file() else None,
         scored=ScoredRows.load(folder / FILE_NAME) if (folder / FILE_NAME).is_file() else None,
     )

@@ -47,7 +47,8 @@ def scorecards_in(folders: Sequence[Path]) -> list[tuple[str, Scorecard]]:
     for folder in folders:
         for run in _runs(folder):
             for one in results_in(run):
-                cards = one.matrix.scorecards.values() if one.matrix else [one.scorecard] if one.scorecard else []
+                cards = list(one.matrix.scorecards.values()) if one.matrix else []
+                cards += [one.scorecard] if one.scorecard and one.scorecard not in cards else []
                 found += [(run.name or str(run), card) for card in cards]
     return found
 
