@@ -13,7 +13,9 @@ import decoct
 from decoct.analysis.finding import Finding
 from decoct.applications.privacy.dp import PrivateConfig, noisy_tables, private_matching, public_view
 from decoct.applications.privacy.noise import clipped, noisy_sums, poisson_rows
+from decoct.applications.privacy.release import release_network, require_separate_rows
 from decoct.errors import ConfigError
+from decoct.networks.embedding import embed
 from decoct.streams import Streams
 
 pytest.importorskip("opacus")
@@ -42,6 +44,65 @@ def test_one_row_changes_the_table_by_at_most_the_clip():
         assert float((whole - plain(rows)).norm()) <= 1.5 + 1e-5
 
 
+@pytest.mark.parametrize("name", ["convnet2-w4", "convnet2-w4-bn", "convnet1-w4-none", "resnet10-w4"])
+def test_one_row_moves_the_table_of_a_whole_network_by_at_most_the_clip(name):
+    data, config = toy(), replace(QUICK, noise=1e-9, size_noise=1e-9, rate=1.0, releases=1)
+
+    def sums(kept: torch.Tensor) -> torch.Tensor:
+        part = data.with_train(kept)
+        [table] = noisy_tables(part, name, config, Streams(0))
+        return table * torch.bincount(part.train.labels(), minlength=3)[:, None]
+
+    rows = torch.arange(len(data.train))
+    whole = sums(rows)
+    for left_out in (0, 7, 61, 119):
+        assert 0.01 < float((whole - sums(rows[rows != left_out])).norm()) <= 1.0 + 1e-3
+
+
+class Mixing(torch.nn.Module):
+    """Subtracts the mean row, which no layer tells."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.last = torch.nn.Linear(64, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last((x - x.mean(0)).flatten(1))
+
+
+def mixing(shape: tuple[int, ...], classes: int) -> torch.nn.Module:
+    return Mixing(classes)
+
+
+def batch_statistics(shape: tuple[int, ...], classes: int) -> torch.nn.Module:
+    return torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.BatchNorm1d(64, track_running_stats=False), torch.nn.Linear(64, classes)
+    )
+
+
+@pytest.mark.parametrize("factory", ["mixing", "batch_statistics"])
+def test_a_network_in_which_rows_see_each_other_gets_no_number(factory):
+    name = f"{__name__}:{factory}"
+    with pytest.raises(ConfigError, match=r"depends on the rows beside it(.|\n)*at most clip(.|\n)*convnet3-bn"):
+        private_matching(toy(), ipc=1, config=QUICK, name=name, seed=0)
+
+
+def test_dropout_is_off_and_a_network_that_answers_by_chance_is_refused():
+    def factory(kind):
+        return torch.nn.Sequential(torch.nn.Flatten(), kind, torch.nn.Linear(64, 3)).eval()
+
+    require_separate_rows(factory(torch.nn.Dropout(0.5)), "dropout", (1, 8, 8))
+    with pytest.raises(ConfigError, match=r"with the network 'chance'(.|\n)*or on chance"):
+        require_separate_rows(factory(torch.nn.RReLU(0.1, 0.9).train()).train(), "chance", (1, 8, 8))
+
+
+def test_weighted_rows_are_refused():
+    data = toy()
+    heavy = data.with_weights(1 + torch.arange(len(data.train)) % 2)
+    with pytest.raises(ConfigError, match=r"weights on the training rows(.|\n)*leave the weights out"):
+        private_matching(heavy, ipc=1, config=QUICK, name=NETWORK)
+
+
 def test_noise_has_the_standard_deviation_of_noise_times_clip_on_every_entry():
     features, labels = torch.zeros(1, 200), torch.zeros(1, dtype=torch.int64)
     drawn = torch.stack(
@@ -66,10 +127,7 @@ def test_every_row_has_a_coin_of_its_own():
 def test_without_noise_to_speak_of_the_tables_are_the_class_means():
     data, config = toy(), replace(QUICK, noise=1e-9, size_noise=1e-9, rate=1.0, releases=1)
     [table] = noisy_tables(data, NETWORK, config, Streams(0))
-    from decoct.applications.privacy.dp import _network
-    from decoct.networks.embedding import embed
-
-    features = clipped(embed(_network(data, NETWORK, Streams(0), 0), data.inputs(data.train)), 1.0)
+    features = clipped(embed(release_network(data, NETWORK, Streams(0), 0), data.inputs(data.train)), 1.0)
     for c in range(3):
         assert torch.allclose(table[c], features[data.train.labels() == c].mean(0), atol=1e-4)
 

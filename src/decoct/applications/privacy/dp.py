@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from decoct.analysis.finding import Chart, Finding
 from decoct.applications.privacy.accounting import Accountant, Release, epsilon, noise_for
 from decoct.applications.privacy.noise import clipped, noisy_sums, poisson_rows
+from decoct.applications.privacy.release import no_rows, release_network, require_separate_rows
 from decoct.compact.decoders import quantise
 from decoct.compact.distilled import DistilledSet
 from decoct.data.dataset import Dataset
 from decoct.data.fingerprint import WITHHELD
 from decoct.data.transform import Standardise
 from decoct.errors import ConfigError, DivergenceError
-from decoct.networks.build import default_network, network
+from decoct.networks.build import default_network
 from decoct.networks.embedding import embed
 from decoct.progress import progress
 from decoct.streams import Streams, derive_seed
@@ -32,9 +33,10 @@ from decoct.streams import Streams, derive_seed
 class PrivateConfig:
     """`V_r = sum_{i in S_r} clip(phi_r(x_i)) e_{y_i} + clip noise N(0, I)`, then images are matched to the V_r.
 
-    S_r is a Poisson sample, phi_r a random network, `clip(v) = v min(1, clip / ||v||)`. A row adds one clipped vector
-    to one class, so adding or removing it changes the whole table `[C, d]` by at most `clip`. Class sizes are noised
-    once. Everything after that only reads what was noised, and costs no privacy however long it runs.
+    S_r is a Poisson sample, phi_r a random network in evaluation mode, so that no row sees another,
+    `clip(v) = v min(1, clip / ||v||)`. A row adds one clipped vector to one class, so adding or removing it changes the
+    whole table `[C, d]` by at most `clip`. Class sizes are noised once. Everything after that only reads what was
+    noised, and costs no privacy however long it runs.
 
     Setting: "Differentially Private Dataset Condensation" (NDPDC; Zheng and Li, 2023,
     https://openreview.net/forum?id=H8XpqEkbua_); releasing first and matching afterwards as in "Improving Noise
@@ -125,8 +127,9 @@ def private_matching(
     Without `seed` one is drawn from the system and forgotten. With it the set can be made again, and the claim holds
     against those who do not know it. Noise is in floating point, whose last bits are outside every proof.
 
-    Cost: `releases` x `rate` x n forward passes, `steps` passes over the images with gradients. Raises `ConfigError`,
-    `MissingExtraError` without opacus, `DivergenceError`.
+    Cost: `releases` x `rate` x n forward passes, `steps` passes over the images with gradients. Raises `ConfigError`
+    (also for weighted rows, and for a network in which rows see each other), `MissingExtraError` without opacus,
+    `DivergenceError`.
     """
     config, name = config or PrivateConfig(), name or default_network(data.spec.shape)
     _require(data, ipc, config)
@@ -162,7 +165,11 @@ def _claim(
 
 
 def noisy_tables(data: Dataset, name: str, config: PrivateConfig, streams: Streams) -> list[Tensor]:
-    """For every release the noisy class means under its network `[C, d]`; the only place that reads training rows."""
+    """For every release the noisy class means under its network `[C, d]`; the only place that reads training rows.
+
+    Raises `ConfigError` for a network in which rows see each other: the sums would move by more than `clip`.
+    """
+    require_separate_rows(release_network(data, name, streams, 0), name, data.spec.shape)
     labels, classes, n = data.train.labels(), data.spec.classes, len(data.train)
     assert config.noise is not None
     sizes = torch.bincount(labels, minlength=classes).double()
@@ -175,23 +182,13 @@ def noisy_tables(data: Dataset, name: str, config: PrivateConfig, streams: Strea
                 rows = poisson_rows(n, config.rate, streams("rows"))
             else:
                 rows = torch.randperm(n, generator=streams("rows"))[: max(1, round(config.rate * n))]
-            module = _network(data, name, streams, number)
+            module = release_network(data, name, streams, number)
             with torch.no_grad():
-                features = embed(module, data.inputs(data.train, rows)) if len(rows) else _no_rows(module, data)
+                features = embed(module, data.inputs(data.train, rows)) if len(rows) else no_rows(module, data)
             sums = noisy_sums(features, labels[rows], classes, config.clip, config.noise, streams("noise"))
             tables.append(sums / expected)
             tick(number + 1)
     return tables
-
-
-def _no_rows(module: nn.Module, data: Dataset) -> Float[Tensor, "0 d"]:
-    return embed(module, torch.zeros(1, *data.spec.shape))[:0]
-
-
-def _network(data: Dataset, name: str, streams: Streams, number: int) -> nn.Module:
-    """Network number r: a function of the seed alone, never of the rows."""
-    seed = derive_seed(streams.seed, "network", number)
-    return network(name, data.spec.shape, data.spec.classes, seed).requires_grad_(False)
 
 
 def _matched(
@@ -208,7 +205,7 @@ def _matched(
     with progress("matching noisy means", float(config.steps)) as tick:
         for step in range(config.steps):
             number = int(torch.randint(len(tables), (1,), generator=streams("pick")))
-            module = modules.setdefault(number, _network(data, name, streams, number))
+            module = modules.setdefault(number, release_network(data, name, streams, number))
             means = weights @ clipped(embed(module, images), config.clip)
             loss = (tables[number] - means).square().sum()
             optimizer.zero_grad()
@@ -231,6 +228,10 @@ def _require(data: Dataset, ipc: int, config: PrivateConfig) -> None:
         (
             "data", data.spec.fingerprint == WITHHELD, "a spec computed from the rows",
             "a spec that tells nothing of them", "give public_view(data)",
+        ),
+        (
+            "weights", data.train.weights is None, "weights on the training rows",
+            "rows that all count the same: a heavy one would move the sums by more than clip", "leave the weights out",
         ),
         ("ipc", ipc >= 1, ipc, "at least 1", "give ipc"),
         ("releases", config.releases >= 1, config.releases, "at least 1", "give releases"),
