@@ -13,6 +13,7 @@ from toys import blob_features, blob_images
 
 from decoct.errors import ConfigError
 from decoct.networks.build import network
+from decoct.training import trajectories
 from decoct.training.config import FitConfig
 from decoct.training.fit import fit_dataset
 from decoct.training.flat import FlatNetwork
@@ -47,6 +48,32 @@ def test_every_pass_is_a_copy_and_the_last_one_is_the_trained_network(data):
     moved = flat.flatten(fitted.module) - weights[0]
     assert (weights[3] - weights[0] - moved).norm() < 1e-3 * moved.norm()
     assert not torch.equal(found.at(1, 0), weights[0])
+
+
+def test_a_state_asked_for_again_is_not_summed_again(data, monkeypatch):
+    """Tens of milliseconds for a ConvNet at a late epoch, twice a step."""
+    found = trained(data)
+    summed = []
+    plain = trajectories._after
+    monkeypatch.setattr(trajectories, "_after", lambda *given: summed.append(given[2]) or plain(*given))
+    for _ in range(3):
+        for expert, epoch in ((0, 2), (1, 2), (0, 3)):
+            state = found.at(expert, epoch)
+            assert torch.equal(state, plain(*found._kept[found._seeds[expert]], epoch))
+            state.zero_()
+    assert summed == [2, 2, 3]
+
+
+def test_states_that_were_not_asked_for_lately_make_room(data, monkeypatch):
+    roomy, found = trained(data), trained(data)
+    for expert in (0, 1):
+        for epoch in range(4):
+            roomy.at(expert, epoch)
+    monkeypatch.setattr(trajectories, "available_memory", lambda: 0)
+    for epoch in (1, 2, 2):
+        found.at(0, epoch)
+    assert list(found._asked) == [(0, 2)]
+    assert list(roomy._asked) == [(1, 1), (1, 2), (1, 3)], "as many as the trajectories themselves weigh"
 
 
 @pytest.mark.parametrize("stored", ["float16", "bfloat16", "float32"])

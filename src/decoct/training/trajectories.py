@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from decoct.data.dataset import Dataset
 from decoct.errors import ConfigError
 from decoct.files import write_atomically
-from decoct.machine import require_memory
+from decoct.machine import available_memory, require_memory
 from decoct.networks.build import network as build_network
 from decoct.progress import Ticker, progress
 from decoct.streams import derive_seed
@@ -31,6 +31,8 @@ from decoct.training.job import Job
 from decoct.training.passes import Passes
 
 _FLOATS = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+ASKED_SHARE = 0.125
+"""Share of the free memory that states of experts may take which are kept because they may be asked for again."""
 _FORMAT = 1
 """Raised when the content of the files changes; older ones are then trained again."""
 
@@ -88,6 +90,8 @@ class Trajectories:
     ) -> None:
         self._data, self._course, self._seeds, self._device, self._cache = data, course, list(seeds), device, cache
         self._kept: dict[int, tuple[Tensor, Tensor]] = {}
+        self._asked: dict[tuple[int, int], Tensor] = {}
+        self._room = 0
 
     def __len__(self) -> int:
         return len(self._seeds)
@@ -98,9 +102,25 @@ class Trajectories:
         return self._course.config.epochs
 
     def at(self, expert: int, epoch: int) -> Float[Tensor, " p"]:
-        """Weights of this expert after so many passes, float32 on the CPU; 0 is where it started."""
-        start, moves = self._kept[self._seeds[expert]]
-        return _after(start, moves, epoch)
+        """Weights of this expert after so many passes, float32 on the CPU; 0 is where it started.
+
+        The sum takes tens of milliseconds for a ConvNet, so the states last asked for are kept, in as much memory as
+        the trajectories themselves take, or `ASKED_SHARE` of what is free where that is less.
+        """
+        state = self._asked.pop((expert, epoch), None)
+        if state is None:
+            state = _after(*self._kept[self._seeds[expert]], epoch)
+            self._room = self._room or self._states_there_is_room_for()
+        self._asked[expert, epoch] = state
+        if len(self._asked) > self._room:
+            del self._asked[next(iter(self._asked))]
+        # A copy: what a caller does to it must not reach the next one.
+        return state.clone()
+
+    def _states_there_is_room_for(self) -> int:
+        start, moves = next(iter(self._kept.values()))
+        whole = len(self._kept) * moves.numel() * moves.element_size()
+        return max(1, min(whole, int(ASKED_SHARE * available_memory())) // (start.numel() * start.element_size()))
 
     def train(self) -> int:
         """Train what is missing; the number of experts trained.
