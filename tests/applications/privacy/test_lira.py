@@ -8,7 +8,8 @@ import torch
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from decoct.applications.privacy.lira import Lira, _require, halves, logit_confidence, roc
+from decoct.applications.privacy.lira import Lira, _require, balanced, halves, logit_confidence, roc
+from decoct.applications.privacy.membership import _attacked
 from decoct.errors import ConfigError
 
 
@@ -56,6 +57,56 @@ def test_a_memoriser_is_seen_through_and_a_constant_network_is_not(mode):
     chance = roc(Lira(mode).scores(deaf[-1], deaf[:-1], others[:-1]), others[-1])
     assert chance.tpr[0.01] < 0.03
     assert chance.auc == pytest.approx(0.5, abs=0.04)
+
+
+def left_out(models, gap, seed=0, rows=20_000, attack=Lira()):
+    """Every network attacked with the others, as `membership` does."""
+    generator = torch.Generator().manual_seed(seed)
+    members = halves(rows, models, seed)
+    said = 3 * torch.randn(rows, generator=generator) + torch.randn(models, rows, generator=generator) + gap * members
+    cells = [{"confidence": one.tolist(), "accuracy": 0.5, "rows": rows // 2, "seconds": 0.0} for one in said]
+    return _attacked("toy", cells, members, attack, seed), said.double(), members
+
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+@pytest.mark.parametrize("models", [6, 8, 16])
+def test_networks_that_learned_nothing_of_their_rows_are_attacked_no_better_and_no_worse_than_by_a_guess(models, mode):
+    found, _, _ = left_out(models, gap=0.0, attack=Lira(mode))
+    assert np.mean(found.auc) == pytest.approx(0.5, abs=0.004)
+    assert np.mean(found.tpr[0.01]) == pytest.approx(0.01, abs=0.001)
+
+
+def test_as_many_shadows_on_both_sides_see_a_weak_signal_that_unequal_ones_hide():
+    found, said, members = left_out(6, gap=0.4)
+    unequal = []
+    for number in range(6):
+        rest = [other for other in range(6) if other != number]
+        unequal.append(roc(Lira().scores(said[number], said[rest], members[rest]), members[number]).auc)
+    assert np.mean(found.auc) > np.mean(unequal) + 0.02
+    # With all means known it is the chance that one of two unit Gaussians, gap apart, is the larger.
+    assert 0.53 < np.mean(found.auc) < norm.cdf(0.4 / 2**0.5)
+
+
+def test_the_shadow_that_is_one_too_many_is_left_out_by_a_coin_of_the_seed():
+    members = halves(4000, 8, 0)[:7]
+    used = balanced(members, 0)
+    assert (members & used).sum(0).tolist() == (~members & used).sum(0).tolist() == [3] * 4000
+    assert torch.equal(used, balanced(members, 0))
+    assert not torch.equal(used, balanced(members, 1))
+    dropped = (~used).sum(0)
+    assert dropped.tolist() == [1] * 4000
+    shares = (~used).double().mean(1)
+    assert float((shares - 1 / 7).abs().max()) < 0.03, "each network is left out as often"
+
+
+def test_shadows_that_are_not_used_change_no_score():
+    members = halves(200, 8, 0)[1:]
+    said, used = torch.randn(8, 200, generator=torch.Generator().manual_seed(0)).double(), balanced(members, 0)
+    rubbish = torch.where(used, said[1:], 1e3)
+    for mode in ("online", "offline"):
+        scores = [Lira(mode).scores(said[0], one, members, used) for one in (said[1:], rubbish)]
+        assert torch.equal(*scores)
+        assert not torch.equal(scores[0], Lira(mode).scores(said[0], said[1:], members))
 
 
 def test_what_a_threshold_for_all_rows_cannot_see_the_attack_does():

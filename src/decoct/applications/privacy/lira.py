@@ -46,6 +46,19 @@ def halves(rows: int, models: int, seed: int) -> Bool[Tensor, "models rows"]:
     return torch.from_numpy(place < models // 2)
 
 
+def balanced(members: Bool[Tensor, "s n"], seed: int) -> Bool[Tensor, "s n"]:
+    """Which shadows to compare each row with: as many with it as without, those too many left out at random.
+
+    Leaving out the network under attack takes one from the side that it is on itself. A mean of fewer shadows lies
+    farther from what is attacked, so that unequal sides point away from the truth before anything has been learned.
+    """
+    generator = np.random.default_rng(derive_seed(seed, "lira", "balanced"))
+    inside, draws = members.numpy(), generator.random(tuple(members.shape))
+    fewest = np.minimum(inside.sum(0), (~inside).sum(0))
+    kept = [np.where(side, draws, np.inf).argsort(0).argsort(0) < fewest for side in (inside, ~inside)]
+    return torch.from_numpy(kept[0] | kept[1])
+
+
 @dataclass(frozen=True)
 class Lira:
     """`log N(t; mu_in, s_in^2) - log N(t; mu_out, s_out^2)` online, `log Phi((t - mu_out) / s_out)` offline.
@@ -69,11 +82,16 @@ class Lira:
     """A variance for every row, one for all, or by the number of shadows (32 on each side for one a row)."""
 
     def scores(
-        self, target: Float[Tensor, " n"], shadows: Float[Tensor, "s n"], members: Bool[Tensor, "s n"]
-    ) -> Float[Tensor, " n"]:
-        """A score for every row. Raises `ConfigError` for too few shadow networks, shapes that do not fit or NaN."""
+        self, target: Float[Tensor, " n"], shadows: Float[Tensor, "s n"], members: Bool[Tensor, "s n"],
+        used: Bool[Tensor, "s n"] | None = None,
+    ) -> Float[Tensor, " n"]:  # fmt: skip
+        """A score for every row. `used` says which shadows count for it, none all of them (`balanced`).
+
+        Raises `ConfigError` for too few shadow networks, shapes that do not fit or NaN.
+        """
         _require(target, shadows, members)
-        count_in, count_out = members.sum(0), (~members).sum(0)
+        inside, outside = (members, ~members) if used is None else (members & used, ~members & used)
+        count_in, count_out = inside.sum(0), outside.sum(0)
         fewest = int(count_out.min()) if self.mode == "offline" else int(torch.minimum(count_in, count_out).min())
         if fewest < FEWEST:
             raise ConfigError(
@@ -86,10 +104,10 @@ class Lira:
             )
         each = self.variance == "per-example" or (self.variance == "auto" and fewest >= PER_EXAMPLE)
         target, shadows = target.double(), shadows.double()
-        mean_out, spread_out = _gaussian(shadows, ~members, each)
+        mean_out, spread_out = _gaussian(shadows, outside, each)
         if self.mode == "offline":
             return torch.special.log_ndtr((target - mean_out) / spread_out)
-        mean_in, spread_in = _gaussian(shadows, members, each)
+        mean_in, spread_in = _gaussian(shadows, inside, each)
         return _log_density(target, mean_in, spread_in) - _log_density(target, mean_out, spread_out)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from decoct.applications.class_subset import real_rows, rows_of_set
 from decoct.applications.privacy.attacked import RATES, Attacked, Membership
-from decoct.applications.privacy.lira import FEWEST, Lira, halves, logit_confidence, roc
+from decoct.applications.privacy.lira import FEWEST, Lira, balanced, halves, logit_confidence, roc
 from decoct.applications.small_set import require_maker, small_set
 from decoct.data.dataset import Dataset
 from decoct.errors import ConfigError, DataError
@@ -71,7 +71,9 @@ def membership(
     A way is "real" (all rows of the half), a selector, a recipe, or a recipe with the start of its images ("dm+noise",
     "dm+real"). Every row is in the half of exactly half of the `models` networks of a way; members are the rows of
     the half, whether or not a selector kept them. Each network is attacked with the others as shadows, which are made
-    in the same way from their own halves, as an attacker would who knows how the set was made.
+    in the same way from their own halves, as an attacker would who knows how the set was made. Without the one under
+    attack a row has one shadow fewer on the side of the truth; one of the other side, drawn anew for each row, is left
+    out too.
 
     What "Privacy for Free: How does Dataset Condensation Help Privacy?" (Dong, Zhao, Lyu, 2022,
     https://arxiv.org/abs/2206.00240) did not have and "No Free Lunch in 'Privacy for Free'" (Carlini, Feldman, Nasr,
@@ -107,7 +109,7 @@ def membership(
                     cell = _cell(data, members[number], way, config, derive_seed(seed, way, number), device)
                     records.keep(key, cell)
                 cells.append(cell)
-            found.append(_attacked(way, cells, members, config.attack))
+            found.append(_attacked(way, cells, members, config.attack, seed))
     return Membership(tuple(found), facts)
 
 
@@ -139,14 +141,15 @@ def _made(half: Dataset, way: str, config: MembershipConfig, seed: int, device: 
 
 
 def _attacked(
-    way: str, cells: Sequence[Mapping[str, Any]], members: Bool[Tensor, "models n"], attack: Lira
+    way: str, cells: Sequence[Mapping[str, Any]], members: Bool[Tensor, "models n"], attack: Lira, seed: int
 ) -> Attacked:
-    """Every network attacked with the others."""
+    """Every network attacked with the others, for each row with as many on both sides."""
     said: Float[Tensor, "models n"] = torch.tensor([cell["confidence"] for cell in cells], dtype=torch.float64)
     rocs = []
     for number in range(len(cells)):
         rest = [other for other in range(len(cells)) if other != number]
-        rocs.append(roc(attack.scores(said[number], said[rest], members[rest]), members[number], RATES))
+        used = balanced(members[rest], derive_seed(seed, number))
+        rocs.append(roc(attack.scores(said[number], said[rest], members[rest], used), members[number], RATES))
     return Attacked(
         way, tuple(one.auc for one in rocs), {rate: tuple(one.tpr[rate] for one in rocs) for rate in RATES},
         tuple(cell["accuracy"] for cell in cells), max(cell["rows"] for cell in cells),
@@ -157,7 +160,7 @@ def _attacked(
 def _require(data: Dataset, ways: tuple[str, ...], config: MembershipConfig) -> None:
     for way in ways:
         require_maker(way, more=("real",))
-    # The one under attack is no shadow, so a row has models / 2 on one side and one fewer on the other.
+    # The one under attack is no shadow, and one of the other side is left out: models / 2 - 1 on each.
     least = 2 * (FEWEST + 1)
     if not ways or config.models < least or config.models % 2:
         raise ConfigError(
