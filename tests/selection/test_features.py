@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -142,3 +144,30 @@ def test_components_are_computed_without_a_copy_of_all_rows(monkeypatch: pytest.
     monkeypatch.setattr(machine, "available_memory", lambda: 5_000_000)
     assert torch.allclose(features(data, "pca").abs(), whole.abs(), atol=2e-2 * float(whole.abs().max()))
     assert max(asked) == 128
+
+
+FACTORY = """
+import torch
+
+def build(shape, classes):
+    return torch.nn.Sequential(torch.nn.Linear(shape[0], 4), torch.nn.{kind}(), torch.nn.Linear(4, classes))
+"""
+
+
+def test_features_of_an_edited_factory_are_not_read_from_a_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, module_file = blob_features(classes=2, per_class=8), tmp_path / "edited_networks.py"
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def table(kind: str) -> torch.Tensor:
+        module_file.write_text(FACTORY.replace("{kind}", kind))
+        sys.modules.pop("edited_networks", None)
+        importlib.invalidate_caches()
+        return Sources(data, "network:edited_networks:build", 0, "cpu", tmp_path / "cache").table
+
+    first = table("ReLU")
+    assert torch.equal(table("ReLU"), first)
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+    assert not torch.equal(table("Tanh"), first)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from toys import blob_features, blob_images
 
 import decoct
@@ -16,7 +18,7 @@ from decoct.errors import ConfigError, DataError, MissingExtraError, SourceError
 from decoct.selection import pretrained
 from decoct.selection.cost import estimate
 from decoct.selection.features import feature_kind, features
-from decoct.selection.pretrained import Backbone, backbone, pretrained_features
+from decoct.selection.pretrained import Backbone, backbone, backbone_identity, pretrained_features
 from decoct.selection.sources import Sources
 
 transformers = pytest.importorskip("transformers")
@@ -126,6 +128,23 @@ def test_rows_are_selected_by_them_and_computed_once(vit: Path, tmp_path: Path, 
         file.write_bytes(file.read_bytes()[:40])
     with pytest.raises(pytest.fail.Exception, match="computed again"):
         decoct.select(DATA, "herding", ipc=2, features=kind, cache=tmp_path)
+
+
+def test_a_folder_is_known_by_what_it_holds(vit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in ("one", "two"):
+        shutil.copytree(vit, tmp_path / place / "model")
+    monkeypatch.chdir(tmp_path / "one")
+    first = Sources(DATA, "transformers:model", 0, "cpu", tmp_path / "cache").table
+    assert backbone_identity("model") == backbone_identity(str(vit))
+    weights = tmp_path / "two" / "model" / "model.safetensors"
+    save_file({name: 2 * values for name, values in load_file(weights).items()}, weights, {"format": "pt"})
+    monkeypatch.chdir(tmp_path / "two")
+    assert not torch.equal(Sources(DATA, "transformers:model", 0, "cpu", tmp_path / "cache").table, first)
+    settings = tmp_path / "two" / "model" / "preprocessor_config.json"
+    before = backbone_identity("model")
+    settings.write_text(settings.read_text().replace("0.4", "0.9"))
+    assert backbone_identity("model") != before
+    assert backbone_identity("google/vit-base-patch16-224") == "google/vit-base-patch16-224"
 
 
 def test_what_is_no_backbone_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

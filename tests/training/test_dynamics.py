@@ -13,6 +13,7 @@ from decoct.errors import ConfigError
 from decoct.networks.build import network
 from decoct.networks.embedding import embed_and_classify
 from decoct.training.dynamics import record_dynamics
+from decoct.training.expert import train_expert
 from decoct.training.looks import Watched, observe, row_facts
 
 
@@ -84,6 +85,22 @@ def test_a_damaged_or_foreign_recording_is_made_again(tmp_path):
     [path] = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:100])
     assert record_dynamics(data, "mlp-w8", epochs=2, cache=tmp_path).passes == 2
+
+
+def test_a_recording_and_an_expert_of_another_network_under_the_same_name_are_not_read(tmp_path, monkeypatch):
+    data = blob_features()
+    for kind in ("dynamics", "expert"):
+        monkeypatch.setattr(f"decoct.training.{kind}.network_identity", lambda name, shape, classes: f"{name}@one")
+    record_dynamics(data, "mlp-w8", epochs=2, cache=tmp_path)
+    train_expert(data, "mlp-w8", 2, 0, cache=tmp_path)
+    for kind in ("dynamics", "expert"):
+        monkeypatch.setattr(f"decoct.training.{kind}.network_identity", lambda name, shape, classes: f"{name}@two")
+    monkeypatch.setattr("decoct.training.dynamics.fit_dataset", lambda *_, **__: pytest.fail("made again"))
+    monkeypatch.setattr("decoct.training.expert.fit_dataset", lambda *_, **__: pytest.fail("made again"))
+    with pytest.raises(pytest.fail.Exception, match="made again"):
+        record_dynamics(data, "mlp-w8", epochs=2, cache=tmp_path)
+    with pytest.raises(pytest.fail.Exception, match="made again"):
+        train_expert(data, "mlp-w8", 2, 0, cache=tmp_path)
 
 
 def test_observing_changes_nothing():

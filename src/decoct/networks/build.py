@@ -73,6 +73,15 @@ def network(name: str | Factory, shape: tuple[int, ...], classes: int, seed: int
         return factory(shape, classes, **options)
 
 
+def foreign_target(name: str) -> str | None:
+    """Where the network `name` is made, "module:object", if that is outside decoct: a factory, or a foreign family.
+
+    Raises `UnknownNameError` and `ConfigError` for a name that cannot be read.
+    """
+    target = name if ":" in name else FAMILIES[_parse(name)[0]]
+    return None if target.startswith("decoct.") else target
+
+
 def network_names() -> list[str]:
     """The usual names, sorted; the grammar reads many more."""
     return sorted(name for family in FAMILIES for name in _READY.get(family, (family,)))

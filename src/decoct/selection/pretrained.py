@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -84,6 +86,23 @@ def pretrained_features(data: Dataset, name: str, device: str = "cpu") -> Float[
             expected="finite numbers", remedy="try the backbone in single precision, or another one",
         )  # fmt: skip
     return table
+
+
+def backbone_identity(name: str) -> str:
+    """What `name` stands for, for keys of caches: of a folder a hash of its settings and weights, wherever it lies.
+
+    A name on the hub stands for itself: weights that are replaced there under the same name are not noticed. Cost:
+    reading the files of the folder once.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        return name
+    found = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if file.suffix in (".json", ".safetensors"):
+            with file.open("rb") as content:
+                found.update(f"{file.name} {hashlib.file_digest(content, 'sha256').hexdigest()}".encode())
+    return f"folder@{found.hexdigest()[:32]}"
 
 
 def backbone_cost(name: str) -> tuple[float, int]:

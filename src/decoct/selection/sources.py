@@ -13,14 +13,18 @@ from torch import Tensor, nn
 
 from decoct.data.dataset import Dataset
 from decoct.engine import Engine
+from decoct.networks.identity import network_identity
 from decoct.progress import progress
 from decoct.selection.features import RULE, Table, feature_kind
 from decoct.selection.features import features as features_of
 from decoct.selection.kept_features import kept_features
+from decoct.selection.pretrained import PREFIX, backbone_identity
 from decoct.streams import derive_seed
 from decoct.training.dynamics import Dynamics, record_dynamics
 from decoct.training.expert import short_training, train_expert
 
+NETWORK = "network:"
+"""How a network to be trained for its features is named as their kind: network:NAME."""
 PASSES = 20
 """Passes of a training whose dynamics are recorded."""
 
@@ -63,13 +67,23 @@ class Sources:
             return compute()
         spec = self.data.spec
         facts = {"rule": RULE, "fingerprint": spec.fingerprint, "transform": spec.transform.kind,
-                 "ids": self.data.train.rows_key, "kind": self.kind, "seed": self.seed}  # fmt: skip
+                 "ids": self.data.train.rows_key, "kind": self._content, "seed": self.seed}  # fmt: skip
         return kept_features(self.cache, facts, compute)
+
+    @property
+    def _content(self) -> str:
+        """The kind, with what a name of the user's stands for now: a factory or a folder may have been edited."""
+        if self.kind.startswith(PREFIX):
+            return PREFIX + backbone_identity(self.kind.removeprefix(PREFIX))
+        named = self.kind.removeprefix(NETWORK)
+        if named == self.kind:
+            return self.kind
+        return NETWORK + network_identity(named, self.data.spec.shape, self.data.spec.classes)
 
     @property
     def network(self) -> str:
         """The network that is trained for the purpose: that of the features where they name one, else a narrow one."""
-        named = self.kind.removeprefix("network:")
+        named = self.kind.removeprefix(NETWORK)
         if named != self.kind:
             return named
         return "convnet3-w32" if self.data.spec.is_image else "mlp"

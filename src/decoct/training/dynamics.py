@@ -19,6 +19,7 @@ from decoct.engine import Engine
 from decoct.errors import ConfigError
 from decoct.files import write_atomically
 from decoct.networks.build import default_network, network
+from decoct.networks.identity import network_identity
 from decoct.progress import Ticker
 from decoct.training.accuracy import accuracy
 from decoct.training.config import FitConfig
@@ -96,8 +97,8 @@ def record_dynamics(
     """Train network `name` (convnet3-w32 or mlp by default) once on the training split and watch every row.
 
     An `engine` looks at the rows; the training is one, and stays here. `config` replaces `dynamics_config`; with
-    `cache`, a folder, a recording made before on the same data with the same settings is read instead. Cost: one
-    training and, after each pass, one forward pass over the split. Raises `ConfigError` for fewer than 2 passes, and
+    `cache`, a folder, a recording made before on the same data with the same settings and the same network
+    (`network_identity`) is read instead. Cost: one training and, after each pass, one forward pass over the split. Raises `ConfigError` for fewer than 2 passes, and
     what training raises.
     """
     if epochs < 2:
@@ -109,7 +110,8 @@ def record_dynamics(
     name = name or ("convnet3-w32" if default_network(data.spec.shape) != "mlp" else "mlp")
     facts = {"fingerprint": data.spec.fingerprint, "transform": data.spec.transform.kind, "rows": len(data.train),
              "ids": data.rows_key, "schema": SCHEMA,
-             "network": name, "seed": seed, "config": asdict(chosen)}  # fmt: skip
+             "network": network_identity(name, data.spec.shape, data.spec.classes),
+             "seed": seed, "config": asdict(chosen)}  # fmt: skip
     told = json.dumps(facts, sort_keys=True)
     path = None if cache is None else cache / f"dynamics-{hashlib.sha256(told.encode()).hexdigest()[:16]}.safetensors"
     found = None if path is None else _read(path, told)

@@ -19,6 +19,7 @@ from decoct.errors import ConfigError
 from decoct.files import write_atomically
 from decoct.machine import require_memory
 from decoct.networks.build import network as build_network
+from decoct.networks.identity import network_identity
 from decoct.progress import Ticker
 from decoct.training.accuracy import accuracy
 from decoct.training.checkpoint import under
@@ -108,7 +109,8 @@ def train_expert(
 
     facts = {"fingerprint": data.spec.fingerprint, "transform": data.spec.transform.kind, "rows": len(data.train),
              "ids": data.rows_key,
-             "network": network, "seed": seed, "config": asdict(chosen)}  # fmt: skip
+             "network": network_identity(network, data.spec.shape, data.spec.classes),
+             "seed": seed, "config": asdict(chosen)}  # fmt: skip
     path = None if cache is None else cache / f"expert-{_key(facts)}.safetensors"
     found = None if path is None else _read(path, facts, build(seed))
     if found is None:
