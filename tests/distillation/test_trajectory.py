@@ -143,7 +143,7 @@ def test_first_order_is_the_published_formula_of_tesla(data, experts):
 
 
 def test_the_loss_is_one_for_a_student_that_stays_and_zero_on_the_expert(data, experts):
-    state = prepared(data, experts, replace(SMALL, inner_steps=0))
+    state = prepared(data, experts, replace(SMALL, inner_steps=1, inner_lr=1e-30))
     assert state.loss(rows(torch.float32), RealSource(data, "cpu", torch.Generator())).item() == 1.0
     start, target = state.experts.at(0, 0), state.experts.at(0, 2)
     assert trajectory_loss(target, start, target) == 0
@@ -161,7 +161,7 @@ def test_a_student_of_the_real_rows_follows_the_expert(data, experts):
 
 
 def test_start_epochs_fill_their_window_which_grows(data, experts, monkeypatch):
-    config = replace(SMALL, inner_steps=0, expert_epochs=1, min_start_epoch=1, max_start_epoch=4,
+    config = replace(SMALL, inner_steps=1, expert_epochs=1, min_start_epoch=1, max_start_epoch=4,
                      max_start_epoch_begin=2, grow_share=0.25)  # fmt: skip
     state, asked = prepared(data, experts, config), []
     at = Trajectories.at
@@ -206,7 +206,8 @@ def test_the_step_size_starts_where_it_should_and_stays_positive(data, experts):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"inner_steps": -1}, {"batch": 0}, {"expert_epochs": 0}, {"max_start_epoch": 0}, {"max_start_epoch": 9},
+    [{"inner_steps": 0}, {"expert_rows": 0}, {"sam_radius": -0.1}, {"batch": 0}, {"expert_epochs": 0},
+     {"max_start_epoch": 0}, {"max_start_epoch": 9},
      {"max_start_epoch_begin": 3}, {"inner_lr": 0.0}, {"experts": 0}, {"grow_share": 0.0}, {"grow_share": 1.1}],
 )  # fmt: skip
 def test_settings_out_of_range(wrong):

@@ -14,13 +14,24 @@ from torch import Tensor
 
 from decoct.compact.distilled import DistilledSet
 from decoct.distillation.problem import Problem, RealSource, Synthetic
+from decoct.distillation.ranges import require_choices
 from decoct.streams import Streams
 
 Tensors = dict[str, Tensor]
 LabelKind = Literal["hard", "probabilities", "scores"]
 
 
-class Storage(ABC):
+class Axis:
+    """Settings of one axis: a frozen dataclass. What a field's `Literal` does not list is refused.
+
+    A class with a `__post_init__` of its own calls this one; a `Recipe` makes up for those that do not.
+    """
+
+    def __post_init__(self) -> None:
+        require_choices(self)
+
+
+class Storage(Axis, ABC):
     """What is kept: learnable tensors and a differentiable decoder from them to images."""
 
     @abstractmethod
@@ -51,7 +62,7 @@ class Storage(ABC):
         return 1.0
 
 
-class Labels(ABC):
+class Labels(Axis, ABC):
     """What is taught: the targets of every decoded row."""
 
     @abstractmethod
@@ -91,7 +102,7 @@ class LabelState(ABC):
         """Take back what `state_dict` gave."""
 
 
-class Objective(ABC):
+class Objective(Axis, ABC):
     """What is matched: a scalar loss whose gradient moves images and labels."""
 
     label_space: LabelKind = "probabilities"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from decoct.distillation.axes import Tensors
 from decoct.distillation.checkpoint import load_optimizer, optimizer_tensors, prefixed, under
 from decoct.distillation.problem import Problem, RealSource
-from decoct.errors import ConfigError
+from decoct.distillation.ranges import require_above, require_at_least, require_share
 from decoct.networks.build import network
 from decoct.networks.count import flops_forward
 from decoct.progress import progress
@@ -51,14 +51,11 @@ class QueueConfig:
     """Weight decay of SGD."""
 
     def __post_init__(self) -> None:
-        for name in ("size", "start", "renew_every", "train_every", "batch"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"setting {name} of a queue of networks",
-                    received=repr(getattr(self, name)),
-                    expected="1 or more",
-                    remedy=f"give another {name}",
-                )
+        where, ones = "a queue of networks", dict.fromkeys(("size", "start", "renew_every", "train_every", "batch"), 1)
+        zeros = dict.fromkeys(("trained_per_step", "train_steps", "warm_steps", "weight_decay"), 0)
+        require_at_least(self, where, **ones, **zeros)
+        require_above(self, where, lr=0)
+        require_share(self, where, "momentum")
 
     def flops(self, problem: Problem) -> float:
         """Floating-point operations of the training that falls to one outer step, roughly."""

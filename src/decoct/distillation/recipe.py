@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any, Literal
 
-from decoct.distillation.axes import Labels, Objective, Storage
+from decoct.distillation.axes import Axis, Labels, Objective, Storage
+from decoct.distillation.ranges import out_of_range, require_above, require_choices, require_share
 from decoct.errors import ConfigError
 
 
@@ -44,17 +45,36 @@ class Recipe:
     """Network to distil with where the caller names none; none takes the field's ConvNet for the size of the data."""
 
     def __post_init__(self) -> None:
-        for name, low in (("lr", 0.0), ("lr_labels", 0.0), ("lr_objective", 0.0), ("steps", 0), ("rows_per_step", 0)):
-            if not getattr(self, name) > low:
-                raise ConfigError(
-                    f"setting {name} of a recipe",
-                    received=repr(getattr(self, name)),
-                    expected=f"a number above {low}",
-                    remedy=f"give another {name}",
-                )
+        for name, kind in (("storage", Storage), ("objective", Objective), ("labels", Labels)):
+            _require_axis(name, getattr(self, name), kind)
+        require_choices(self)
+        above = ("lr", "lr_labels", "lr_objective", "steps", "rows_per_step", "clip_norm", "clip_ema")
+        require_above(self, "a recipe", **dict.fromkeys(above, 0))
+        require_share(self, "a recipe", "momentum")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise out_of_range("betas", "a recipe", self.betas, "two numbers from 0 to 1, 1 left out")
 
     def facts(self) -> dict[str, Any]:
         """The recipe as plain JSON, with the class of every axis."""
         axes = {"storage": self.storage, "objective": self.objective, "labels": self.labels}
         named = {name: {"kind": type(axis).__name__, **asdict(axis)} for name, axis in axes.items()}  # type: ignore[call-overload]
         return {**asdict(self), **named}
+
+
+def _require_axis(name: str, axis: object, kind: type[Axis]) -> None:
+    """Raise `ConfigError` for anything but settings of that axis, and for settings that its fields do not list."""
+    if isinstance(axis, type):
+        received, remedy = f"the class {axis.__name__}", f"give an object of it, such as {axis.__name__}()"
+    elif not isinstance(axis, kind):
+        received, remedy = f"{type(axis).__name__}: {axis!r:.100}", f"derive it from {kind.__name__}, or give a name"
+    elif not is_dataclass(axis):
+        received, remedy = f"{type(axis).__name__}, no dataclass", "write @dataclass(frozen=True) above its class"
+    else:
+        require_choices(axis)
+        return
+    raise ConfigError(
+        f"choosing the {name} of a recipe",
+        received=received,
+        expected=f"an object of a frozen dataclass of settings derived from {kind.__module__}.{kind.__name__}",
+        remedy=remedy,
+    )

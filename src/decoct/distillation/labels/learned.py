@@ -41,6 +41,7 @@ class Learned(Labels):
     """Whose word on the images the labels start from; none starts them at the nominal classes."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.confidence < 1:
             raise self._wrong("a number between 1/classes and 1")
 

@@ -14,6 +14,7 @@ from decoct.distillation.checkpoint import prefixed, under
 from decoct.distillation.objective.queued import QueuedState, class_means, queued_flops
 from decoct.distillation.problem import Problem, RealSource, Synthetic
 from decoct.distillation.queue import Member, QueueConfig
+from decoct.distillation.ranges import require_at_least
 from decoct.distillation.strata import RealChoice
 from decoct.errors import ConfigError
 from decoct.networks.build import network
@@ -81,6 +82,7 @@ class Characteristic(Objective):
     """Embed the real images in bfloat16; the synthetic path stays float32."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.frequencies < 1 or min(self.alpha, self.beta) < 0 or not self.sigma > 0:
             raise ConfigError(
                 "setting up characteristic functions",
@@ -88,6 +90,8 @@ class Characteristic(Objective):
                 expected="1 or more frequencies, sigma above 0, alpha and beta not below 0",
                 remedy="keep the defaults, or give other values",
             )
+        least = {"real_per_class": 1, "scale": 0, "ce_weight": 0, "frequency_rate": 0}
+        require_at_least(self, "the objective 'characteristic'", **least)
 
     def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
         return CharacteristicState(self, problem, streams)

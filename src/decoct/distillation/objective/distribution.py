@@ -73,6 +73,7 @@ class Distribution(Objective):
     """With a queue: keep the class means under a network until it is trained again; else they are new every step."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         least = {"real_per_class": 1, "pool": 0, "renew_every": 1, "ce_weight": 0}
         require_at_least(self, "the objective 'distribution'", **least)
 

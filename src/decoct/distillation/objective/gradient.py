@@ -23,7 +23,7 @@ from decoct.distillation.class_gradients import (
 )
 from decoct.distillation.lessons import Lesson, lessons_of, tensors_of
 from decoct.distillation.problem import Problem, RealSource, Synthetic
-from decoct.errors import ConfigError
+from decoct.distillation.ranges import require_above, require_at_least, require_share
 from decoct.networks.build import network
 from decoct.networks.count import flops_forward
 from decoct.streams import Streams, derive_seed
@@ -101,16 +101,13 @@ class Gradient(Objective):
     """Image steps between two sets of real gradients; 1 is the papers' way."""
 
     def __post_init__(self) -> None:
-        for name in ("real_per_class", "outer_loops", "inner_rows", "net_batch", "classes_per_step", "pool",
-                     "renew_every"):  # fmt: skip
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(
-                    f"setting {name} of the gradient objective",
-                    received=repr(value),
-                    expected="1 or more",
-                    remedy=f"give another {name}",
-                )
+        super().__post_init__()
+        where, ones = "the gradient objective", ("real_per_class", "outer_loops", "inner_rows", "net_batch")
+        least = dict.fromkeys((*ones, "classes_per_step", "pool", "renew_every"), 1)
+        require_at_least(self, where, **least, inner_epochs=0, early_rows=0, net_weight_decay=0)
+        require_above(self, where, net_lr=0)
+        require_share(self, where, "net_momentum")
+        require_share(self, where, "cutmix", whole=True)
 
     def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
         return GradientState(self, problem, streams)

@@ -75,6 +75,7 @@ class Hypergradient(Objective):
     """cosine, or `|g_S - g_V|^2 / |g_V|^2`, which asks for the length too."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("train_per_class", "val_rows", "points"):
             if getattr(self, name) < 1:
                 raise _wrong(name, getattr(self, name), "1 or more")

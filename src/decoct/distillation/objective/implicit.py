@@ -78,6 +78,7 @@ class Implicit(Objective):
     """Apply the siamese augmentation of the problem: one draw for all that a step sees."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         least = {"real_batch": 1, "pool": 1, "max_age": 1, "inner_steps": 0, "hvp_steps": 0, "l2": 0, "reg": 0}
         require_at_least(self, "the objective 'implicit'", **least)
         require_above(self, "the objective 'implicit'", online_lr=0)

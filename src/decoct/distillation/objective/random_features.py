@@ -73,6 +73,7 @@ class RandomFeatures(Objective):
     """Embed the real rows in bfloat16; the synthetic path stays float32, the solve float64."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         least = {"real_batch": 1, "networks": 1, "pool": 0, "renew_every": 1, "max_age": 0, "reg": 0, "bias": 0}
         require_at_least(self, "the objective 'random-features'", **least)
         require_above(self, "the objective 'random-features'", online_lr=0)

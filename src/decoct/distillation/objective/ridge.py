@@ -65,6 +65,7 @@ class Ridge(Objective):
     """Add the mirror image of every synthetic row with the same labels, in the regression and for the pool."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_at_least(self, "the objective 'ridge'", real_batch=1, pool=1, max_age=1, reg=0, margin=0)
         require_above(self, "the objective 'ridge'", online_lr=0)
 

@@ -79,12 +79,15 @@ class Statistics(Objective):
     """Real training rows measured at most where there is no BatchNorm."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         low, high = self.crop
         _require(0 < low <= high <= 1, "crop", self.crop, "two shares of the area, 0 < smallest <= largest <= 1")
         _require(0 <= self.momentum < 1, "momentum", self.momentum, "a number from 0 to 1, 1 left out")
         _require(0 <= self.curriculum <= 1, "curriculum", self.curriculum, "a share of the run, from 0 to 1")
         _require(self.epochs >= 1, "epochs", self.epochs, "1 or more")
         _require(self.real_rows >= 1, "real_rows", self.real_rows, "1 or more")
+        for name in ("bn_weight", "first_multiplier", "roll", "densify"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         _require(len(set(self.backbones)) == len(self.backbones), "backbones", self.backbones, "each network once")
 
     def init(self, problem: Problem, streams: Streams) -> ObjectiveState:

@@ -13,6 +13,7 @@ from decoct.augment.siamese import Siamese
 from decoct.distillation.axes import Objective, ObjectiveState, Tensors
 from decoct.distillation.objective.ridge import as_scores, kernel_predict, squared_loss
 from decoct.distillation.problem import Problem, RealSource, Synthetic
+from decoct.distillation.ranges import require_at_least
 from decoct.errors import ConfigError
 from decoct.streams import Streams
 
@@ -64,6 +65,7 @@ class Tangent(Objective):
     """Apply the siamese augmentation of the problem: one draw for both sides of a step."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.depth < 1 or not self.sigma_w > 0 or self.sigma_b < 0:
             raise ConfigError(
                 "setting up the objective 'tangent'",
@@ -71,6 +73,7 @@ class Tangent(Objective):
                 expected="depth of at least 1, sigma_w above 0, sigma_b of at least 0",
                 remedy="choose them in that range",
             )
+        require_at_least(self, "the objective 'tangent'", real_batch=1, reg=0)
 
     def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
         return TangentState(self, problem, streams)

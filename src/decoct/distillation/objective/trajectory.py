@@ -97,9 +97,10 @@ class Trajectory(Objective):
     """Type in which the passes of an expert are kept."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         begin = self.max_start_epoch if self.max_start_epoch_begin is None else self.max_start_epoch_begin
         for name, good, expected in (
-            ("inner_steps", self.inner_steps >= 0, "0 or more"),
+            ("inner_steps", self.inner_steps >= 1, "1 or more"),
             ("batch", self.batch is None or self.batch >= 1, "1 or more, or None for all rows"),
             ("expert_epochs", self.expert_epochs >= 1, "1 or more"),
             ("max_start_epoch", 0 <= self.min_start_epoch < self.max_start_epoch, "above min_start_epoch, from 0"),
@@ -108,6 +109,8 @@ class Trajectory(Objective):
             ("grow_share", 0 < self.grow_share <= 1, "a share of the run above 0, at most 1"),
             ("inner_lr", self.inner_lr > 0, "a positive number"),
             ("experts", self.experts >= 1, "1 or more"),
+            ("expert_rows", self.expert_rows is None or self.expert_rows >= 1, "1 or more, or None for all"),
+            ("sam_radius", self.sam_radius >= 0, "0 or more"),
             ("expert", self.expert.epochs >= self.max_start_epoch - 1 + self.expert_epochs,
              f"at least {self.max_start_epoch - 1 + self.expert_epochs} epochs: the last start and the passes after"),
         ):  # fmt: skip

@@ -74,6 +74,7 @@ class Unroll(Objective):
     """Exact with memory for one step ("recompute") or for all ("full"), or no gradient through time ("first-order")."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("inner_steps", "window", "batch_per_class", "real_batch"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -82,6 +83,8 @@ class Unroll(Objective):
             raise _wrong("window", self.window, f"at most inner_steps, {self.inner_steps}")
         if not self.inner_lr > 0:
             raise _wrong("inner_lr", self.inner_lr, "a number above 0")
+        if not 0 <= self.momentum < 1:
+            raise _wrong("momentum", self.momentum, "a number from 0 to 1, 1 left out")
 
     def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
         return UnrollState(self, problem, streams)

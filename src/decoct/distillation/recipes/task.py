@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from decoct.data.dataset import DataSpec
+from decoct.distillation.ranges import require_choices
 from decoct.networks.build import default_network, network
 from decoct.networks.count import flops_forward
 
@@ -39,6 +40,9 @@ class Task:
     asked: str | None = None
     """The network that the caller names; the run has it in place of the recipe's. A recipe reads it where it says by
     name which networks it trains on the real data."""
+
+    def __post_init__(self) -> None:
+        require_choices(self)
 
     def network(self, cpu_width: int, paper_width: int = 128) -> str:
         """The field's ConvNet for these images at the width of the preset; features get an MLP as it is."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from decoct.compact.decoders import bases, quantise, quantise_columns
 from decoct.distillation.axes import Storage, Tensors
 from decoct.distillation.problem import Problem
+from decoct.distillation.ranges import require_at_least
 from decoct.distillation.storage.pixels import initial_rows
 from decoct.errors import BudgetError, ConfigError
 from decoct.streams import Streams
@@ -62,6 +63,10 @@ class Bases(Storage):
     Xavier-uniform noise as in the official code."""
     l2: float = 0.0
     """Weight of the mean squared coefficient in the loss."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least(self, "the storage 'bases'", l2=0)
 
     def init(self, problem: Problem, streams: Streams) -> Tensors:
         count, per_class = self.plan(problem)

@@ -15,6 +15,7 @@ from decoct.compact.decoders import generated
 from decoct.distillation.axes import Storage, Tensors
 from decoct.distillation.checkpoint import load_checkpoint, prefixed, save_checkpoint
 from decoct.distillation.problem import Problem
+from decoct.distillation.ranges import require_at_least
 from decoct.distillation.storage.pixels import initial_rows
 from decoct.errors import BudgetError, ConfigError, DataError
 from decoct.networks.decoder_networks import admit_decoder, decoder_network, decoder_weights, structure
@@ -57,7 +58,9 @@ class Generator(Storage):
     """Decoded rows of a class at most, whatever the bytes allow: compute grows with them."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         admit_decoder(self.decoder)
+        require_at_least(self, "the storage 'generator'", decoder_rate=0)
 
     def init(self, problem: Problem, streams: Streams) -> Tensors:
         classes, shape = problem.class_count, problem.shape

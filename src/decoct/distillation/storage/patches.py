@@ -14,6 +14,7 @@ from decoct.data.sample_weights import random_order
 from decoct.distillation.axes import Tensors
 from decoct.distillation.labels.teacher import expert_of
 from decoct.distillation.problem import Problem
+from decoct.distillation.ranges import require_at_least
 from decoct.distillation.storage.multiformation import Multiformation
 from decoct.errors import ConfigError
 from decoct.streams import Streams
@@ -57,6 +58,10 @@ class Patches(Multiformation):
     """Passes over the real training split to train the expert; teacher labels of as many passes share it."""
     network: str | None = None
     """The expert's architecture; that of the distillation by default."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least(self, "the storage 'patches'", epochs=1)
 
     def init(self, problem: Problem, streams: Streams) -> Tensors:
         self._require(problem)
