@@ -65,3 +65,17 @@ def test_a_search_is_said_and_bad_names_are_refused(
                         ("--labels own", "a set with hard labels")):  # fmt: skip
         assert main([*line, "--baselines", "random", *words.split()]) == 2
         assert said in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("ways", "said"),
+    [("own", "a set with hard labels"), ("hard own-topp3", "own-topp3"), ("teacher-top9", "-top1 to -top3")],
+)
+def test_ways_of_keeping_labels_are_refused_before_anything_is_trained(
+    folder: tuple[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str], ways: str, said: str
+) -> None:
+    source, small = folder
+    line = ["evaluate", str(small), "--data", source, "--networks", "mlp", "--seeds", "1", "--baselines", "random"]
+    assert main([*line, "--out", str(tmp_path / "out"), "--labels", *ways.split()]) == 2
+    assert said in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()

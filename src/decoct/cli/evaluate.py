@@ -52,6 +52,7 @@ class Options:
 def run(options: Options) -> dict[str, Any]:
     """Judge the set and write its scorecard beside it; the set's own files stay as they are."""
     from decoct.compact.load import load
+    from decoct.evaluation import label_bytes
     from decoct.evaluation.fair_scores import fair_scores_of
     from decoct.evaluation.matrix import FILE_NAME, evaluate_matrix
     from decoct.evaluation.protocol import protocol_from
@@ -61,6 +62,10 @@ def run(options: Options) -> dict[str, Any]:
     protocol = options.protocol if options.protocol == "own" else protocol_from(options.protocol)
     search = None if options.search is None else Search.of(options.search)
     small = load(options.folder)
+    ways = None if "usual" in options.labels else options.labels
+    if options.labels:
+        # Hours of training stand between here and where they are used.
+        label_bytes.keepings(small, ways)
     data = options.opening.open(options.data)
     out = options.out or options.folder / "evaluation"
     baselines = tuple(dict.fromkeys((*options.baselines, *(NEEDED if options.fair else ()))))
@@ -76,7 +81,6 @@ def run(options: Options) -> dict[str, Any]:
     matrix.first.save(path)
     more = {"matrix": matrix.to_json()} if options.augment else {}
     if options.labels:
-        from decoct.evaluation import label_bytes
         from decoct.evaluation.judge import Bench, set_protocol
         from decoct.evaluation.withheld import in_terms_of
 
@@ -84,8 +88,7 @@ def run(options: Options) -> dict[str, Any]:
             data, set_protocol(protocol, small), options.networks or None, options.seeds, baselines=(), search=search,
             out=out, device=options.device,
         )  # fmt: skip
-        names = None if "usual" in options.labels else options.labels
-        card = label_bytes.label_bytes(in_terms_of(small, data.spec)[0], bench, names)
+        card = label_bytes.label_bytes(in_terms_of(small, data.spec)[0], bench, ways)
         card.save(out / label_bytes.FILE_NAME)
         more["label_bytes"] = card.to_json()
     return {**matrix.first.to_json(), "path": str(path), "fair_scores": scores, **more}

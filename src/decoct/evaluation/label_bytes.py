@@ -89,6 +89,20 @@ def ways(classes: int, sources: Sequence[str] = ("own",)) -> tuple[str, ...]:
     return ("hard", *(f"{source}{k}{bits}" for source in sources for bits in BITS for k in kept))
 
 
+def keepings(compact_set: CompactSet, names: Sequence[str] | None = None) -> list[Keeping]:
+    """The ways of these names, or the usual ones of a set without names, each once; nothing is trained.
+
+    Raises `ConfigError` for a name that cannot be read, for "own" ways of a set with hard labels, and for top-k or
+    8 bits of scores (regression targets of any sign, of which the largest are not a distribution).
+    """
+    classes = compact_set.spec.classes
+    usual = ways(classes, ("own",) if compact_set.label_kind == "probabilities" else ("teacher",))
+    kept = [Keeping.read(name, classes) for name in dict.fromkeys(usual if names is None else names)]
+    for one in kept:
+        _require_possible(one, compact_set)
+    return kept
+
+
 def label_bytes(compact_set: CompactSet, bench: Bench, names: Sequence[str] | None = None) -> Scorecard:
     """Judge the rows of `compact_set` under each way of keeping their labels: one entry a way, beside no baseline.
 
@@ -96,15 +110,10 @@ def label_bytes(compact_set: CompactSet, bench: Bench, names: Sequence[str] | No
     "teacher" labels come from the bench's teacher for as many rows, chosen on validation data; they never saw the
     rows' own labels. Cells are kept as for any other contender.
 
-    Cost: one training a way, network and seed. Raises `ConfigError` for a name that cannot be read, for "own" ways of
-    a set with hard labels, for top-k or 8 bits of scores (regression targets of any sign, of which the largest are
-    not a distribution), and `MismatchError` where set and data do not belong together.
+    Cost: one training a way, network and seed. Raises what `keepings` raises, and `MismatchError` where set and data
+    do not belong together.
     """
-    classes = compact_set.spec.classes
-    usual = ways(classes, ("own",) if compact_set.label_kind == "probabilities" else ("teacher",))
-    kept = [Keeping.read(name, classes) for name in dict.fromkeys(usual if names is None else names)]
-    for one in kept:
-        _require_possible(one, compact_set)
+    kept = keepings(compact_set, names)
     require_match(compact_set.spec, bench.data.spec)
     entries = bench.entries([Kept.of(compact_set, one, bench) for one in kept])
     made = {"content_hash": compact_set.content_hash, "made": compact_set.provenance, **bench.provenance}
