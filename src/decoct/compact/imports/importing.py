@@ -43,9 +43,13 @@ def import_set(
 
     The classes of the file are taken to be numbered in the order of `spec.class_names`, which files of tensors cannot
     say. Raises what `read_layout` and `to_inputs` raise, `MismatchError` for images or labels of another size,
-    `DataError` for values that are not finite, `ConfigError` for labels whose meaning is not known.
+    `DataError` for no images and for values that are not finite, `ConfigError` for labels whose meaning is not known
+    and a `factor` that is no such number.
     """
     path = Path(path)
+    if not 1 <= factor <= min(spec.shape[-2:]):
+        raise _unclear(path, f"factor={factor}", f"a whole number from 1 to {min(spec.shape[-2:])}",
+                       "give how many pictures stand side by side in one, 1 for plain images")  # fmt: skip
     foreign = read_layout(path, spec.class_names, spec.shape, experiment)
     images = _shaped(path, foreign.images, spec)
     inputs, told = to_inputs(images, scale, spec)
@@ -77,6 +81,9 @@ def import_set(
 
 def _shaped(path: Path, images: Shaped[Tensor, "n ..."], spec: DataSpec) -> Shaped[Tensor, "n c h w"]:
     """Images of the shape of the data; rows with their channels last (JAX) are turned."""
+    if images.ndim and len(images) == 0:
+        raise DataError(f"importing {path}", received=f"no images, a tensor of shape {list(images.shape)}",
+                        expected="at least one image", remedy="take another file")  # fmt: skip
     if images.ndim == 4 and tuple(images.shape[1:]) == spec.shape:
         return images
     if images.ndim == 4 and (images.shape[3], *images.shape[1:3]) == spec.shape:

@@ -35,9 +35,10 @@ def to_inputs(
 ) -> tuple[Float[Tensor, "n c h w"], list[str]]:
     """Foreign images as network inputs of `spec`, and sentences about what was assumed.
 
-    `scale` is one of `SCALES`, or "auto": integers are bytes, anything else must be named, since 0.4 may be a gray or a
-    deviation from one. "zca" keeps the values: the matrix of the authors is not in their files, so that of these data
-    stands for it, which is near when both were fitted on the same images with the same regularisation (0.1).
+    `scale` is one of `SCALES`, or "auto": integers are bytes, true and false are 1 and 0 of the scale "unit", anything
+    else must be named, since 0.4 may be a gray or a deviation from one. "zca" keeps the values: the matrix of the
+    authors is not in their files, so that of these data stands for it, which is near when both were fitted on the same
+    images with the same regularisation (0.1).
     Raises `ConfigError` where the scale is unknown, cannot be guessed, or does not fit the data.
     """
     images, chosen = images.detach(), _chosen(images, scale)
@@ -69,19 +70,17 @@ def to_inputs(
 
 
 def _chosen(images: Tensor, scale: str) -> str:
+    chosen = scale
     if scale == "auto" and not images.is_floating_point():
-        return "bytes"
-    if scale not in SCALES:
-        low, high = float(images.min()), float(images.max())
+        chosen = "unit" if images.dtype == torch.bool else "bytes"
+    low, high = (float(end) for end in images.float().aminmax())
+    if chosen not in SCALES:
         received = f"values from {low:.3g} to {high:.3g}" + ("" if scale == "auto" else f" and the scale {scale!r}")
         raise _refuse(received, f"the name of their scale: {', '.join(SCALES)}", "--scale, as the authors trained")
-    if scale == "bytes" and (float(images.min()) < 0 or float(images.max()) > 255):
-        raise _refuse(
-            f"values from {float(images.min()):.3g} to {float(images.max()):.3g} on the scale 'bytes'",
-            "values from 0 to 255",
-            "another scale",
-        )
-    return scale
+    if chosen == "bytes" and (low < 0 or high > 255):
+        received = f"values from {low:.3g} to {high:.3g} on the scale 'bytes'"
+        raise _refuse(received, "values from 0 to 255", "another scale")
+    return chosen
 
 
 def _refuse(received: str, expected: str, remedy: str) -> ConfigError:

@@ -29,8 +29,9 @@ def read_tensors(path: Path) -> Any:
     numpy numbers that the field's scripts keep beside them (accuracies). Anything else in the pickle, every function
     and every class, is refused before it is called. `.npz` files are read without pickle.
 
-    Raises `SourceError` where there is no such file or its kind is unknown, `IntegrityError` for pickled code, a
-    damaged file, and tensors larger than what the file holds.
+    Raises `SourceError` where there is no such file or its kind is unknown, and for sparse and other tensors that are
+    no plain numbers, `IntegrityError` for pickled code, a damaged file, more than `MOST_BYTES` in it or unpacked out
+    of it, and tensors larger than what the file holds.
     """
     if not path.is_file():
         raise SourceError(
@@ -57,6 +58,8 @@ def read_tensors(path: Path) -> Any:
 
 def _pt(path: Path) -> Any:
     try:
+        if zipfile.is_zipfile(path):
+            _require_small(path)
         with torch.serialization.safe_globals(_numpy_numbers()):
             found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -67,7 +70,10 @@ def _pt(path: Path) -> Any:
             remedy="ask its authors for the tensors alone, or, if you trust them, load the file yourself and save "
             "images and labels with torch.save({'images': ..., 'labels': ...}, path)",
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (
+        RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError,
+        zipfile.BadZipFile,
+    ) as error:  # fmt: skip
         raise _damaged(path, f"{type(error).__name__}: {_first_line(error)}", "a whole file") from error
     _require_whole(path, found)
     return found
@@ -75,16 +81,21 @@ def _pt(path: Path) -> Any:
 
 def _npz(path: Path) -> dict[str, Tensor]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        if size > MOST_BYTES:
-            raise _damaged(path, f"arrays of {size:,} bytes", f"at most {MOST_BYTES:,}")
+        _require_small(path)
         with np.load(path, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}
         return {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in found.items() if a.dtype.kind in "biuf"}
     except (OSError, ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile) as error:
         words = "arrays of numbers; arrays of objects are pickles and never read"
         raise _damaged(path, f"{type(error).__name__}: {_first_line(error)}", words) from error
+
+
+def _require_small(path: Path) -> None:
+    """Refuse an archive that unpacks to more than `MOST_BYTES`: its members may be packed, in a `.pt` file too."""
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > MOST_BYTES:
+        raise _damaged(path, f"an archive that unpacks to {size:,} bytes", f"at most {MOST_BYTES:,}")
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
@@ -105,8 +116,10 @@ def _numpy_numbers() -> list[Any]:
 
 
 def _require_whole(path: Path, found: Any) -> None:
-    """Refuse tensors that read the same bytes over and over, which a few bytes can make as large as they like."""
+    """Refuse tensors that read the same bytes over and over, which a few bytes can make as large as they like, and
+    those that are no plain numbers."""
     if isinstance(found, Tensor):
+        _require_plain(path, found)
         if found.numel() * found.element_size() > max(found.untyped_storage().nbytes(), 1):
             raise _damaged(path, f"a tensor of shape {list(found.shape)} over {found.untyped_storage().nbytes()} bytes",
                            "tensors whose values all stand in the file")  # fmt: skip
@@ -116,6 +129,22 @@ def _require_whole(path: Path, found: Any) -> None:
     elif isinstance(found, list | tuple):
         for value in found:
             _require_whole(path, value)
+
+
+def _require_plain(path: Path, found: Tensor) -> None:
+    odd = [
+        name for name, there in (
+            (f"{found.layout}".removeprefix("torch."), found.layout != torch.strided), ("nested", found.is_nested),
+            ("quantised", found.is_quantized), ("complex", found.is_complex()), ("empty (meta)", found.is_meta),
+        ) if there
+    ]  # fmt: skip
+    if odd:
+        raise SourceError(
+            f"importing {path}",
+            received=f"a {odd[0]} tensor",
+            expected="dense tensors of real numbers",
+            remedy="load the file yourself and save images and labels as plain tensors (tensor.to_dense())",
+        )
 
 
 def _first_line(error: BaseException) -> str:
