@@ -1,4 +1,4 @@
-"""What a network's name stands for, told by contents: names alone would find what an earlier version left in a cache."""
+"""What a network's name stands for, told by contents: by its name alone, an earlier version's cache would be read."""
 
 from __future__ import annotations
 
@@ -40,5 +40,5 @@ def _sources(target: str, module: nn.Module) -> set[Path]:
     names |= {target.partition(":")[0], getattr(load_object(target), "__module__", None) or ""}
     own = [sys.modules.get(name) for name in names if name.partition(".")[0] not in ("torch", "decoct")]
     # Modules without a file were typed into an interpreter.
-    files = [inspect.getsourcefile(part) for part in own if getattr(part, "__file__", None)]
+    files = [inspect.getsourcefile(part) for part in own if part is not None and getattr(part, "__file__", None)]
     return {Path(file) for file in files if file is not None and Path(file).is_file()}

@@ -98,8 +98,8 @@ def record_dynamics(
 
     An `engine` looks at the rows; the training is one, and stays here. `config` replaces `dynamics_config`; with
     `cache`, a folder, a recording made before on the same data with the same settings and the same network
-    (`network_identity`) is read instead. Cost: one training and, after each pass, one forward pass over the split. Raises `ConfigError` for fewer than 2 passes, and
-    what training raises.
+    (`network_identity`) is read instead. Cost: one training and, after each pass, one forward pass over the split.
+    Raises `ConfigError` for fewer than 2 passes, and what training raises.
     """
     if epochs < 2:
         raise ConfigError(
