@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decoct.errors import ConfigError
+from decoct.errors import ConfigError, DataError
 from decoct.selection.greedy import SetFunction, greedy
 
 
@@ -87,3 +87,16 @@ def test_stochastic_can_take_every_row() -> None:
 def test_an_impossible_epsilon_is_refused(epsilon: float) -> None:
     with pytest.raises(ConfigError, match="between 0 and 1"):
         greedy(_cover(0), 2, "stochastic", torch.Generator(), epsilon)
+
+
+@pytest.mark.parametrize("engine", ["naive", "lazy", "stochastic"])
+@pytest.mark.parametrize("later", [False, True])
+def test_a_gain_that_is_no_number_ends_the_search(engine: str, later: bool) -> None:
+    class Broken(Cover):
+        def gains(self, candidates: torch.Tensor) -> torch.Tensor:
+            broken = not later or not bool(self.left.all())
+            return torch.full((len(candidates),), torch.nan) if broken else super().gains(candidates)
+
+    whole = _cover(0)
+    with pytest.raises(DataError, match=r"a gain of nan for row \d(.|\n)*finite gains"):
+        greedy(Broken(whole.sets, whole.worth), 3, engine, torch.Generator().manual_seed(0))  # type: ignore[arg-type]

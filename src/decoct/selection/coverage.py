@@ -67,7 +67,7 @@ class Coverage(ByScore):
     def pick_weighted(
         self, features: Float[Tensor, "n d"], weights: Float[Tensor, " n"], count: int, generator: torch.Generator
     ) -> Picks:
-        values = checked(features, count)[:, 0]
+        values = checked(features, count, compared=False)[:, 0]
         by_score, masses = torch.sort(values, stable=True).indices, weights.double().cpu()
         # A row goes where it is dropped whole, with all harder ones.
         heavy = masses[by_score].flip(0).cumsum(0)

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from decoct.errors import ConfigError
+from decoct.errors import ConfigError, DataError
 
 Engine: TypeAlias = Literal["naive", "lazy", "stochastic"]
 BATCH = 16
@@ -48,7 +48,7 @@ def greedy(
     - "stochastic" looks at `(n / count) ln(1 / epsilon)` rows drawn afresh for every pick: in all O(n ln(1/epsilon))
       gains whatever the count, and in the mean at least `1 - 1/e - epsilon` of the best value.
 
-    Raises `ConfigError` unless 0 < epsilon < 1.
+    Raises `ConfigError` unless 0 < epsilon < 1, and `DataError` for a gain that is no finite number.
     """
     if not 0 < epsilon < 1:
         raise ConfigError(
@@ -71,13 +71,27 @@ def greedy(
 Choice = Callable[[], tuple[int, float]]
 
 
+def _gains(function: SetFunction, rows: Int64[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """Gains on the CPU; of NaN, which is above nothing, no row would ever lead."""
+    gains = function.gains(rows).cpu()
+    bad = ~torch.isfinite(gains)
+    if bad.any():
+        place = int(bad.nonzero()[0])
+        raise DataError(
+            "picking rows by greedy search", received=f"a gain of {float(gains[place])} for row {int(rows[place])}",
+            expected="finite gains",
+            remedy="look for values in the features that are far too large, or scale them down",
+        )  # fmt: skip
+    return gains
+
+
 def _naive(function: SetFunction, size: int, generator: torch.Generator) -> Choice:
     everything = torch.arange(function.n)
     taken = torch.zeros(function.n, dtype=torch.bool)
 
     def choose() -> tuple[int, float]:
         rows = everything[~taken]
-        gains = function.gains(rows).cpu()
+        gains = _gains(function, rows)
         best = int(gains.argmax())
         taken[rows[best]] = True
         return int(rows[best]), float(gains[best])
@@ -86,7 +100,7 @@ def _naive(function: SetFunction, size: int, generator: torch.Generator) -> Choi
 
 
 def _lazy(function: SetFunction, size: int, generator: torch.Generator) -> Choice:
-    bounds = function.gains(torch.arange(function.n)).cpu()
+    bounds = _gains(function, torch.arange(function.n))
     fresh = torch.ones(function.n, dtype=torch.bool)
 
     def choose() -> tuple[int, float]:
@@ -97,7 +111,7 @@ def _lazy(function: SetFunction, size: int, generator: torch.Generator) -> Choic
             rows = old.topk(min(batch, function.n)).indices.sort().values
             best = bounds.masked_fill(~fresh, -torch.inf).max()
             rows = rows[~fresh[rows] & (bounds[rows] >= best) & (bounds[rows] > -torch.inf)]
-            bounds[rows] = function.gains(rows).cpu().to(bounds.dtype)
+            bounds[rows] = _gains(function, rows).to(bounds.dtype)
             fresh[rows] = True
             batch *= 2
         gain = float(bounds[row])
@@ -115,7 +129,7 @@ def _stochastic(function: SetFunction, size: int, generator: torch.Generator) ->
     def choose() -> tuple[int, float]:
         rows = everything[~taken]
         rows = rows[torch.randperm(len(rows), generator=generator)[:size].sort().values]
-        gains = function.gains(rows).cpu()
+        gains = _gains(function, rows)
         best = int(gains.argmax())
         taken[rows[best]] = True
         return int(rows[best]), float(gains[best])

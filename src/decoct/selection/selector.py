@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from decoct.errors import BudgetError, ConfigError, DataError
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Pick = Callable[[Tensor, int, torch.Generator], "Picks"]
 """(rows of a group `[m]`, how many, chance) -> picks, numbered within the group."""
+DRAWN = "drawn at random"
+"""Why a row was picked where chance alone decided."""
 SCORED = "scores:"
 """How a score that somebody else computed is named among the kinds of features: scores:NAME."""
 
@@ -29,12 +31,20 @@ class Picks:
     `rows` are distinct numbers in 0..n-1. `weights` are each pick's share of the rows that it stands for (the size of
     its cluster, or 1), scaled to a mean of 1; a coreset joined from several classes then has mean weight 1 in every
     class and as a whole, and weighting its loss does not undo its class balance. `scores` are the method's own figure
-    for each pick; the method says what it means.
+    for each pick; the method says what it means. `drawn` tells picks apart that chance alone decided, where a method
+    has both kinds; their scores say nothing.
     """
 
     rows: Int64[Tensor, " k"]
     weights: Float[Tensor, " k"]
     scores: Float[Tensor, " k"]
+    drawn: Bool[Tensor, " k"] | None = None
+
+    def reasons(self, method: Selector, features: str) -> list[str]:
+        """Why each was picked, by `Selector.reason`."""
+        chance = [False] * len(self.rows) if self.drawn is None else self.drawn.tolist()
+        told = zip(self.scores.tolist(), chance, strict=True)
+        return [DRAWN if drawn else method.reason(score, features) for score, drawn in told]
 
 
 class Selector(ABC):
@@ -56,6 +66,10 @@ class Selector(ABC):
     def settings(self, features: str) -> dict[str, Any]:
         """The options that the picks follow from, plain values, where rows are compared by this kind of features."""
         return asdict(self) if is_dataclass(self) and not isinstance(self, type) else {}
+
+    def trains(self, kind: str) -> bool:
+        """Whether the picks follow from a network that is trained for them where `Sources.kind` is this kind."""
+        return False
 
     def operations(self, n: int, k: int, d: int, classes: int = 1) -> float:
         """Floating-point operations of picking k of n rows with d numbers each, roughly; by default 2 n k d.
@@ -87,7 +101,8 @@ class Selector(ABC):
         """Pick `count` of the `n` rows: those of one class, or of the whole set where classes do not matter.
 
         `generator` lives on the CPU and is the only source of chance. The answer lies on the CPU.
-        Raises `BudgetError` unless 1 <= count <= n, and `DataError` for NaN or infinite features.
+        Raises `BudgetError` unless 1 <= count <= n, and `DataError` for NaN or infinite features, and for such large
+        ones that comparing rows by them overflows.
         """
 
     def pick_weighted(
@@ -116,8 +131,12 @@ def unweighted(name: str) -> ConfigError:
     )
 
 
-def checked(features: Float[Tensor, "n d"], count: int) -> Float[Tensor, "n d"]:
-    """The features in float32, fit to be picked from; raises `BudgetError` or `DataError`."""
+def checked(features: Float[Tensor, "n d"], count: int, *, compared: bool = True) -> Float[Tensor, "n d"]:
+    """The features in float32, fit to be picked from; raises `BudgetError` or `DataError`.
+
+    Where rows are `compared` by them, not only sorted or counted, sums of squared distances over all rows must be
+    finite as well: a value such as 1e20 that stands for a missing one would turn them into infinity and NaN.
+    """
     if not 1 <= count <= len(features):
         raise BudgetError(
             "picking rows",
@@ -125,6 +144,8 @@ def checked(features: Float[Tensor, "n d"], count: int) -> Float[Tensor, "n d"]:
             expected=f"between 1 and {len(features)} rows",
             remedy="lower the budget, or give more data",
         )
+    # In single precision, beyond whose range a finite double lies.
+    features = features.float()
     bad = ~torch.isfinite(features).all(1)
     if bad.any():
         raise DataError(
@@ -134,7 +155,24 @@ def checked(features: Float[Tensor, "n d"], count: int) -> Float[Tensor, "n d"]:
             expected="finite numbers",
             remedy="repair or drop those rows before selecting",
         )
-    return features.float()
+    if compared:
+        _require_squares(features)
+    return features
+
+
+def _require_squares(features: Float[Tensor, "n d"]) -> None:
+    squares = features.square().sum(1)
+    # (2 r)^2 bounds a squared distance, n of them a sum, and herding adds both of a row to both of the picks.
+    bad = ~torch.isfinite(squares * (8.0 * len(features)))
+    if bad.any():
+        row = int(bad.nonzero()[0])
+        raise DataError(
+            "picking rows by their features",
+            received=f"features {list(features.shape)} too large to be compared in {int(bad.sum())} rows, first in "
+            f"row {row}, which holds {float(features[row].abs().max()):.3g}",
+            expected="numbers whose squares, summed over all rows, stay below 3.4e38",
+            remedy="repair or drop those rows where the value stands for a missing one, or scale the features down",
+        )
 
 
 def unit_mean(shares: Float[Tensor, " k"] | Int64[Tensor, " k"]) -> Float[Tensor, " k"]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from decoct.cards import MethodCard
 from decoct.data.sample_weights import random_order
-from decoct.selection.selector import Picks, Selector, checked
+from decoct.selection.selector import DRAWN, Picks, Selector, checked
 
 CARD = MethodCard(
     name="random",
@@ -48,7 +48,7 @@ class Uniform(Selector):
     again: every seed is a new draw here, and the draw for k is a prefix of the draw for any larger count.
     """
 
-    because = "drawn at random"
+    because = DRAWN
 
     needs_features: ClassVar[bool] = False
 
@@ -57,7 +57,7 @@ class Uniform(Selector):
         return float(n)
 
     def pick(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Picks:
-        features = checked(features, count)
+        features = checked(features, count, compared=False)
         rows = random_order(len(features), None, generator)[:count].clone()
         return Picks(rows, torch.ones(count), torch.zeros(count))
 
@@ -65,5 +65,5 @@ class Uniform(Selector):
         self, features: Float[Tensor, "n d"], weights: Float[Tensor, " n"], count: int, generator: torch.Generator
     ) -> Picks:
         """Each next row in proportion to its weight among those left (`sample_weights.random_order`)."""
-        rows = random_order(len(checked(features, count)), weights, generator)[:count].clone()
+        rows = random_order(len(checked(features, count, compared=False)), weights, generator)[:count].clone()
         return Picks(rows, torch.ones(count), torch.zeros(count))
