@@ -53,6 +53,19 @@ def test_every_round_is_balanced_and_recorded():
     assert class_balance(core.classes[core.scores == 0], 3) == [2, 2, 2]
 
 
+def test_rows_whose_uncertainty_is_zero_are_told_apart_from_drawn_ones(monkeypatch):
+    """Votes of a committee often agree on every row, and those rows are chosen by diversity all the same."""
+    monkeypatch.setattr("decoct.selection.rounds.uncertainty", lambda found, strategy: torch.zeros(found.shape[1]))
+    method = dataclasses.replace(QUICK, strategy="vote-entropy", networks=2, explore=0.5)
+    core = select(DATA, method, count=18, balance="global")
+    drawn = core.reasons == "drawn at random"
+    # Three batches of six: the first is drawn, and half of the others.
+    assert drawn[:6].all()
+    assert int(drawn.sum()) == 12
+    assert all("vote-entropy 0" in reason for reason in core.reasons[~drawn])
+    assert not (select(DATA, dataclasses.replace(method, explore=0.0), count=18).reasons[9:] == "drawn at random").any()
+
+
 def test_networks_of_few_rows_are_trained_until_their_uncertainty_means_something():
     """Twenty passes over thirty rows are twenty steps, after which every row is as uncertain as any other."""
     data = decoct.open("digits")

@@ -10,13 +10,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toys import blob_images, class_balance
+from toys import blob_features, blob_images, class_balance
 
 from decoct.compact.budget import Budget
 from decoct.data.dataset import Dataset, DataSpec, Split
 from decoct.data.transform import Standardise
 from decoct.engine import Local
 from decoct.errors import BudgetError, ConfigError, DataError, UnknownNameError
+from decoct.selection.active import Active
 from decoct.selection.driver import _in_turn, select
 from decoct.selection.dynamic_uncertainty import DynamicUncertainty
 from decoct.selection.k_center import KCenter
@@ -133,9 +134,11 @@ def test_scores_of_ones_own_are_told_by_their_name() -> None:
     assert named.provenance["config"] == {"score": "mine"}
     assert named.provenance["scores"] == {"name": "mine", "file": "there.csv"}
     assert named.provenance["features"] == "scores:mine"
-    bare = select(data, DynamicUncertainty(window=3), ipc=1, features=values)
-    assert bare.provenance["config"] == {"score": "your scores", "window": 3}
+    bare = select(data, DynamicUncertainty(), ipc=1, features=values)
+    assert bare.provenance["config"] == {"score": "your scores", "window": None}
     assert "scores" not in bare.provenance
+    with pytest.raises(ConfigError, match=r"(?s)window=3 beside them.*yours is taken as it is"):
+        select(data, DynamicUncertainty(window=3), ipc=1, features=values)
 
 
 def test_random_seeds_differ_and_classes_do_not_share_their_draw() -> None:
@@ -171,6 +174,23 @@ class _Last(Selector):
     def pick(self, features: torch.Tensor, count: int, generator: torch.Generator) -> Picks:
         rows = torch.arange(len(features)).flip(0)[:count]
         return Picks(rows, torch.ones(count), torch.zeros(count))
+
+
+@pytest.mark.parametrize("method", ["craig", "hardest", Active(rounds=1, epochs=1, steps=1)])
+def test_the_network_that_was_trained_for_the_picks_is_recorded(method: str | Selector) -> None:
+    data = blob_features(classes=2, per_class=10)
+    named = select(data, method, ipc=2, features="network:mlp-w8").provenance
+    assert (named["features"], named["network"], named["device"]) == ("none", "mlp-w8", "cpu")
+    assert select(data, method, ipc=2).provenance["network"] == "mlp"
+    own = select(data, method, ipc=2, features=data.train.x[:, :1]).provenance
+    assert own["features"] == "array"
+    assert own.get("network") == ("mlp" if isinstance(method, Active) else None)
+
+
+def test_where_nothing_is_trained_no_network_is_recorded() -> None:
+    data = blob_features(classes=2, per_class=10)
+    assert "network" not in select(data, "random", ipc=2, features="network:mlp-w8").provenance
+    assert "network" not in select(data, "herding", ipc=2).provenance
 
 
 def test_a_selector_that_is_not_registered_works_and_names_itself() -> None:

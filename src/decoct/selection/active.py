@@ -71,8 +71,9 @@ class Active(Selector):
     diversity is that of Sener and Savarese, https://arxiv.org/abs/1708.00489, and with `compare="gradients"` in the
     space of BADGE, https://arxiv.org/abs/1906.03671, whose gradients at the predicted label stay in factors.
     Shapes: probabilities `[networks, n, C]`, features `[n, d]`.
-    Weights are 1. The score of a pick is its u when it was chosen, 0 where it was drawn at random. The order is that of
-    choosing; the coreset's provenance records each round: rows, validation accuracy, uncertainty of pool and batch.
+    Weights are 1. The score of a pick is its u when it was chosen, which can be 0 (votes often agree); that of a row
+    drawn at random is 0 and says nothing, its reason says how it came. The order is that of choosing; the coreset's
+    provenance records each round: rows, validation accuracy, uncertainty of pool and batch.
     What is drawn, and which of equally unsure rows comes first, follows from the raw rows and the seed, not from their
     order. Labels of rows that are not chosen are never read with `balance="global"`. With balanced classes, every batch
     takes from every class its share, so that the class of each row, and nothing else, must be known beforehand.
@@ -124,6 +125,9 @@ class Active(Selector):
                     remedy=f"give another {name}, or keep the defaults",
                 )  # fmt: skip
 
+    def trains(self, kind: str) -> bool:
+        return True
+
     def operations(self, n: int, k: int, d: int, classes: int = 1) -> float:
         """Distances of the rows that diversity chooses among to all picks before and to those of the batch."""
         return 3.0 * self.spread * k * k / 2 * d
@@ -142,8 +146,6 @@ class Active(Selector):
         return from_rows
 
     def reason(self, score: float, features: str) -> str:
-        if score == 0:
-            return "drawn at random"
         return f"networks trained on the picks before it were unsure of it ({self.strategy} {score:.4g})"
 
     def training(self, rows: int) -> FitConfig:

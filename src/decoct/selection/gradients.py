@@ -135,6 +135,9 @@ class GradientSelector(Selector):
 
     needs_features: ClassVar[bool] = False
 
+    def trains(self, kind: str) -> bool:
+        return kind != "array"
+
     def bind(self, sources: Sources) -> Pick:
         layer = gradients_of(sources)
 

@@ -39,6 +39,7 @@ class Rounds:
         self._table = LastLayer.of_table(sources.table) if sources.kind == "array" else None
         self._chosen = torch.empty(0, dtype=torch.int64)
         self._scores = torch.empty(0)
+        self._drawn = torch.empty(0, dtype=torch.bool)
         self._generator = torch.Generator().manual_seed(derive_seed(sources.seed, "active"))
 
     def run(self) -> Rounds:
@@ -48,7 +49,7 @@ class Rounds:
             rows[torch.randperm(len(rows), generator=self._generator)[:count]]
             for rows, count in zip(self._groups, self._shares(0), strict=True)
         ]
-        self._add(torch.cat(start), torch.zeros(sum(map(len, start))))
+        self._draw(torch.cat(start))
         self._sources.record.append({"round": 0, "added": len(self._chosen)})
         with progress("choosing in rounds", float(settings.rounds)) as tick:
             for number in range(1, settings.rounds + 1):
@@ -65,7 +66,7 @@ class Rounds:
         place[rows] = torch.arange(len(rows))
         here = place[self._chosen]
         found = here[here >= 0]
-        return Picks(found, torch.ones(len(found)), self._scores[here >= 0])
+        return Picks(found, torch.ones(len(found)), self._scores[here >= 0], self._drawn[here >= 0])
 
     def _shares(self, number: int) -> list[int]:
         """Rows that batch `number` takes from each group: as equal as can be, the earlier ones larger."""
@@ -90,8 +91,8 @@ class Rounds:
             added = diverse(compared, near, self._chosen, count - int(settings.explore * count))
             free[added] = False
             left = rows[free[rows]]
-            drawn = left[torch.randperm(len(left), generator=self._generator)[: count - len(added)]]
-            self._add(torch.cat([added, drawn]), torch.cat([unsure[added], torch.zeros(len(drawn))]))
+            self._add(added, unsure[added])
+            self._draw(left[torch.randperm(len(left), generator=self._generator)[: count - len(added)]])
         facts: dict[str, Any] = {
             "round": number,
             "trained_on": before,
@@ -122,6 +123,11 @@ class Rounds:
         p = probabilities[0]
         return LastLayer(p - F.one_hot(p.argmax(1), p.shape[1]), features)
 
-    def _add(self, rows: Int64[Tensor, " k"], scores: Float[Tensor, " k"]) -> None:
+    def _draw(self, rows: Int64[Tensor, " k"]) -> None:
+        """Add rows that chance alone decided."""
+        self._add(rows, torch.zeros(len(rows)), drawn=True)
+
+    def _add(self, rows: Int64[Tensor, " k"], scores: Float[Tensor, " k"], drawn: bool = False) -> None:
         self._chosen = torch.cat([self._chosen, rows])
         self._scores = torch.cat([self._scores, scores])
+        self._drawn = torch.cat([self._drawn, torch.full((len(rows),), drawn)])
