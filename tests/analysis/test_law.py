@@ -7,6 +7,7 @@ import pytest
 
 from decoct.analysis.law import equivalent, fit_law, pareto_front
 from decoct.errors import DataError
+from decoct.evaluation import statistics
 
 NS, KS = (1, 3, 10, 30), (1, 2, 5, 10)
 
@@ -37,6 +38,51 @@ def test_intervals_cover_about_as_often_as_they_say() -> None:
             assert low < getattr(law, name) < high
             covered[name] += low <= truth <= high
     assert min(covered.values()) >= 33  # 38 are expected of 40
+
+
+def seeded(seed: int, noise: float, share: float, seeds: int = 4):
+    """Runs of which a share of the variance is common to all k of one n and seed: the same images and expert."""
+    rng = np.random.default_rng(seed)
+    n, k, error, of = [], [], [], []
+    for s in range(seeds):
+        for images in NS:
+            common = rng.normal()
+            for entries in KS:
+                chance = share**0.5 * common + (1 - share) ** 0.5 * rng.normal()
+                n.append(images)
+                k.append(entries)
+                error.append(0.6 * images**-0.5 * entries**-0.2 * np.exp(noise * chance))
+                of.append(s)
+    return n, k, error, of
+
+
+@pytest.mark.parametrize("share", [0.9, 0.0])
+def test_intervals_cover_where_runs_of_one_seed_go_together(share: float) -> None:
+    """Of 100 with a share of 0.9, those that count every run for itself cover alpha 60 times."""
+    covered = {"alpha": 0, "beta": 0}
+    for seed in range(100):
+        law = fit_law(*seeded(seed, 0.05, share))
+        for name, truth in (("alpha", 0.5), ("beta", 0.2)):
+            low, high = law.intervals[name] or (0, 0)
+            covered[name] += low <= truth <= high
+    assert min(covered.values()) >= 88
+
+
+def test_where_all_seeds_have_the_same_cells_intervals_are_those_of_powers_fitted_seed_by_seed() -> None:
+    n, k, error, of = map(np.array, seeded(3, 0.05, 0.9))
+    law = fit_law(n.tolist(), k.tolist(), error.tolist(), of.tolist())
+    assert (law.floor, law.by_seed) == (0.0, True)
+    plane = np.stack([np.ones(16), -np.log(n[of == 0]), -np.log(k[of == 0])], 1)
+    powers = np.stack([np.linalg.lstsq(plane, np.log(error[of == s]), rcond=None)[0] for s in range(4)])
+    for place, name in ((1, "alpha"), (2, "beta")):
+        assert law.intervals[name] == pytest.approx(statistics.interval(powers[:, place].tolist()), rel=1e-4)
+
+
+def test_two_seeds_count_every_run_for_itself() -> None:
+    n, k, error, of = seeded(3, 0.05, 0.9, seeds=2)
+    law = fit_law(n, k, error, of)
+    assert law == fit_law(n, k, error)
+    assert not law.by_seed
 
 
 def test_more_runs_make_intervals_narrower() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -39,9 +40,27 @@ def test_the_whole_grid_is_told(tmp_path) -> None:
         if series.x[-1:] == (3.0,):
             assert series.y[-1] == pytest.approx((1, 2, 5)[iso.series.index(series)], rel=1e-3)
     assert "iso-accuracy" in found.notes[2]
+    assert "fewer than three seeds: the law's intervals" in found.notes[3]
+    assert [tuple(run[:2]) for run in found.facts["runs of the law"][::2]] == [(n, k) for n, k in cells if k != "hard"]
+    assert [run[3] for run in found.facts["runs of the law"]] == [0, 1] * 9
     # 3 sizes x (1 + 3 entries x 2 passes) and the set, for each of 2 seeds
     assert len(list((tmp_path / "cells").iterdir())) == 2 * (3 * 7 + 1)
     assert len(list((tmp_path / "experts").iterdir())) == 2
+
+
+def test_the_law_knows_the_seed_of_each_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accuracies that differ by seed alone: at every seed the same powers, so that their intervals are points."""
+
+    def measured(study, material, routine, seed):
+        error = (0.5 + 0.1 * seed) * len(material.inputs) ** -0.5 * (1 + int(material.targets.count_nonzero())) ** -0.1
+        return {"val": 1 - error, "test": 1 - error}
+
+    monkeypatch.setattr(scaling_module, "_measured", measured)
+    found = replace(SETTINGS, epochs=(1,)).run(toy_study(seeds=3))
+    assert not any("fewer than three seeds" in note for note in found.notes)
+    alpha = re.search(r"alpha [\d.]+ \(([\d.]+) to ([\d.]+)\)", found.notes[0])
+    assert alpha is not None
+    assert float(alpha[2]) - float(alpha[1]) < 0.01
 
 
 def test_test_data_choose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

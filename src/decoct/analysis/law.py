@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from decoct.errors import DataError
 
 LEAST_POINTS = 6
+LEAST_SEEDS = 3
+"""Fewer seeds do not say how far runs of one seed go together."""
 _START_FLOORS = (0.0, 0.3, 0.6, 0.9)
 _CONFIDENCE = 0.95
 _FARTHEST = 25.0
@@ -39,6 +41,8 @@ class Law:
     """Ends of the 95 % intervals by name."""
     residual: float
     """Root mean square of the residuals of the logarithm of the error."""
+    by_seed: bool = False
+    """Whether the intervals let runs of one seed go together; else they count every run for itself."""
 
     def error(self, n: float | int, k: float | int) -> float:
         """The error that the law expects."""
@@ -70,12 +74,18 @@ class Law:
         return f"Errors go as {powers} with images n and label entries k: {trade}."
 
 
-def fit_law(n: Sequence[float | int], k: Sequence[float | int], error: Sequence[float | int]) -> Law:
+def fit_law(
+    n: Sequence[float | int], k: Sequence[float | int], error: Sequence[float | int], seeds: Sequence[int] | None = None
+) -> Law:
     """Least squares of `log error` over runs `(n, k, error)`, one entry a seed and cell.
 
-    Intervals are those of linearised least squares, `+- t s sqrt(diag((J^T J)^-1))` with t of Student's distribution
-    for as many degrees as there are runs more than parameters; those of scale and floor are taken in logarithms. They
-    cover chance and whatever of the misfit is spread like chance. Errors of 0 are read as 1e-4.
+    Runs of one seed share images, experts and the start of the student, so they are not independent. With `seeds`,
+    the seed of each run, of which there are G >= 3, intervals are `+- t sqrt(diag V)` with t of Student's distribution
+    of G - 1 degrees and the sandwich `V = G / (G - 1) B (sum_g J_g^T r_g r_g^T J_g) B`, `B = (J^T J)^-1`, residuals r
+    and Jacobian J of each seed g. Where every seed has the same cells and the law has no floor, this is the t interval
+    of the powers fitted seed by seed. With fewer seeds, or none given, every run counts for itself:
+    `+- t s sqrt(diag B)` with as many degrees as there are runs more than parameters, which covers too seldom where
+    runs of a seed go together. Intervals of scale and floor are taken in logarithms. Errors of 0 are read as 1e-4.
 
     Raises `DataError` for fewer than six runs, or n or k that do not vary.
     """
@@ -101,7 +111,8 @@ def fit_law(n: Sequence[float | int], k: Sequence[float | int], error: Sequence[
     starts += [np.array([seen.max(), 0.5, 0.2, lowest + math.log(share)]) for share in _START_FLOORS if share]
     fits = [least_squares(misfit, start, max_nfev=2000) for start in starts]
     best = min(fits, key=lambda fit: _criterion(fit.cost, len(seen), len(fit.x)))
-    return _law(best.x, best.jac, best.fun)
+    clusters = [] if seeds is None else [np.asarray(seeds) == seed for seed in sorted(set(seeds))]
+    return _law(best.x, best.jac, best.fun, clusters if len(clusters) >= LEAST_SEEDS else [])
 
 
 def _criterion(cost: float, runs: int, parameters: int) -> float:
@@ -110,12 +121,29 @@ def _criterion(cost: float, runs: int, parameters: int) -> float:
     return runs * math.log(max(2 * cost / runs, 1e-24)) + 2 * (parameters + 1) * (1 + (parameters + 2) / spare)
 
 
-def _law(p: NDArray[np.float64], jacobian: NDArray[np.float64], residuals: NDArray[np.float64]) -> Law:
+def _half_widths(
+    jacobian: NDArray[np.float64], residuals: NDArray[np.float64], clusters: Sequence[NDArray[np.bool_]]
+) -> NDArray[np.float64]:
+    """Halves of the intervals of the parameters: by clusters of runs, or counting every run where there are none."""
     from scipy.stats import t
 
-    freedom = max(1, len(residuals) - len(p))
-    variance = float(residuals @ residuals) / freedom
-    half = t.ppf(0.5 + _CONFIDENCE / 2, freedom) * np.sqrt(np.diag(np.linalg.pinv(jacobian.T @ jacobian)) * variance)
+    bread = np.linalg.pinv(jacobian.T @ jacobian)
+    if clusters:
+        freedom = len(clusters) - 1
+        # How far each cluster alone pulls the parameters away.
+        pulls = np.stack([jacobian[own].T @ residuals[own] for own in clusters]) @ bread
+        variance = (pulls**2).sum(0) * len(clusters) / freedom
+    else:
+        freedom = max(1, len(residuals) - jacobian.shape[1])
+        variance = np.diag(bread) * float(residuals @ residuals) / freedom
+    return t.ppf(0.5 + _CONFIDENCE / 2, freedom) * np.sqrt(variance)
+
+
+def _law(
+    p: NDArray[np.float64], jacobian: NDArray[np.float64], residuals: NDArray[np.float64],
+    clusters: Sequence[NDArray[np.bool_]],
+) -> Law:  # fmt: skip
+    half = _half_widths(jacobian, residuals, clusters)
     ends = [(float(value - h), float(value + h)) for value, h in zip(p, half, strict=True)]
     floored = len(p) > 3
     grown = {
@@ -125,7 +153,7 @@ def _law(p: NDArray[np.float64], jacobian: NDArray[np.float64], residuals: NDArr
     return Law(
         alpha=float(p[1]), beta=float(p[2]), scale=math.exp(min(p[0], 50)), floor=math.exp(p[3]) if floored else 0.0,
         intervals={"alpha": ends[1], "beta": ends[2], "scale": grown["scale"], "floor": grown.get("floor")},
-        residual=math.sqrt(float(np.mean(residuals**2))),
+        residual=math.sqrt(float(np.mean(residuals**2))), by_seed=bool(clusters),
     )  # fmt: skip
 
 

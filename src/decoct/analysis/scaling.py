@@ -70,7 +70,8 @@ class Scaling(Analysis):
             for n in self.ipc for k in kept
         }  # fmt: skip
         best = {(n, k): runs[n, k, e] for (n, k), e in chosen.items()}
-        points = [(n, k, 1 - run["test"]) for (n, k), cells in best.items() for run in cells]
+        points = [(n, k, 1 - run["test"], seed) for (n, k), own in best.items()
+                  for seed, run in zip(study.seeds, own, strict=True)]  # fmt: skip
         law = fit_law(*zip(*points, strict=True))
         worth = self._worth(runs, best, kept[-1])
         front = self._front(study, runs, best, kept)
@@ -78,7 +79,8 @@ class Scaling(Analysis):
         return Finding(
             self.name, self._sentence(law, worth, own), self._chart(runs, best, kept),
             tuple(self._rows(runs, best, chosen, front, worth, kept)),
-            percent=("test accuracy",), notes=self._notes(study, law, best, chosen, kept), facts=study.facts(self),
+            percent=("test accuracy",), notes=self._notes(study, law, best, chosen, kept),
+            facts={**study.facts(self), "runs of the law": points},
             further=(self._iso(law, kept), self._bytes_chart(study, runs, best, front)),
         )  # fmt: skip
 
@@ -226,6 +228,8 @@ class Scaling(Analysis):
         middle = 1 - fmean(run["test"] for run in best[self.ipc[len(self.ipc) // 2], kept[-1]])
         told = ", ".join(f"{k} entries x {n:.3g} images" for k, n in self._trades(law, middle, kept))
         notes.append(f"iso-accuracy {100 * (1 - middle):.1f} % by the law: {told or 'out of its reach'}")
+        if not law.by_seed:
+            notes.append("fewer than three seeds: the law's intervals take runs of one seed for independent")
         shortest = min(len(rows) for rows in study.data.train.class_rows(study.classes))
         if shortest < self.ipc[-1]:
             notes.append(f"a class has only {shortest} training rows, and gives no more")
