@@ -13,12 +13,14 @@ from decoct.errors import DataError
 
 Scores = NDArray[np.float64]
 Runs = Literal["pooled", "alone", "paired"]
-Measure = Callable[[Scores, Scores], float]
+Measure = Callable[[Scores, Scores], Scores]
 FEWEST_ITEMS = 3
 """Below, a rank correlation says nothing at all."""
 FEWEST_FOR_INTERVAL = 8
 """Items below which resampling says too little about spread to be shown."""
 DRAWS = 1000
+BLOCK = 2_000_000
+"""Pairs of items that are compared at once: all resamplings of long lists would not fit in memory."""
 
 
 @dataclass(frozen=True)
@@ -47,21 +49,25 @@ class Agreement:
     """That item; the first of several."""
 
 
-def spearman(a: Scores, b: Scores) -> float:
-    """Pearson's correlation of the ranks, ties at their mean rank; 0 where one side is constant: it ranks nothing."""
-    return _pearson(_ranks(a), _ranks(b))
+def spearman(a: Scores, b: Scores) -> Scores:
+    """Pearson's correlation of the ranks, ties at their mean rank; 0 where one side is constant: it ranks nothing.
+
+    Like the measures below, over the last axis of `[..., items]`.
+    """
+    # How many are smaller less how many are larger is twice the distance of a rank from the middle.
+    return _cosine(_signs(a).sum(-1), _signs(b).sum(-1))
 
 
-def kendall(a: Scores, b: Scores) -> float:
+def kendall(a: Scores, b: Scores) -> Scores:
     """Kendall's tau-b, `(concordant - discordant) / sqrt((pairs - ties in a)(pairs - ties in b))`; 0 if constant."""
-    x, y = np.sign(a[:, None] - a[None]), np.sign(b[:, None] - b[None])
-    scale = np.sqrt(np.square(x).sum() * np.square(y).sum())
-    return float((x * y).sum() / scale) if scale > 0 else 0.0
+    x, y = (signs.reshape(*signs.shape[:-2], -1) for signs in (_signs(a), _signs(b)))
+    return _cosine(x, y)
 
 
-def regret(scores: Scores, truth: Scores) -> float:
+def regret(scores: Scores, truth: Scores) -> Scores:
     """`max(truth) - truth[argmax(scores)]`, 0 or more."""
-    return float(truth.max() - truth[int(scores.argmax())])
+    chosen = np.take_along_axis(truth, scores.argmax(-1, keepdims=True), -1)[..., 0]
+    return truth.max(-1) - chosen
 
 
 def agreement(scores: Scores, truth: Scores, seed: int = 0, *, runs: Runs = "pooled") -> Agreement:
@@ -82,22 +88,27 @@ def agreement(scores: Scores, truth: Scores, seed: int = 0, *, runs: Runs = "poo
     items = scores.shape[1]
     rng = np.random.default_rng(seed)
     many = items >= FEWEST_FOR_INTERVAL
+    block = max(1, BLOCK // (max(len(scores), len(truth)) * items**2))
     some_runs = len(scores) > 1 or len(truth) > 1
-    drawn = [_resampled(scores, truth, rng, runs) for _ in range(DRAWS)] if many or some_runs else []
+    drawn = _resamplings(scores, truth, rng, runs)
+
+    def of(measure: Measure, mine: Scores, its: Scores) -> Scores:
+        found = mine.mean(-2, keepdims=True) if runs == "pooled" else mine
+        other = its if runs == "paired" else its.mean(-2, keepdims=True)
+        return measure(*np.broadcast_arrays(found, other)).mean(-1)
 
     def measured(measure: Measure, resample_items: bool) -> Correlation:
-        def of(mine: Scores, its: Scores) -> float:
-            found = mine.mean(0, keepdims=True) if runs == "pooled" else mine
-            other = its if runs == "paired" else np.broadcast_to(its.mean(0), found.shape)
-            return float(np.mean([measure(a, b) for a, b in zip(found, other, strict=True)]))
-
-        value = of(scores, truth)
+        value = float(of(measure, scores, truth))
         if not (many if resample_items else some_runs):
             return Correlation(value, None)
-        kept = slice(None)
-        found = [of(a[:, rows if resample_items else kept], b[:, rows if resample_items else kept])
-                 for a, b, rows in drawn]  # fmt: skip
-        low, high = np.percentile(found, [2.5, 97.5])
+        found = []
+        for start in range(0, DRAWS, block):
+            mine, its, rows = (part[start : start + block] for part in drawn)
+            tables = scores[mine], truth[its]
+            if resample_items:
+                tables = tuple(np.take_along_axis(table, rows[:, None], -1) for table in tables)
+            found.append(of(measure, *tables))
+        low, high = np.percentile(np.concatenate(found), [2.5, 97.5])
         return Correlation(value, (float(low), float(high)))
 
     return Agreement(
@@ -105,25 +116,27 @@ def agreement(scores: Scores, truth: Scores, seed: int = 0, *, runs: Runs = "poo
     )
 
 
-def _resampled(
+def _resamplings(
     scores: Scores, truth: Scores, rng: np.random.Generator, runs: Runs
-) -> tuple[Scores, Scores, NDArray[np.int64]]:
-    """Both tables with their runs drawn again, and the items drawn again."""
-    mine = rng.integers(len(scores), size=len(scores))
-    its = mine if runs == "paired" else rng.integers(len(truth), size=len(truth))
-    return scores[mine], truth[its], rng.integers(scores.shape[1], size=scores.shape[1])
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Runs of either table `[draws, runs]` and items `[draws, items]`, drawn with replacement."""
+    mine, its, rows = [], [], []
+    for _ in range(DRAWS):
+        mine.append(rng.integers(len(scores), size=len(scores)))
+        its.append(mine[-1] if runs == "paired" else rng.integers(len(truth), size=len(truth)))
+        rows.append(rng.integers(scores.shape[1], size=scores.shape[1]))
+    return np.stack(mine), np.stack(its), np.stack(rows)
 
 
-def _ranks(values: Scores) -> Scores:
-    """Ranks from 0, ties at their mean."""
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(count) - (count + 1) / 2)[place]
+def _signs(values: Scores) -> Scores:
+    """Whether an item is larger (1), equal (0) or smaller (-1) than another: `[..., items, items]`."""
+    return np.sign(values[..., :, None] - values[..., None, :])
 
 
-def _pearson(a: Scores, b: Scores) -> float:
-    x, y = a - a.mean(), b - b.mean()
-    scale = np.sqrt(np.square(x).sum() * np.square(y).sum())
-    return float((x * y).sum() / scale) if scale > 0 else 0.0
+def _cosine(x: Scores, y: Scores) -> Scores:
+    """Cosine over the last axis; 0 where a side is zero."""
+    scale = np.sqrt(np.square(x).sum(-1) * np.square(y).sum(-1))
+    return (x * y).sum(-1) / np.where(scale > 0, scale, 1.0)
 
 
 def _require(scores: Scores, truth: Scores, runs: Runs) -> None:
