@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch.func import functional_call
-from toys import blob_images
+from toys import blob_features, blob_images
 
 import decoct
 from decoct.augment.siamese import Siamese
@@ -210,6 +210,18 @@ def test_rat_bptt_has_the_published_cell_of_the_data(classes, ipc, window, steps
     point = RECIPES.load("rat-bptt")(Task(spec, ipc, "paper"))
     assert (point.objective.window, point.objective.inner_steps) == (window, steps)
     assert (point.lr, point.objective.batch_per_class) == (lr, batch)
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 8, 8), (12,)])
+def test_rat_bptt_starts_from_noise_of_unit_norm_as_published(shape):
+    """Standard normal noise of CIFAR has a norm of 55, which makes the same step of Adam 55 times smaller."""
+    data = blob_images(shape=shape) if len(shape) == 3 else blob_features(width=12)
+    point = resolve("rat-bptt", Task(data.spec, 10, "paper"))
+    start = point.storage.init(Problem(data, 10, "convnet2-w4", "cpu", "", 0.0), Streams(3))["pixels"]
+    torch.testing.assert_close(start.flatten(1).norm(dim=1), torch.ones(30))
+    plain = Pixels(init_from="noise").init(Problem(data, 10, "convnet2-w4", "cpu", "", 0.0), Streams(3))["pixels"]
+    torch.testing.assert_close(start, plain / plain.flatten(1).norm(dim=1).view(-1, *[1] * len(shape)))
+    assert point.steps == 600_000
 
 
 def test_dd_halves_its_step_sizes_as_published():

@@ -9,6 +9,11 @@ from decoct.distillation.axes import Axis, Labels, Objective, Storage
 from decoct.distillation.ranges import out_of_range, require_above, require_choices, require_share
 from decoct.errors import ConfigError
 
+SAMPLED_ROWS = 2000
+"""`rows_per_step` where nothing is said: what two cores can do."""
+ALL_ROWS = 1_000_000
+"""More rows than a set has: `rows_per_step` of steps that see all of it, as the published ones do."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -37,7 +42,7 @@ class Recipe:
     """Step sizes over the run: constant, half a cosine down to a tenth, or halved after every tenth of the run (DD)."""
     steps: int = 1000
     """Outer steps where neither steps nor a time budget is asked for."""
-    rows_per_step: int = 2000
+    rows_per_step: int = SAMPLED_ROWS
     """Decoded rows seen by one step at most; larger sets are sampled, classes in equal shares."""
     augment: str = "auto"
     """Siamese strategy shared by real and synthetic images; "auto" chooses by the data, "" turns it off."""

@@ -6,7 +6,7 @@ from decoct.distillation.axes import Storage
 from decoct.distillation.labels.hard import Hard
 from decoct.distillation.objective.distribution import Distribution
 from decoct.distillation.queue import QueueConfig
-from decoct.distillation.recipe import Recipe
+from decoct.distillation.recipe import ALL_ROWS, Recipe
 from decoct.distillation.recipes.task import Task
 from decoct.distillation.storage.multiformation import Multiformation
 from decoct.distillation.storage.pixels import Pixels
@@ -25,7 +25,7 @@ def dm(task: Task) -> Recipe:
     """
     lr = 1.0 if task.ipc < 100 else 10.0
     if task.preset == "paper":
-        return Recipe(Pixels(), Distribution(), Hard(), optimizer="sgd", lr=lr, steps=20_000)
+        return Recipe(Pixels(), Distribution(), Hard(), optimizer="sgd", lr=lr, rows_per_step=ALL_ROWS, steps=20_000)
     return Recipe(
         Pixels(), Distribution(pool=20, renew_every=4), Hard(),
         optimizer="sgd", lr=lr, steps=2000, network=task.network(cpu_width=64),
@@ -53,7 +53,9 @@ def idm(task: Task) -> Recipe:
     if task.preset == "paper":
         queue = QueueConfig(renew_every=5 if few else 30)
         objective = Distribution(networks="queue", real_per_class=5000 if few else 256, queue=queue, ce_weight=weight)
-        return Recipe(grid_of_four(task), objective, Hard(), optimizer="sgd", lr=0.2, steps=20_000)
+        return Recipe(
+            grid_of_four(task), objective, Hard(), optimizer="sgd", lr=0.2, rows_per_step=ALL_ROWS, steps=20_000
+        )
     queue = QueueConfig(
         size=6, start=6, renew_every=200, trained_per_step=1, train_every=10, train_steps=10, warm_steps=60, batch=128
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decoct.distillation.labels.hard import Hard
 from decoct.distillation.objective.distribution import Distribution
-from decoct.distillation.recipe import Recipe
+from decoct.distillation.recipe import ALL_ROWS, Recipe
 from decoct.distillation.recipes.task import Task
 from decoct.distillation.storage.generator import Generator
 
@@ -23,7 +23,7 @@ def glad(task: Task) -> Recipe:
     """
     if task.preset == "paper":
         storage = Generator(decoder="small-decoder-w64", train_steps=5000)
-        return Recipe(storage, Distribution(), Hard(), optimizer="adam", lr=0.01, steps=1000)
+        return Recipe(storage, Distribution(), Hard(), optimizer="adam", lr=0.01, rows_per_step=ALL_ROWS, steps=1000)
     objective = Distribution(pool=20, renew_every=4)
     return Recipe(
         Generator(), objective, Hard(), optimizer="adam", lr=0.01, steps=500, network=task.network(cpu_width=32)

@@ -8,7 +8,7 @@ from decoct.data.transform import Standardise
 from decoct.distillation.apprentice import loops
 from decoct.distillation.labels.hard import Hard
 from decoct.distillation.objective.gradient import Gradient
-from decoct.distillation.recipe import Recipe
+from decoct.distillation.recipe import ALL_ROWS, Recipe
 from decoct.distillation.recipes.task import Task
 from decoct.distillation.storage.multiformation import Multiformation
 from decoct.distillation.storage.pixels import Pixels
@@ -57,7 +57,8 @@ def _published(task: Task, storage: Pixels, augment: str) -> Recipe:
     outer, _ = loops(task.ipc)
     return Recipe(
         storage, Gradient(), Hard(),
-        optimizer="sgd", lr=0.1, momentum=0.5, steps=NETWORKS * outer, augment=augment, network=task.network(32),
+        optimizer="sgd", lr=0.1, momentum=0.5, rows_per_step=ALL_ROWS, steps=NETWORKS * outer, augment=augment,
+        network=task.network(32),
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decoct.distillation.labels.hard import Hard
 from decoct.distillation.objective.hypergradient import Hypergradient
-from decoct.distillation.recipe import Recipe
+from decoct.distillation.recipe import ALL_ROWS, SAMPLED_ROWS, Recipe
 from decoct.distillation.recipes.task import Task
 from decoct.distillation.storage.pixels import Pixels
 from decoct.training.responses import Walk
@@ -23,5 +23,5 @@ def hcdc(task: Task) -> Recipe:
     return Recipe(
         Pixels(), Hypergradient(walk=walk), Hard(),
         optimizer="adam", lr=0.02, schedule="cosine", steps=2000 if paper else 300, augment="",
-        network=task.network(cpu_width=8),
+        rows_per_step=ALL_ROWS if paper else SAMPLED_ROWS, network=task.network(cpu_width=8),
     )  # fmt: skip

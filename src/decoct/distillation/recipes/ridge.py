@@ -8,7 +8,7 @@ from decoct.distillation.objective.implicit import Implicit
 from decoct.distillation.objective.random_features import RandomFeatures
 from decoct.distillation.objective.ridge import Ridge
 from decoct.distillation.objective.tangent import Tangent
-from decoct.distillation.recipe import Recipe
+from decoct.distillation.recipe import ALL_ROWS, SAMPLED_ROWS, Recipe
 from decoct.distillation.recipes.task import Task
 from decoct.distillation.storage.multiformation import Multiformation
 from decoct.distillation.storage.pixels import Pixels
@@ -42,8 +42,12 @@ def ridge(task: Task) -> Recipe:
     return Recipe(
         Pixels(), Ridge(), Learned(),
         lr=0.01, lr_labels=0.01, schedule="cosine", steps=2000 if task.preset == "cpu" else 100_000,
-        network=task.network(cpu_width=64),
+        rows_per_step=_rows_per_step(task), network=task.network(cpu_width=64),
     )  # fmt: skip
+
+
+def _rows_per_step(task: Task) -> int:
+    return ALL_ROWS if task.preset == "paper" else SAMPLED_ROWS
 
 
 def ridge_grid(task: Task) -> Recipe:
@@ -73,7 +77,7 @@ def ridge_grid(task: Task) -> Recipe:
         steps = 5000
     return Recipe(
         storage, objective, Learned(), lr=0.03, lr_labels=0.01, schedule="cosine", steps=steps, augment="",
-        network=task.network(cpu_width=32),
+        rows_per_step=_rows_per_step(task), network=task.network(cpu_width=32),
     )  # fmt: skip
 
 
@@ -111,7 +115,10 @@ def kip(task: Task) -> Recipe:
     (published 73.5) on a slower processor, 74.5 ± 2.4 % at 10 a class (published 86.8) on a slower processor.
     """
     if task.preset == "paper":
-        return Recipe(Pixels(), Tangent(real_batch=5000), Learned(), lr=0.04, lr_labels=0.04, augment="", steps=2000)
+        return Recipe(
+            Pixels(), Tangent(real_batch=5000), Learned(), lr=0.04, lr_labels=0.04, augment="", rows_per_step=ALL_ROWS,
+            steps=2000,
+        )  # fmt: skip
     objective = Tangent(real_batch=1000, depth=3, reg=1.0, augmented=True)
     return Recipe(Pixels(), objective, Hard(), lr=0.01, schedule="cosine", steps=1000)
 
@@ -136,7 +143,7 @@ def frepo(task: Task) -> Recipe:
         objective = Ridge(real_batch=1024, augmented=False, margin=1.0, flip=task.colour)
         return Recipe(
             Pixels(), objective, Learned(), lr=0.003, lr_labels=0.003, schedule="cosine", steps=500_000,
-            network=f"{name}-bn" if name.startswith("convnet") else name,
+            rows_per_step=ALL_ROWS, network=f"{name}-bn" if name.startswith("convnet") else name,
         )  # fmt: skip
     objective = Ridge(augmented=False, margin=1.0, flip=task.colour)
     return Recipe(
@@ -162,7 +169,7 @@ def rfad(task: Task) -> Recipe:
         name = task.network(cpu_width=32, paper_width=256)
         return Recipe(
             Pixels(), RandomFeatures(real_batch=5120), Learned(), lr=1e-3, lr_labels=1e-3, lr_objective=0.01,
-            steps=100_000, network=f"{name}-none" if name.startswith("convnet") else name,
+            rows_per_step=ALL_ROWS, steps=100_000, network=f"{name}-none" if name.startswith("convnet") else name,
         )  # fmt: skip
     objective = RandomFeatures(real_batch=2000, networks=1, pool=20, renew_every=20, reg=1e-3)
     return Recipe(
@@ -185,7 +192,8 @@ def rcig(task: Task) -> Recipe:
     name = task.network(cpu_width=32)
     if task.preset == "paper":
         return Recipe(
-            Pixels(), Implicit(online_lr=5e-5, real_batch=1024), Learned(), lr=0.003, lr_labels=0.003, steps=10_000,
+            Pixels(), Implicit(online_lr=5e-5, real_batch=1024), Learned(), lr=0.003, lr_labels=0.003,
+            rows_per_step=ALL_ROWS, steps=10_000,
             network=name if ":" in name else f"{name}-softplus",
         )  # fmt: skip
     objective = Implicit(real_batch=256, pool=10, inner_steps=5, hvp_steps=5)

@@ -8,7 +8,7 @@ from decoct.distillation.labels.hard import Hard
 from decoct.distillation.labels.learned import Learned
 from decoct.distillation.labels.teacher import Teacher
 from decoct.distillation.objective.trajectory import EXPERT, Trajectory
-from decoct.distillation.recipe import Recipe
+from decoct.distillation.recipe import ALL_ROWS, Recipe
 from decoct.distillation.recipes.task import Task
 from decoct.distillation.storage.pixels import Pixels
 from decoct.training.config import FitConfig
@@ -104,8 +104,8 @@ def mtt(task: Task) -> Recipe:
         return _cpu(task)
     row = published(MTT, task)
     return Recipe(
-        Pixels(), row.objective(50), Hard(), optimizer="sgd", lr=row.lr, lr_objective=row.lr_alpha, steps=5000,
-        network=task.network(32),
+        Pixels(), row.objective(50), Hard(), optimizer="sgd", lr=row.lr, lr_objective=row.lr_alpha,
+        rows_per_step=ALL_ROWS, steps=5000, network=task.network(32),
     )  # fmt: skip
 
 
@@ -127,7 +127,7 @@ def tesla(task: Task) -> Recipe:
         row = replace(row, max_start_epoch=5, lr=1000.0)
     return Recipe(
         Pixels(), row.objective(50, mode="first-order"), Hard(), optimizer="sgd", lr=row.lr / 2,
-        lr_objective=row.lr_alpha, steps=10_000, network=task.network(32),
+        lr_objective=row.lr_alpha, rows_per_step=ALL_ROWS, steps=10_000, network=task.network(32),
     )  # fmt: skip
 
 
@@ -153,8 +153,8 @@ def datm(task: Task) -> Recipe:
     row = DATM_MANY if task.ipc >= 500 and task.spec.classes <= 50 else published(DATM, task)
     return Recipe(
         Pixels(), row.objective(100, sam_radius=0.01), Learned(teacher=Teacher(epochs=100)),
-        optimizer="sgd", lr=row.lr,
-        lr_labels=row.lr_labels, lr_objective=row.lr_alpha, steps=10_000, network=task.network(32),
+        optimizer="sgd", lr=row.lr, lr_labels=row.lr_labels, lr_objective=row.lr_alpha,
+        rows_per_step=ALL_ROWS, steps=10_000, network=task.network(32),
     )  # fmt: skip
 
 

@@ -16,20 +16,22 @@ from decoct.distillation.axes import Storage, Tensors
 from decoct.distillation.problem import Problem
 from decoct.streams import Streams
 
-Init = Literal["real", "noise", "medoids"]
+Init = Literal["real", "noise", "unit-noise", "medoids"]
 
 
 def initial_rows(init: Init, problem: Problem, per_class: int, streams: Streams) -> Float[Tensor, "n ..."]:
     """`per_class` network inputs of each class, grouped by class: the start of a storage.
 
     `real` draws training rows, `medoids` takes the k-means medoids of each class, `noise` draws standard normal
-    values. Where a class has fewer rows than asked, its rows are repeated. Where rows have weights, heavy ones are
-    drawn first and count more as a medoid is chosen.
+    values, `unit-noise` divides each row of them by its L2 norm. Where a class has fewer rows than asked, its rows are
+    repeated. Where rows have weights, heavy ones are drawn first and count more as a medoid is chosen.
     """
     count = per_class * problem.class_count
     generator = streams("init")
-    if init == "noise":
-        return torch.randn(count, *problem.shape, generator=generator)
+    if init in ("noise", "unit-noise"):
+        noise = torch.randn(count, *problem.shape, generator=generator)
+        sizes = noise.flatten(1).norm(dim=1).reshape(-1, *[1] * len(problem.shape))
+        return noise if init == "noise" else noise / sizes
     if init == "medoids":
         from decoct.selection.driver import select
 
@@ -52,7 +54,8 @@ class Pixels(Storage):
     """
 
     init_from: Init = "real"
-    """Start from random training images, from noise, or from the k-means medoids of each class."""
+    """Start from random training images, from noise (of unit deviation, or each image of unit L2 norm), or from the
+    k-means medoids of each class."""
     bits: Literal[8, 16, 32] = 8
     """Bits a stored value: 8, 16 (half floats) or 32."""
     clamp: bool = False
