@@ -104,8 +104,15 @@ def total_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def available_memory() -> int:
-    """Bytes that can be taken without swapping, as the system estimates it."""
+def available_memory(device: str = "cpu") -> int:
+    """Bytes that can be taken without swapping, as the system estimates it; on CUDA those of the accelerator itself."""
+    if device.startswith("cuda"):
+        import torch
+
+        if torch.cuda.is_available():
+            # What torch keeps for its next tensors is free as well.
+            own = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+            return torch.cuda.mem_get_info(device)[0] + own
     info = Path("/proc/meminfo")
     if info.exists():
         for line in info.read_text().splitlines():
@@ -126,13 +133,14 @@ def peak_memory() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def require_memory(what: str, needed: int, remedy: str) -> None:
-    """Raise `MemoryEstimateError` if `needed` bytes are more than this machine has free."""
-    free = available_memory()
+def require_memory(what: str, needed: int, remedy: str, device: str = "cpu") -> None:
+    """Raise `MemoryEstimateError` if `needed` bytes are more than this machine, or this device of it, has free."""
+    free = available_memory(device) if device.startswith("cuda") else available_memory()
     if needed > free:
         raise MemoryEstimateError(
             what,
             received=f"an estimate of {show_bytes(needed)}",
-            expected=f"at most {show_bytes(free)}, which is free on this machine",
+            expected=f"at most {show_bytes(free)}, which is free on "
+            + (device if device.startswith("cuda") else "this machine"),
             remedy=remedy,
         )

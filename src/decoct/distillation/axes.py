@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, Literal
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -117,6 +118,15 @@ class Objective(Axis, ABC):
     @abstractmethod
     def flops(self, problem: Problem) -> float:
         """A rough count of the floating-point operations of one step."""
+
+    def rows_at_once(self, problem: Problem, rows: int) -> int:
+        """Rows whose activations are in memory together, where a step sees `rows` synthetic ones: by default those."""
+        return rows
+
+    def real_rows_seen(self, problem: Problem) -> int:
+        """Real rows of a step: by default what the settings `real_batch` and `real_per_class` say, as all call them."""
+        counts = torch.bincount(problem.data.train.labels(), minlength=problem.class_count)
+        return getattr(self, "real_batch", 0) + int(counts.clamp_max(getattr(self, "real_per_class", 0)).sum())
 
 
 class ObjectiveState(ABC):

@@ -31,12 +31,15 @@ def activation_floats(problem: Problem) -> int:
 
 
 def step_bytes(problem: Problem, recipe: Recipe) -> int:
-    """Bytes of the largest step: stored tensors with their moments, decoded rows and their activations."""
+    """Bytes of the largest step, roughly: stored tensors with their moments, the decoded set, the decoded rows that the
+    step sees and their gradients, its real rows, and the activations of what goes through the network together."""
     values = int(np.prod(problem.shape))
     rows = len(recipe.storage.classes(problem))
     seen = min(rows, recipe.rows_per_step)
-    stored = 4 * 4 * rows * values
-    return stored + 4 * seen * (3 * values + 2 * activation_floats(problem))
+    stored = 4 * problem.ipc * problem.class_count + rows
+    real = 2 * recipe.objective.real_rows_seen(problem)
+    active = 2 * recipe.objective.rows_at_once(problem, seen) * activation_floats(problem)
+    return 4 * ((stored + 3 * seen + real) * values + active)
 
 
 def require_room(problem: Problem, recipe: Recipe) -> None:
@@ -45,4 +48,5 @@ def require_room(problem: Problem, recipe: Recipe) -> None:
         f"distilling {problem.ipc} images a class of shape {problem.shape} for {problem.class_count} classes",
         step_bytes(problem, recipe),
         "ask for fewer images per class, a narrower network (--network convnet3-w32), or fewer rows_per_step",
+        problem.device,
     )

@@ -15,6 +15,8 @@ from decoct.distillation.apprentice import Apprentice, loops
 from decoct.distillation.axes import Objective, ObjectiveState, Tensors
 from decoct.distillation.checkpoint import prefixed, under
 from decoct.distillation.class_gradients import (
+    TOGETHER_ELSEWHERE,
+    TOGETHER_ROWS,
     ClassGradients,
     Metric,
     rows_of_classes,
@@ -130,6 +132,11 @@ class Gradient(Objective):
 
     def flops(self, problem: Problem) -> float:
         return sum(self.work(problem))
+
+    def rows_at_once(self, problem: Problem, rows: int) -> int:
+        """Classes go one after another, those of few rows all together."""
+        each = -(-rows // problem.class_count)
+        return rows if each <= TOGETHER_ROWS.get(problem.device, TOGETHER_ELSEWHERE) else each
 
 
 class GradientState(ObjectiveState):

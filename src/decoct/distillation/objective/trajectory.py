@@ -130,6 +130,10 @@ class Trajectory(Objective):
         rows = self.inner_steps * (self.batch or problem.class_count * problem.ipc)
         return float(rows) * (9 if self.mode == "full" else 12) * flops_forward(probe, problem.shape)
 
+    def rows_at_once(self, problem: Problem, rows: int) -> int:
+        """Those of one inner step, or of all under `full`."""
+        return min(self.batch or rows, rows) * (self.inner_steps if self.mode == "full" else 1)
+
 
 def trajectory_loss(
     reached: Float[Tensor, " p"], start: Float[Tensor, " p"], target: Float[Tensor, " p"]

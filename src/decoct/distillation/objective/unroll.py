@@ -93,6 +93,13 @@ class Unroll(Objective):
         probe = network(problem.network, problem.shape, problem.class_count, 0)
         return (self.inner_rows(problem) + 3 * self.real_batch) * flops_forward(probe, problem.shape)
 
+    def rows_at_once(self, problem: Problem, rows: int) -> int:
+        """Those of one inner step, or of all that have a graph; and on a GPU the real ones, which go whole there."""
+        per_class = self.batch_per_class or (1 if self.ordered else rows)
+        inner = min(rows, per_class * problem.class_count)
+        real = 0 if problem.device == "cpu" else self.real_batch
+        return inner * (self.window or self.inner_steps) + real if self.mode == "full" else max(inner, real)
+
     def inner_rows(self, problem: Problem) -> float:
         """Forward passes of one row that the inner steps of an outer step amount to."""
         window = self.window or self.inner_steps
