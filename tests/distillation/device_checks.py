@@ -14,6 +14,7 @@ from toys import blob_images
 
 import decoct
 from decoct.distillation.labels.learned import Learned
+from decoct.distillation.objective.characteristic import normals
 from decoct.distillation.problem import Problem
 from decoct.distillation.recipe import Recipe
 from decoct.distillation.run import Distillation
@@ -21,6 +22,7 @@ from decoct.distillation.storage.multiformation import Multiformation
 from decoct.evaluation.bench import Bench
 from decoct.evaluation.protocol import Protocol
 from decoct.networks.build import network
+from decoct.streams import Streams
 from decoct.training.accuracy import predict
 from decoct.training.config import FitConfig
 
@@ -37,8 +39,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:An output with one or more eleme
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_another_device_takes_the_same_steps_as_the_processor(name, accelerator):
+def test_another_device_takes_the_same_steps_as_the_processor(name, accelerator, monkeypatch):
     """Same seed, same draws: images after three steps agree to float tolerance."""
+
+    def drawn_here(count: int, width: int, generator: torch.Generator, device: torch.device) -> torch.Tensor:
+        return torch.randn(count, width, generator=generator).to(device)
+
+    # A GPU draws frequencies by itself, which is all that may differ there.
+    monkeypatch.setattr("decoct.distillation.objective.characteristic.normals", drawn_here)
     objective = OBJECTIVES[name]
     if "bfloat16" in {field.name for field in fields(objective)}:
         objective = replace(objective, bfloat16=False)
@@ -99,6 +107,15 @@ def test_predictions_are_made_where_the_weights_are(accelerator):
     for said in (predict(module, data), predict(module, data.inputs(data.test))):
         assert said.device.type == "cpu"
         assert torch.allclose(said, expected, atol=1e-4)
+
+
+def test_frequencies_are_drawn_there(accelerator):
+    streams = [Streams(seed)("frequencies") for seed in (1, 1, 2)]
+    one, same, other = (normals(64, 32, stream, torch.device(accelerator)) for stream in streams)
+    assert one.device.type == torch.device(accelerator).type
+    assert torch.equal(one.cpu(), same.cpu())
+    assert not torch.equal(one.cpu(), other.cpu())
+    assert abs(float(one.std()) - 1) < 0.1
 
 
 def test_the_stand_in_refuses_what_a_gpu_refuses(accelerator):

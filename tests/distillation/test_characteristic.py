@@ -8,7 +8,7 @@ import pytest
 import torch
 from toys import blob_images
 
-from decoct.distillation.objective.characteristic import Characteristic, characteristic_functions, discrepancy
+from decoct.distillation.objective.characteristic import Characteristic, characteristic_functions, discrepancy, normals
 from decoct.distillation.objective.queued import class_means
 from decoct.distillation.problem import Problem, RealSource, Synthetic
 from decoct.distillation.queue import QueueConfig
@@ -150,6 +150,30 @@ def test_frequencies_are_fresh_at_every_step_and_real_features_are_kept():
     first, second = state.loss(synthetic, real), state.loss(synthetic, real)
     assert first.item() != second.item()
     assert int(state._draws) == 1  # type: ignore[attr-defined]
+
+
+def test_a_gpu_draws_its_own_frequencies_from_the_stream_of_the_run(monkeypatch):
+    """Eight million normal values a step take a processor longer than the step; its own keep their bits."""
+    stream = Streams(1)("frequencies")
+    assert torch.equal(
+        normals(3, 4, stream, torch.device("cpu")), torch.randn(3, 4, generator=Streams(1)("frequencies"))
+    )
+    drawn, plain, plain_generator = [], torch.randn, torch.Generator
+
+    def randn(*size: int, generator: torch.Generator, device: torch.device | None = None) -> torch.Tensor:
+        drawn.append((size, device, generator.initial_seed()))
+        return plain(*size, generator=generator)
+
+    monkeypatch.setattr(torch, "randn", randn)
+    monkeypatch.setattr(torch, "Generator", lambda device=None: plain_generator())
+    there = torch.device("cuda", 0)
+    before = stream.get_state()
+    first, second = normals(3, 4, stream, there), normals(3, 4, stream, there)
+    stream.set_state(before)
+    again = normals(3, 4, stream, there)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+    assert [(size, device) for size, device, _ in drawn] == [((3, 4), there)] * 3
 
 
 def test_learned_frequencies_raise_the_loss():

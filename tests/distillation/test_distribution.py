@@ -92,6 +92,20 @@ def test_kept_class_means_are_those_of_the_same_network_and_augmentation():
         assert torch.allclose(kept[number], expected, atol=1e-4)
 
 
+def test_pooled_networks_are_built_once(monkeypatch):
+    data, state, images, classes = _setting("", pool=2, renew_every=100)
+    source, synthetic = _source(data), Synthetic(images, torch.eye(3)[classes], classes)
+    built, plain = [], state._network  # type: ignore[attr-defined]
+    monkeypatch.setattr(state, "_network", lambda number: built.append(number) or plain(number))
+    for _ in range(6):
+        state.loss(synthetic, source)
+    assert built == [0, 1]
+    state.load_state_dict(state.state_dict())
+    for _ in range(6):
+        state.loss(synthetic, source)
+    assert sorted(built) == [0, 0, 1, 1], "once more after a resume"
+
+
 def test_a_pool_renews_its_oldest_network_on_schedule():
     data, state, images, classes = _setting("", pool=2, renew_every=3)
     source, synthetic = _source(data), Synthetic(images, torch.eye(3)[classes], classes)

@@ -126,6 +126,15 @@ def discrepancy(
     return ((inside + FLOOR**2).sqrt() - FLOOR).mean(1).sum()
 
 
+def normals(count: int, width: int, generator: torch.Generator, device: torch.device) -> Float[Tensor, "count width"]:
+    """Standard normal draws on `device`. A GPU makes its own, from a seed that `generator` draws: those of a processor
+    take longer than the rest of a step, and to get there."""
+    if device.type != "cuda":
+        return torch.randn(count, width, generator=generator).to(device)
+    seed = int(torch.randint(2**62, (1,), generator=generator))
+    return torch.randn(count, width, generator=torch.Generator(device).manual_seed(seed), device=device)
+
+
 def _modulus(across: Tensor, up: Tensor) -> Tensor:
     return (across.square() + up.square() + FLOOR**2).sqrt()
 
@@ -157,8 +166,8 @@ class CharacteristicState(QueuedState):
 
     def _frequencies(self, number: int, features: Float[Tensor, "m d"]) -> Float[Tensor, "f d"]:
         width = features.shape[1]
-        noise = torch.randn(self._config.frequencies, width, generator=self.streams("frequencies"))
-        noise = self._config.sigma * noise.to(features.device)
+        noise = normals(self._config.frequencies, width, self.streams("frequencies"), features.device)
+        noise = self._config.sigma * noise
         if not self._config.learned_frequencies:
             return noise
         self._current = number

@@ -115,9 +115,7 @@ class DistributionState(ObjectiveState):
 
     def _network(self, number: int) -> nn.Module:
         """The random network of this number: a function of the run's seed and nothing else."""
-        problem = self._problem
-        seed = derive_seed(self._streams.seed, "distribution", number)
-        return network(problem.network, problem.shape, problem.class_count, seed).to(problem.device)
+        return self._problem.module(derive_seed(self._streams.seed, "distribution", number))
 
     def _real_means(
         self, module: nn.Module, parameters: Parameters | None, real: RealSource
@@ -139,7 +137,9 @@ class DistributionState(ObjectiveState):
             return self._draw(real)
         place = int(torch.randint(len(self._members), (1,), generator=self._streams("pool")))
         number = self._members[place]
-        return number, self._modules.setdefault(number, self._network(number)), self._means[place]
+        if number not in self._modules:
+            self._modules[number] = self._network(number)
+        return number, self._modules[number], self._means[place]
 
     def _draw(self, real: RealSource) -> tuple[int, nn.Module, Tensor]:
         number = self._drawn
