@@ -11,7 +11,7 @@ from jaxtyping import Float, Int64, Integer, Shaped
 from torch import Tensor
 
 from decoct.compact.compact_set import Bytes, CompactSet, LabelKind
-from decoct.compact.decoders import DECODERS, belongs_to_decoder, row_count
+from decoct.compact.decoders import DECODERS, belongs_to_decoder, query_bases, row_count
 from decoct.compact.soft_labels import INDICES, VALUES, WHOLE, encode, soft_label_bytes
 from decoct.compact.stored import hard_label_bytes, narrow, require
 from decoct.compact.views import Views
@@ -107,6 +107,22 @@ class DistilledSet(CompactSet):
     def decode(self, rows: Integer[Tensor, " r"] | None = None) -> Float[Tensor, "r ..."]:
         """Network inputs float32 of all rows `[m, ...]`, or of `rows`."""
         return DECODERS.load(self.storage)(self.tensors, self.config, rows)
+
+    def query(self, vector: Float[Tensor, " _"]) -> Float[Tensor, "r ..."]:
+        """Network inputs that a vector over the classes addresses, of a set stored as `bases`: one for each row of a
+        class. A one-hot vector gives the rows of its class, a mixture of classes the mixture of their rows.
+
+        Raises `ConfigError` for another storage, for classes of unlike size, and for a vector of another length.
+        """
+        what, count = "querying a set", self.spec.classes
+        told = "storage='bases' when the set is distilled"
+        require(self.storage == "bases", what, f"storage {self.storage!r}", f"'bases': a query wants {told}")
+        even = torch.arange(count).repeat_interleave(max(1, len(self) // count))
+        require(
+            torch.equal(self.classes, even), what, "rows of some classes only", "as many rows of every class in turn"
+        )
+        require(len(vector) == count, what, f"a vector of {len(vector)} entries", f"{count}, one for each class")
+        return query_bases(self.tensors, self.config, vector)
 
     def materialize(
         self,

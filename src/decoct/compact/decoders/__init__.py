@@ -9,7 +9,7 @@ from torch import Tensor
 
 from decoct.compact.decoders.cells import enlargement, multiformation, multiformation_rows
 from decoct.compact.decoders.generated import WEIGHTS, generated, generated_rows
-from decoct.compact.decoders.memory import bases, bases_rows, quantise_columns
+from decoct.compact.decoders.memory import bases, bases_rows, quantise_columns, query_bases
 from decoct.compact.decoders.values import check_pixels, dequantise, pixels, quantise
 from decoct.registry import Registry
 
@@ -24,6 +24,7 @@ __all__ = [
     "pixels",
     "quantise",
     "quantise_columns",
+    "query_bases",
     "row_count",
 ]
 

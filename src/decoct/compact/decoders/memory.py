@@ -34,6 +34,27 @@ def bases(
     return (weights @ images.flatten(1)).reshape(len(weights), *images.shape[1:])
 
 
+def query_bases(
+    tensors: Mapping[str, Tensor], config: Mapping[str, Any], vector: Float[Tensor, " classes"]
+) -> Float[Tensor, "r ..."]:
+    """The rows that any vector over the classes addresses: `x_i = vector^T A_i U(bases)`, one for each row of a class.
+
+    `A_i = coefficients[i::r]` `[C, K]`, the i-th row of every class; rows are grouped by class, `r` of each. Raises
+    `ConfigError` for a vector that is not as long as there are classes.
+    """
+    given, width = coefficients(tensors), len(vector)
+    if width == 0 or len(given) % width:
+        raise ConfigError(
+            "querying bases",
+            received=f"a vector of {width} entries for {len(given)} rows of coefficients",
+            expected="one entry for each class",
+            remedy="pass a vector as long as there are classes",
+        )
+    mixed = torch.einsum("c,crk->rk", vector.to(given), given.reshape(width, -1, given.shape[1]))
+    images = enlarged_bases(tensors, config)
+    return (mixed @ images.flatten(1)).reshape(len(mixed), *images.shape[1:])
+
+
 def enlarged_bases(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> Float[Tensor, "k ..."]:
     """The bases as float32 at the size of the rows."""
     names = {"bases": "pixels", "low": "low", "step": "step"}

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from decoct.compact.decoders import bases, quantise, quantise_columns
+from decoct.compact.decoders import bases, quantise, quantise_columns, query_bases
 from decoct.distillation.axes import Storage, Tensors
 from decoct.distillation.problem import Problem
 from decoct.distillation.ranges import require_at_least
@@ -34,7 +34,8 @@ class Bases(Storage):
 
     `bases` `[K, c, h', w']` with `h' = ceil(h / downsample)` (features: `[K, d]`), `coefficients` `[C r, K]` grouped
     by class; `U` enlarges bilinearly to `[h, w]`. `frame` `[0, h, w]` is empty: its shape says how far to enlarge.
-    The paper's addressing matrices are `A_i = coefficients[i::r]` `[C, K]`, and `query` answers any vector `y`.
+    The paper's addressing matrices are `A_i = coefficients[i::r]` `[C, K]`, and `query` answers any vector `y`, as does
+    `DistilledSet.query` of a finished set.
 
     Rows of a class, `r`: what is left of `ipc C row_bytes` after the bases and all scales, shared out in coefficients:
     `r = floor(left / (C K bytes))`, at most `max_per_class`. Everything is counted as stored, in bytes, where the
@@ -87,18 +88,10 @@ class Bases(Storage):
     def query(self, tensors: Tensors, vector: Float[Tensor, " classes"]) -> Float[Tensor, "r ..."]:
         """The images that any vector over the classes addresses: `x_i = vector^T A_i M`, one for each row of a class.
 
-        A one-hot vector gives the rows of its class, a mixture of classes the mixture of their rows.
+        A one-hot vector gives the rows of its class, a mixture of classes the mixture of their rows. `tensors` are
+        those of a run; of a finished set `DistilledSet.query` answers.
         """
-        given, width = tensors["coefficients"], len(vector)
-        if len(given) % width:
-            raise ConfigError(
-                "querying bases",
-                received=f"a vector of {width} entries for {len(given)} rows of coefficients",
-                expected="one entry for each class",
-                remedy="pass a vector as long as there are classes",
-            )
-        mixed = torch.einsum("c,crk->rk", vector.to(given), given.reshape(width, -1, given.shape[1]))
-        return bases({**tensors, "coefficients": mixed}, _config(tensors))
+        return query_bases(tensors, _config(tensors), vector)
 
     def penalty(self, tensors: Tensors) -> Float[Tensor, ""] | None:
         return self.l2 * tensors["coefficients"].square().mean() if self.l2 > 0 else None
