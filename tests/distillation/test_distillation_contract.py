@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from axis_members import LABELS, OBJECTIVES, STORAGES
 from resuming import require_exact_resume
+from torch import nn
+from torch.nn import functional
 from toys import blob_features, blob_images, class_balance
 
 import decoct
@@ -93,6 +97,56 @@ def test_same_seed_same_bits_and_the_global_generator_is_left_alone(objective):
     assert torch.equal(before, torch.random.get_rng_state())
     assert all(np.array_equal(a, b) for a, b in zip(bits(one), bits(two), strict=True))
     assert not np.array_equal(bits(one)[0], bits(other)[0])
+
+
+class Noisy(nn.Sequential):
+    """A dropout layer, and a `forward` that drops out by itself."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return super().forward(functional.dropout(input, 0.2, self.training))
+
+
+def noisy(shape: tuple[int, ...], classes: int) -> nn.Module:
+    width = math.prod(shape)
+    return Noisy(nn.Flatten(), nn.Linear(width, 6), nn.ReLU(), nn.Dropout(0.5), nn.Linear(6, classes))
+
+
+def dropping(shape: tuple[int, ...], classes: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), 6), nn.Dropout(0.5), nn.Linear(6, classes))
+
+
+def _after_two_steps(objective: str, seed: int) -> dict[str, torch.Tensor]:
+    """The state of a run in which another part of the program has used the global generator."""
+    torch.manual_seed(seed)
+    before = torch.random.get_rng_state()
+    problem = Problem(blob_images(), 1, f"{__name__}:noisy", "cpu", "", 0.0)
+    run = Distillation(problem, recipe("pixels", objective, "learned"), seed=7)
+    run.prepare()
+    for step in range(2):
+        run.advance(step / 2)
+    assert torch.equal(before, torch.random.get_rng_state())
+    return {name: value.detach().clone() for name, value in run.state()[0].items()}
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_dropout_in_a_network_leaves_the_seed_in_charge(objective):
+    with torch.random.fork_rng(devices=[]):
+        one, two = _after_two_steps(objective, 1), _after_two_steps(objective, 2)
+    assert [name for name in one if not torch.equal(one[name], two[name])] == []
+
+
+@pytest.mark.parametrize("objective", ["queued-distribution", "ridge", "kept-random-features", "implicit"])
+def test_a_resume_with_dropout_in_the_network_is_exact(objective):
+    """Real features that are computed again have to be those that were lost."""
+    problem, point = (
+        Problem(blob_images(), 1, f"{__name__}:dropping", "cpu", "", 0.0),
+        recipe("pixels", objective, "hard"),
+    )
+    require_exact_resume(*(Distillation(problem, point, seed=7) for _ in range(3)))
+    module = problem.module(0)
+    rows = torch.ones(4, 1, 8, 8)
+    assert module.training
+    assert torch.equal(module(rows), module(rows))
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from decoct.distillation.axes import Tensors
 from decoct.distillation.checkpoint import load_optimizer, optimizer_tensors, prefixed, under
 from decoct.distillation.problem import Problem
-from decoct.networks.build import network
 from decoct.streams import Streams, derive_seed
 from decoct.training.fast import FastGradient
 
@@ -30,9 +29,7 @@ class Pool:
         self._gradient = FastGradient(self._network_at(0), "mse", planned_flops=problem.work)
 
     def _network_at(self, number: int) -> nn.Module:
-        problem = self._problem
-        seed = derive_seed(self._streams.seed, "pool", number)
-        return network(problem.network, problem.shape, problem.class_count, seed).to(problem.device)
+        return self._problem.module(derive_seed(self._streams.seed, "pool", number))
 
     def _network(self) -> nn.Module:
         self.drawn += 1

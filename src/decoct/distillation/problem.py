@@ -8,11 +8,13 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from decoct.compact.budget import Budget
 from decoct.data.dataset import Dataset, DataSpec
 from decoct.data.sample_weights import draw
+from decoct.networks.build import network
+from decoct.networks.dropout import without_noise
 from decoct.training.expert import Expert
 
 GRAY_STRATEGY = "color_crop_cutout_scale_rotate"
@@ -60,6 +62,13 @@ class Problem:
     @property
     def class_count(self) -> int:
         return self.data.spec.classes
+
+    def module(self, seed: int) -> nn.Module:
+        """The network to match in, a function of `seed`; in training mode, without dropout.
+
+        Two looks at the same rows have to see the same, and a resumed run what it would have seen.
+        """
+        return without_noise(network(self.network, self.shape, self.class_count, seed)).to(self.device)
 
     def require_budget(self) -> None:
         """Raise `BudgetError` where a class has fewer than `ipc` images."""

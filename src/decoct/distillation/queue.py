@@ -101,9 +101,7 @@ class Queue:
         self._predict = FastEmbed(self._network_at(0), lambda module, inputs: module(inputs))
 
     def _network_at(self, number: int) -> nn.Module:
-        problem = self._problem
-        seed = derive_seed(self._streams.seed, "queue", number)
-        return network(problem.network, problem.shape, problem.class_count, seed).to(problem.device)
+        return self._problem.module(derive_seed(self._streams.seed, "queue", number))
 
     def _member_at(self, number: int) -> Member:
         module, config = self._network_at(number), self._config

@@ -15,7 +15,7 @@ from decoct.distillation.outer import Outer
 from decoct.distillation.problem import Problem, RealSource, Synthetic
 from decoct.distillation.recipe import Recipe
 from decoct.distillation.validate import validate
-from decoct.streams import Streams
+from decoct.streams import Streams, derive_seed, seeded
 
 DECODE_ROWS = 256
 """Rows decoded at once on the way back from image gradients to the storage."""
@@ -59,12 +59,21 @@ class Distillation:
 
     def prepare(self) -> None:
         """What comes before the first step: networks trained on the real data, labels of the images as they start."""
-        self.objective.prepare(self.real)
-        if self.step == 0:
-            self._refresh_labels()
+        with seeded(derive_seed(self.streams.seed, "prepare")):
+            self.objective.prepare(self.real)
+            if self.step == 0:
+                self._refresh_labels()
 
     def advance(self, share: float) -> float:
-        """One outer step at this share of the run; returns the loss."""
+        """One outer step at this share of the run; returns the loss.
+
+        A user's network may draw from torch's global generator: it finds a state that follows from the seed and the
+        step, and others find theirs untouched.
+        """
+        with seeded(derive_seed(self.streams.seed, "step", self.step)):
+            return self._advance(share)
+
+    def _advance(self, share: float) -> float:
         self.outer.schedule(share)
         self.objective.schedule(share)
         rows = self._rows()
@@ -102,9 +111,10 @@ class Distillation:
 
     def look(self, number: int) -> float:
         """Measure the present set on the validation split; keep it if it is the best so far. `number` looks are due."""
-        self._refresh_labels()
-        small = self.packed(self.tensors, {})
-        measured = self.objective.measure(small)
+        with seeded(derive_seed(self.streams.seed, "look", self.step)):
+            self._refresh_labels()
+            small = self.packed(self.tensors, {})
+            measured = self.objective.measure(small)
         score = validate(small, self.problem, self.streams.seed) if measured is None else measured
         self.looks = number
         self.history.append([float(self.step), score])

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from decoct.errors import ConfigError, MismatchError
+from decoct.networks.dropout import without_noise
 
 _TINY = 1e-24
 """Added to Adam's second moment below the root: without it the derivative of the root at zero is infinite."""
-_RANDOM_LAYERS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
 class FlatNetwork:
@@ -28,10 +28,7 @@ class FlatNetwork:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        self.module = copy.deepcopy(module).train()
-        for layer in self.module.modules():
-            if isinstance(layer, _RANDOM_LAYERS):
-                layer.eval()
+        self.module = without_noise(copy.deepcopy(module).train())
         trained = [(name, weight) for name, weight in self.module.named_parameters() if weight.requires_grad]
         self._shapes = {name: weight.shape for name, weight in trained}
         self._sizes = [weight.numel() for _, weight in trained]

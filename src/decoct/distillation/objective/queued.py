@@ -76,14 +76,10 @@ class QueuedState(ObjectiveState):
         self._augmentation = ClassAugmentation(problem, streams.seed)
         self._strata = Strata(problem, streams.seed) if real_choice == "clustered" else None
         self._draws = 0
-        carrier = self._carrier()
+        carrier = problem.module(0)
         rows = int(problem.work / max(flops_forward(carrier, problem.shape), 1.0))
         self._real_embed = FastEmbed(carrier, dtype=torch.bfloat16 if bfloat16 else torch.float32, planned_rows=rows)
-        self._embed = FastEmbed(self._carrier(), _features_and_logits, planned_rows=rows)
-
-    def _carrier(self) -> nn.Module:
-        problem = self.problem
-        return network(problem.network, problem.shape, problem.class_count, 0).to(problem.device)
+        self._embed = FastEmbed(problem.module(0), _features_and_logits, planned_rows=rows)
 
     @abstractmethod
     def summary(self, features: Float[Tensor, "n d"], classes: Int[Tensor, " n"]) -> Tensors:

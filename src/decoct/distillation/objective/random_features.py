@@ -136,9 +136,7 @@ class RandomFeaturesState(ObjectiveState):
         return {} if self._scale is None else {"log_scale": self._scale}
 
     def _network(self, number: int, place: int) -> nn.Module:
-        problem = self._problem
-        seed = derive_seed(self._streams.seed, "random-features", number, place)
-        return network(problem.network, problem.shape, problem.class_count, seed).to(problem.device)
+        return self._problem.module(derive_seed(self._streams.seed, "random-features", number, place))
 
     def _generator(self, purpose: str, number: int) -> torch.Generator:
         generator = torch.Generator()

@@ -182,12 +182,8 @@ class RidgeState(ObjectiveState):
         carrier = self._pool.modules[0]
         rows = int(problem.work / max(flops_forward(carrier, problem.shape), 1.0))
         real_type = torch.bfloat16 if config.bfloat16 else torch.float32
-        self._real_embed = FastEmbed(self._copy(), dtype=real_type, planned_rows=rows)
-        self._embed = FastEmbed(self._copy(), planned_rows=rows)
-
-    def _copy(self) -> nn.Module:
-        problem = self._problem
-        return network(problem.network, problem.shape, problem.class_count, 0).to(problem.device)
+        self._real_embed = FastEmbed(problem.module(0), dtype=real_type, planned_rows=rows)
+        self._embed = FastEmbed(problem.module(0), planned_rows=rows)
 
     def loss(self, synthetic: Synthetic, real: RealSource) -> Float[Tensor, ""]:
         self._current = self._pool.pick()
