@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from decoct import machine
 from decoct.errors import MemoryEstimateError
-from decoct.selection.k_median import KMedian, _build, medoids
+from decoct.selection.k_median import KMedian
+from decoct.selection.medoids import build, medoids
 
 
 def _loss(phi: torch.Tensor, rows: list[int]) -> float:
@@ -61,7 +62,7 @@ def test_build_is_the_greedy_that_it_says_across_blocks() -> None:
         sums = torch.minimum(table.double(), nearest[:, None].double()).sum(0)
         expected.append(int(sums.argmin()))
         nearest = torch.minimum(nearest, table[:, expected[-1]])
-    assert _build(table, 12).tolist() == expected
+    assert build(table, 12).tolist() == expected
 
 
 def test_swap_repairs_what_build_gets_wrong() -> None:

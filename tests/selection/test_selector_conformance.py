@@ -18,7 +18,6 @@ from decoct.selection.driver import select
 from decoct.selection.methods import METHODS, card, method_name, selector
 from decoct.selection.scores import SCORES
 from decoct.selection.selector import Selector
-from decoct.selection.uniform import Uniform
 
 # What does not follow from the contract but from the method: whose smaller coreset is a prefix of the larger one.
 NESTING = {
@@ -53,11 +52,6 @@ DATA = {
 
 QUICK = {"deepdistal": DeepDistal(rounds=2, epochs=2, steps=8)}
 """Settings under which the contract is asked for where the defaults train for long."""
-
-
-def compares(method: Selector) -> bool:
-    """Whether it compares rows, and does not only sort or count them."""
-    return not isinstance(method, ByScore | Uniform)
 
 
 def quick(method: str) -> str | Selector:
@@ -198,35 +192,6 @@ def test_features_that_are_no_numbers_are_refused(method: str, value: float) -> 
     phi[4, 1] = value
     with pytest.raises(DataError, match=r"\[12, 3\] with NaN or infinity in 1 rows, first in row 4"):
         selector(method).pick(phi, 2, _generator())
-
-
-@pytest.mark.parametrize("method", [name for name in sorted(METHODS) if compares(selector(name))])
-@pytest.mark.parametrize("value", [1e19, 1e20, 3.4e38, 1e39])
-def test_features_too_large_to_be_compared_are_refused(method: str, value: float) -> None:
-    phi = torch.randn(30, 3, generator=_generator(), dtype=torch.float64)
-    phi[17, 1] = value
-    said = "with NaN or infinity" if value == 1e39 else "too large to be compared"
-    with pytest.raises(DataError, match=rf"\[30, 3\] {said} in 1 rows, first in row 17"):
-        selector(method).pick(phi, 6, _generator())
-    with pytest.raises(DataError, match=r"in 30 rows, first in row 0"):
-        selector(method).pick(torch.full_like(phi, value), 6, _generator())
-
-
-@every_method
-def test_large_features_that_can_be_compared_are(method: str) -> None:
-    """Just inside what is allowed: the answer is whole, and nothing overflows on the way."""
-    phi = torch.randn(30, 3, generator=_generator())
-    phi[17, 1] = 1e18
-    picks = selector(method).pick(phi, 6, _generator())
-    assert len(set(picks.rows.tolist())) == 6
-    assert torch.isfinite(picks.scores).all()
-    assert torch.isfinite(picks.weights).all()
-
-
-def test_scores_may_be_as_large_as_single_precision_goes() -> None:
-    values = torch.arange(6.0)[:, None]
-    values[2] = 3e38
-    assert selector("hardest").pick(values, 2, _generator()).rows.tolist() == [2, 5]
 
 
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"random"}))

@@ -11,8 +11,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from decoct.cards import MethodCard
-from decoct.errors import ConfigError
 from decoct.selection.k_center import KCenter
+from decoct.selection.limits import require_settings
 from decoct.selection.rounds import Rounds
 from decoct.selection.selector import Pick, Picks, Selector
 from decoct.selection.sources import Sources
@@ -108,7 +108,8 @@ class Active(Selector):
     """What rows differ by: the network's features, or the gradients of its last layer at the predicted label."""
 
     def __post_init__(self) -> None:
-        for name, good, expected in (
+        require_settings(
+            self, "active",
             ("rounds", self.rounds >= 1, "1 or more"),
             ("epochs", self.epochs >= 1, "1 or more"),
             ("steps", self.steps >= 1, "1 or more"),
@@ -118,12 +119,7 @@ class Active(Selector):
             ("spread", 1 <= self.spread < math.inf, "a number of at least 1"),
             ("explore", 0 <= self.explore <= 1, "a share from 0 to 1"),
             ("compare", self.compare in ("features", "gradients"), "'features' or 'gradients'"),
-        ):
-            if not good:
-                raise ConfigError(
-                    f"setting {name} of active", received=repr(getattr(self, name)), expected=expected,
-                    remedy=f"give another {name}, or keep the defaults",
-                )  # fmt: skip
+        )  # fmt: skip
 
     def trains(self, kind: str) -> bool:
         return True

@@ -13,6 +13,7 @@ from torch import Tensor
 from decoct.cards import MethodCard
 from decoct.machine import available_memory
 from decoct.selection.gradients import LastLayer, WeighedGradientSelector
+from decoct.selection.limits import require_settings
 from decoct.selection.selector import Picks, unit_mean
 
 CARD = MethodCard(
@@ -66,6 +67,9 @@ class Craig(WeighedGradientSelector):
     products: ClassVar[bool] = True
     table_rows: int = 8192
     """Rows of a group up to which the table of distances is kept, 4 n^2 bytes; 0 never keeps it."""
+
+    def __post_init__(self) -> None:
+        require_settings(self, "craig", ("table_rows", self.table_rows >= 0, "0 or more"))
 
     def operations(self, n: int, k: int, d: int, classes: int = 1) -> float:
         """Distances of all rows with all, once in a table or at every look, and the looks of the lazy search."""

@@ -56,13 +56,7 @@ def deduplicate(
     Cost: O(n c d) time for n / c clusters, less where much is left out; O(n d) memory.
     Raises `DataError` for NaN or infinite features, `ConfigError` for `eps` outside 0 to 2 or an empty cluster.
     """
-    if not 0 <= eps <= 2 or cluster_rows < 1:
-        raise ConfigError(
-            "leaving out near duplicates",
-            received=f"eps={eps}, cluster_rows={cluster_rows}",
-            expected="a cosine distance from 0 (equal rows only) to 2, and 1 row in a cluster or more",
-            remedy="keep the defaults; a smaller eps keeps more rows",
-        )
+    require_clusters(eps, cluster_rows)
     features = checked(features, 1).cpu()
     order = content_order(features)
     units = unit_rows(features[order])
@@ -73,6 +67,17 @@ def deduplicate(
         _inside(units[rows], rows, eps, found)
     place = order.argsort()
     return Duplicates(found.kept[place], order[found.original[place]], found.redundancy[place])
+
+
+def require_clusters(eps: float, cluster_rows: int) -> None:
+    """Raise `ConfigError` for a distance that no cosine has, or an empty cluster."""
+    if not 0 <= eps <= 2 or cluster_rows < 1:
+        raise ConfigError(
+            "leaving out near duplicates",
+            received=f"eps={eps}, cluster_rows={cluster_rows}",
+            expected="a cosine distance from 0 (equal rows only) to 2, and 1 row in a cluster or more",
+            remedy="keep the defaults; a smaller eps keeps more rows",
+        )
 
 
 def _inside(units: Float[Tensor, "m d"], rows: Int64[Tensor, " m"], eps: float, found: Duplicates) -> None:
@@ -132,6 +137,9 @@ class SemDeDup(Selector):
     """Cosine distance, 0 to 2, within which two rows are near duplicates."""
     cluster_rows: int = 2048
     """Rows of a cluster on average, 1 or more; up to 1.5 times as many are compared all with all."""
+
+    def __post_init__(self) -> None:
+        require_clusters(self.eps, self.cluster_rows)
 
     def operations(self, n: int, k: int, d: int, classes: int = 1) -> float:
         """Each row that is kept with all of its cluster, at most, and the clusters."""

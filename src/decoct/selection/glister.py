@@ -11,9 +11,9 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from decoct.cards import MethodCard
-from decoct.errors import ConfigError
 from decoct.selection.content_order import content_order, numbered
 from decoct.selection.gradients import GradientSelector, GradientSum, LastLayer, Seen, look
+from decoct.selection.limits import require_settings
 from decoct.selection.selector import Pick, Picks, checked
 from decoct.selection.sources import Sources
 
@@ -126,17 +126,13 @@ class Glister(GradientSelector):
     """How much the stochastic engine may lose, between 0 and 1."""
 
     def __post_init__(self) -> None:
-        for name, good, expected in (
-            ("eta", self.eta > 0, "a number above 0"),
+        require_settings(
+            self, "glister",
+            ("eta", 0 < self.eta < math.inf, "a number above 0"),
             ("refresh", self.refresh is None or self.refresh >= 1, "1 or more picks"),
             ("engine", self.engine in ("naive", "stochastic"), "'naive' or 'stochastic'"),
             ("epsilon", 0 < self.epsilon < 1, "a number between 0 and 1"),
-        ):
-            if not good:
-                raise ConfigError(
-                    f"setting {name} of glister", received=repr(getattr(self, name)), expected=expected,
-                    remedy=f"give another {name}, or keep the defaults",
-                )  # fmt: skip
+        )  # fmt: skip
 
     def operations(self, n: int, k: int, d: int, classes: int = 1) -> float:
         """A gradient over the validation rows and its product with all rows, each time that it is renewed."""

@@ -84,7 +84,8 @@ class GraphCut(Pairwise[Cut]):
     """b, 0 or more: what being like all rows is worth beside being unlike the picks. Monotone from 2 on."""
 
     def __post_init__(self) -> None:
-        if not self.balance >= 0:
+        super().__post_init__()
+        if not 0 <= self.balance < torch.inf:
             raise ConfigError(
                 "picking rows by graph cut",
                 received=f"balance={self.balance}",

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from decoct.cards import MethodCard
 from decoct.selection.content_order import content_order, numbered
+from decoct.selection.limits import require_settings
 from decoct.selection.selector import Picks, Selector, checked, distances, unit_mean
 
 CARD = MethodCard(
@@ -71,9 +72,13 @@ class KMeans(Selector):
 
     products: ClassVar[bool] = True
     restarts: int = 3
-    """How many times k-means is started; the one with the least squared distance is kept."""
+    """How many times k-means is started, 1 or more; the one with the least squared distance is kept."""
     batch_above: int = 50_000
-    """From how many rows on mini-batches are used."""
+    """Above how many rows mini-batches are used; 0 always uses them."""
+
+    def __post_init__(self) -> None:
+        restarts, above = self.restarts >= 1, self.batch_above >= 0
+        require_settings(self, "k-means", ("restarts", restarts, "1 or more"), ("batch_above", above, "0 or more"))
 
     def operations(self, n: int, k: int, d: int, classes: int = 1) -> float:
         """Seeds, rounds and restarts; each round compares all rows, or those of a batch, with all centres."""

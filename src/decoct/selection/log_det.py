@@ -96,7 +96,8 @@ class LogDet(Submodular[LogDeterminant]):
     """How similarities are kept: "dense" (n x n, up to 4096 rows by "auto") or "blocks" (computed when asked)."""
 
     def __post_init__(self) -> None:
-        if not self.ridge > 0:
+        super().__post_init__()
+        if not 0 < self.ridge < torch.inf:
             raise ConfigError(
                 "picking rows by log-determinant",
                 received=f"ridge={self.ridge}",

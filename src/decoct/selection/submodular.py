@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar, get_args
 
 import torch
 from jaxtyping import Float, Int64
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from decoct.selection.content_order import content_order, numbered
 from decoct.selection.greedy import Engine, SetFunction, greedy
+from decoct.selection.limits import require_settings
 from decoct.selection.neighbours import Search
 from decoct.selection.selector import Picks, Selector, checked
 from decoct.selection.similarity import Form
@@ -30,6 +31,13 @@ class Submodular(Selector, Generic[F]):
     """"lazy" and "naive" give the same picks; "stochastic" looks at a sample for each, for large budgets."""
     epsilon: float = 0.01
     """Share of the value that "stochastic" may lose, between 0 and 1: it looks at `(n / k) ln(1 / epsilon)` rows."""
+
+    def __post_init__(self) -> None:
+        require_settings(
+            self, "greedy selection",
+            ("engine", self.engine in get_args(Engine), "one of " + ", ".join(get_args(Engine))),
+            ("epsilon", 0 < self.epsilon < 1, "a number between 0 and 1"),
+        )  # fmt: skip
 
     def pick(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Picks:
         features = checked(features, count)
@@ -71,6 +79,10 @@ class Pairwise(Submodular[F]):
     """Neighbours of a row in the sparse form, 1 or more."""
     search: Search = "auto"
     """How these are found: "exact", "faiss" (nearly all of them), or by "auto" faiss above 100,000 rows."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_settings(self, "greedy selection", ("neighbours", self.neighbours >= 1, "1 or more"))
 
     def pick_weighted(
         self, features: Float[Tensor, "n d"], weights: Float[Tensor, " n"], count: int, generator: torch.Generator
