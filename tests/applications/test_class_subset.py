@@ -36,6 +36,14 @@ def test_a_set_comes_back_in_the_classes_of_the_whole():
     assert torch.equal(material.inputs, same)
 
 
+def test_real_rows_count_by_the_weights_of_the_data():
+    data = blob_images(classes=2, per_class=5)
+    rows = torch.tensor([4, 0, 7])
+    assert real_rows(data, rows).weights.tolist() == [1, 1, 1]
+    heavy = data.with_weights(torch.arange(1, 11))
+    assert real_rows(heavy, rows).weights.tolist() == pytest.approx([5 / 5.5, 1 / 5.5, 8 / 5.5])
+
+
 def test_a_class_that_is_missing_twice_or_unknown_is_refused():
     data = blob_images(classes=3, per_class=4)
     for classes in ([], [0, 0], [0, 3], [-1]):

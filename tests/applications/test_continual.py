@@ -131,6 +131,37 @@ def test_the_rows_of_a_task_and_of_the_memory_weigh_the_same_class_by_class():
     assert (both.targets.T @ both.weights).tolist() == pytest.approx([1, 1, 1, 1])
 
 
+def test_the_rows_of_a_new_task_count_by_their_weights_within_their_class():
+    data = toy()
+    heavy = data.with_weights(1 + 49.0 * (torch.arange(len(data.train)) % 8 < 4))
+    memory = memory_for("random", heavy, 4 * 3 * 65, 0, None, "convnet2-w4", "cpu")
+    joined = _joined(memory, [2, 3], None)
+    assert (joined.targets.T @ joined.weights).tolist() == pytest.approx([0, 0, 1, 1])
+    assert float(joined.weights.max() / joined.weights.min()) == pytest.approx(50)
+
+
+@pytest.mark.parametrize(
+    ("memory", "weighted", "text"),
+    [
+        ("reservoir", True, r"keeping a reservoir(.|\n)*weights on the training rows(.|\n)*such as random"),
+        ("k-center", True, r"selecting by k-center(.|\n)*no weighted form"),
+        ("ridge", False, r"recipe 'ridge', whose labels are scores(.|\n)*such as dm"),
+        ("auto", False, r"recipe 'auto', whose labels are scores"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused_before_anything_is_made(memory, weighted, text, monkeypatch):
+    monkeypatch.setattr("decoct.applications.continual._run", lambda *_: pytest.fail("work before the refusal"))
+    data = toy()
+    data = data.with_weights(1 + torch.arange(len(data.train)) % 2) if weighted else data
+    with pytest.raises(ConfigError, match=text):
+        continual(data, ["random", memory], settings(), seeds=1, device="cpu")
+
+
+def test_a_reservoir_of_weighted_rows_is_refused_where_it_is_made():
+    with pytest.raises(ConfigError, match="the same chance to be kept"):
+        Reservoir(toy().with_weights(1 + torch.arange(64) % 2), 1000, 0)
+
+
 def test_one_seed_has_no_interval_and_says_so():
     result = continual(toy(), ["random"], settings(), seeds=1, device="cpu")
     assert result.finding().rows[0]["final"]["low"] is None

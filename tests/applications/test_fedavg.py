@@ -86,6 +86,38 @@ def test_a_client_without_rows_takes_no_part():
     assert fedavg(data, [whole, nobody], 2, **options) == fedavg(data, [whole], 2, **options)
 
 
+def test_rows_count_by_their_weights_on_a_client_and_clients_by_the_sum_of_theirs(monkeypatch):
+    data = blob_images(classes=3, per_class=20)
+    heavy = data.with_weights(1 + 49.0 * (torch.arange(60) % 2))
+    clients = dirichlet_split(heavy, 2, 1.0, 0)
+    shares, ends = [], []
+
+    def watched(states, sizes):
+        shares.append(sizes)
+        return average(states, sizes)
+
+    monkeypatch.setattr("decoct.applications.fedavg.average", watched)
+    for rows in (heavy, data):
+        fedavg(
+            rows, clients, 1, name="convnet2-w4", seed=0, engine=Local(), config=LOCAL,
+            measure=lambda module: ends.append(torch.cat([p.flatten() for p in module.parameters()])) or 0.0,
+        )  # fmt: skip
+    weights = torch.from_numpy(heavy.train.weights)
+    assert shares[0] == [float(weights[client.rows].sum()) for client in clients]
+    assert shares[1] == [float(len(client)) for client in clients]
+    # One client at a time: its own training goes by the weights too, not only the mean over clients.
+    monkeypatch.setattr("decoct.applications.fedavg.average", lambda states, sizes: states[0])
+    alone = []
+    for rows in (heavy, data):
+        fedavg(
+            rows, clients, 1, name="convnet2-w4", seed=0, engine=Local(), config=LOCAL,
+            measure=lambda module: alone.append(torch.cat([p.flatten() for p in module.parameters()])) or 0.0,
+        )  # fmt: skip
+    assert torch.equal(alone[0], alone[2])
+    assert not torch.equal(alone[1], alone[3])
+    assert not torch.equal(ends[1], ends[3])
+
+
 def test_averaging_one_client_is_its_own_training():
     data = blob_images(classes=3, per_class=20)
     [whole] = dirichlet_split(data, 1, 1.0, 0)

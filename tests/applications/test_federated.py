@@ -170,6 +170,33 @@ def test_a_set_as_large_as_the_rows_is_trained_on_like_a_set(monkeypatch):
     assert shown == [(120, 30), (120, 3)]
 
 
+def test_all_rows_are_trained_on_by_the_weights_of_the_data(monkeypatch):
+    data = toy()
+    heavy = data.with_weights(1 + 49.0 * (torch.arange(len(data.train)) % 2))
+    given = []
+
+    def fit(build, inputs, targets, config, seeds, *, weights, **options):
+        given.append(weights)
+        return real(build, inputs, targets, replace(config, epochs=1), seeds, weights=weights, **options)
+
+    real = contender.fit
+    monkeypatch.setattr(contender, "fit", fit)
+    room._Work(heavy, settings(), Local(), Records(None)).share("all rows", "random", 0)
+    assert torch.equal(given[0], torch.from_numpy(heavy.train.weights).float())
+
+
+@pytest.mark.parametrize(
+    ("maker", "weighted", "text"),
+    [("ridge", False, "recipe 'ridge', whose labels are scores"), ("k-center", True, "no weighted form")],
+)
+def test_what_cannot_be_trained_on_is_refused_before_anything_is_made(maker, weighted, text, monkeypatch):
+    monkeypatch.setattr(room._Work, "share", lambda *_: pytest.fail("work before the refusal"))
+    data = toy()
+    data = data.with_weights(1 + torch.arange(len(data.train)) % 2) if weighted else data
+    with pytest.raises(ConfigError, match=text):
+        federated(data, ["random", maker], settings(), seeds=1)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")
 def test_tasks_of_ray_give_the_bits_of_one_client_after_the_other():

@@ -57,9 +57,10 @@ def _relabelled(split: Split, new: NDArray[np.int64]) -> Split:
 
 
 def real_rows(data: Dataset, rows: Int64[Tensor, " k"]) -> Material:
-    """Real training rows with their own classes, as probabilities."""
-    targets = F.one_hot(data.train.labels(rows), data.spec.classes).float()
-    return Material(data.inputs(data.train, rows), targets, torch.ones(len(rows)), "probabilities")
+    """Real training rows with their own classes, as probabilities; they count by their weights if they have any."""
+    targets, own = F.one_hot(data.train.labels(rows), data.spec.classes).float(), data.train.weight(rows)
+    weights = torch.ones(len(rows)) if own is None else own.float()
+    return Material(data.inputs(data.train, rows), targets, weights, "probabilities")
 
 
 def rows_of_set(compact_set: CompactSet, classes: Sequence[int], total: int) -> Material:
@@ -71,17 +72,20 @@ def rows_of_set(compact_set: CompactSet, classes: Sequence[int], total: int) -> 
     """
     own = Material.of(compact_set)
     if compact_set.label_kind == "scores":
-        raise ConfigError(
-            "training on sets of different classes together",
-            received="a set whose labels are scores",
-            expected="classes or probabilities",
-            remedy="choose a recipe with hard or teacher labels, such as dm, dsa or idm",
-        )
+        raise scores_refused("a set whose labels are scores")
     wide = torch.zeros(len(own.inputs), total)
     wide[:, list(classes)] = (
         F.one_hot(own.targets, len(classes)).float() if own.label_kind == "hard" else own.targets.float()
     )
     return Material(own.inputs, wide, own.weights, "probabilities", temperature=own.temperature)
+
+
+def scores_refused(received: str) -> ConfigError:
+    """The error for labels that are fitted by regression, where rows with classes stand beside them."""
+    return ConfigError(
+        "training on sets of different classes together", received=received, expected="classes or probabilities",
+        remedy="choose a recipe with hard or teacher labels, such as dm, dsa or idm",
+    )  # fmt: skip
 
 
 def together(parts: Sequence[Material]) -> Material:

@@ -15,8 +15,15 @@ from torch import Tensor, nn
 
 from decoct.applications.class_subset import together
 from decoct.applications.continual_result import Continual, Run
-from decoct.applications.memory import Memory, memory_for, require_memory_budget
-from decoct.applications.small_set import require_maker
+from decoct.applications.memory import (
+    RESERVOIR,
+    Memory,
+    memory_for,
+    require_equal_chances,
+    require_memory_budget,
+    row_cost,
+)
+from decoct.applications.small_set import require_maker, require_usable
 from decoct.data.dataset import Dataset
 from decoct.errors import ConfigError, DataError
 from decoct.evaluation.cells import Records
@@ -46,7 +53,7 @@ class ContinualConfig:
     over). `nbytes` bound the memory at all times, labels and decoders included. With `scratch` a new network is
     trained on the memory alone after every task, as GDumb does and as distribution matching was published; with
     `continue` one network goes on, on all rows of the new task joined with the memory of the old ones, rows weighted so
-    that every class counts the same.
+    that every class counts the same, and within a class by the weights of the data.
     """
 
     tasks: int = 5
@@ -92,8 +99,9 @@ def continual(
     classes for all memories, so that differences can be paired. One seed gives no interval.
 
     Cost: memories x seeds x tasks trainings, and a distillation or selection for each. Raises `UnknownNameError`,
-    `ConfigError` (more tasks than classes, no seeds), `BudgetError` (less than one row a class), `DataError` (a class
-    without training or test rows), and what the makers raise.
+    `ConfigError` (more tasks than classes, no seeds, weighted rows with a reservoir or a selector that cannot honour
+    them, a recipe that learns scores), `BudgetError` (less than one row a class), `DataError` (a class without training
+    or test rows), and what the makers raise.
     """
     config = config or ContinualConfig()
     names = tuple(dict.fromkeys(memories))
@@ -109,7 +117,7 @@ def continual(
         for done, (memory, seed) in enumerate(pairs):
             tick(done, f"{memory}, seed {seed}")
             key = {
-                "continual": 3, "data": data_key(data), "memory": memory,
+                "continual": 4 if data.weighted else 3, "data": data_key(data), "memory": memory,
                 "seed": seed, "config": asdict(config),
             }  # fmt: skip
             found = records.find(key)
@@ -179,7 +187,7 @@ def _accuracies(module: nn.Module, data: Dataset, tasks: Sequence[Sequence[int]]
 
 def _require(data: Dataset, names: tuple[str, ...], config: ContinualConfig, seeds: tuple[int, ...]) -> None:
     for name in names:
-        require_maker(name, more=("reservoir",))
+        require_maker(name, more=(RESERVOIR,))
     for option, good, received, expected in (
         ("memories", bool(names), "none", "at least one memory"),
         ("seeds", bool(seeds), "none", "at least one seed, two or more for an interval"),
@@ -202,3 +210,6 @@ def _require(data: Dataset, names: tuple[str, ...], config: ContinualConfig, see
                 expected=f"{part} rows of every class", remedy="leave that class out of the data, or give it rows",
             )  # fmt: skip
     require_memory_budget(data, config.nbytes)
+    require_usable(data, names, config.nbytes // (row_cost(data) * data.spec.classes), config.network)
+    if RESERVOIR in names:
+        require_equal_chances(data)

@@ -41,6 +41,8 @@ class Round:
     seed: int
     dtype: WeightsDtype = "float32"
     """How the client sends what it has trained."""
+    counts: Float[Tensor, " n"] | None = None
+    """How much each row counts; none where all count the same."""
 
 
 def sent(state: dict[str, Tensor], dtype: WeightsDtype) -> dict[str, Tensor]:
@@ -58,14 +60,14 @@ def local_round(unit: Round) -> dict[str, Tensor]:
         module.load_state_dict(unit.weights)
         return module
 
-    [fitted] = fit(build, unit.inputs, unit.labels, unit.config, [unit.seed])
+    [fitted] = fit(build, unit.inputs, unit.labels, unit.config, [unit.seed], weights=unit.counts)
     return sent(fitted.module.state_dict(), unit.dtype)
 
 
-def average(states: Sequence[dict[str, Tensor]], rows: Sequence[int]) -> dict[str, Tensor]:
+def average(states: Sequence[dict[str, Tensor]], rows: Sequence[int] | Sequence[float]) -> dict[str, Tensor]:
     """`sum_k n_k w_k / sum_k n_k` for every tensor, in float32; whole numbers (counters) are those of the first client.
 
-    Added in float64, however the weights were sent.
+    n_k is how much the rows of a client count in all. Added in float64, however the weights were sent.
     """
     shares = [count / sum(rows) for count in rows]
     mean: dict[str, Tensor] = {}
@@ -90,7 +92,8 @@ def fedavg(
 ) -> list[float]:  # fmt: skip
     """`measure(network)` before the first round and after each of `rounds` rounds, all clients in every round.
 
-    `w_{r+1} = sum_k (n_k / n) w_k`, `w_k` the weights after `config.epochs` passes of client k from `w_r`.
+    `w_{r+1} = sum_k (n_k / n) w_k`, `w_k` the weights after `config.epochs` passes of client k from `w_r`. Where rows
+    of the data have weights, a client trains on its rows by them, and n_k is their sum.
     Paper: McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data" (2017,
     https://arxiv.org/abs/1602.05629). Clients without rows take no part and send nothing. One round sends
     `weight_bytes` up from every client that takes part, and down to it, except in the first round: `w_0` follows from
@@ -101,18 +104,20 @@ def fedavg(
     module = network(name, data.spec.shape, data.spec.classes, derive_seed(seed, "fedavg"))
     found = [measure(module)]
     held = [(data.inputs(data.train, one.rows), data.train.labels(one.rows)) for one in taking]
+    counts = [data.train.weight(one.rows) for one in taking]
+    sizes = [float(len(one)) if own is None else float(own.sum()) for one, own in zip(taking, counts, strict=True)]
     for number in range(rounds):
         weights = sent(module.state_dict(), dtype if number else "float32")
         units = [
             Round(
                 name, data.spec.shape, data.spec.classes, weights, inputs, labels, config,
-                derive_seed(seed, "fedavg", number, client.number), dtype,
+                derive_seed(seed, "fedavg", number, client.number), dtype, None if own is None else own.float(),
             )
-            for client, (inputs, labels) in zip(taking, held, strict=True)
+            for client, (inputs, labels), own in zip(taking, held, counts, strict=True)
         ]  # fmt: skip
         # Results come in any order; sums of floats must not.
         states = dict(engine.map(local_round, units))
         module = copy.deepcopy(module)
-        module.load_state_dict(average([states[place] for place in range(len(units))], [len(one) for one in taking]))
+        module.load_state_dict(average([states[place] for place in range(len(units))], sizes))
         found.append(measure(module))
     return found

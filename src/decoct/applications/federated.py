@@ -17,7 +17,7 @@ from decoct.applications.client_work import FederatedConfig, Unit, client_units,
 from decoct.applications.fedavg import fedavg, weight_bytes
 from decoct.applications.federated_result import Federated, Sharing
 from decoct.applications.memory import row_cost
-from decoct.applications.small_set import is_recipe, require_maker
+from decoct.applications.small_set import is_recipe, require_maker, require_usable
 from decoct.compact.compact_set import CompactSet
 from decoct.data.dataset import Dataset
 from decoct.engine import Engine, Local
@@ -64,12 +64,13 @@ def federated(
     Clients run on `engine`, by default one after the other; results do not depend on it. Every (way, seed) is a cell,
     kept in `out/cells` and never done twice. One seed gives no interval.
 
-    Raises `UnknownNameError`, `ConfigError` (clients, alpha, seeds), `BudgetError` where no client has more than `ipc`
-    rows of any class, and what the makers raise.
+    Raises `UnknownNameError`, `ConfigError` (clients, alpha, seeds, a recipe that learns scores, a selector that cannot
+    honour the weights of rows), `BudgetError` where no client has more than `ipc` rows of any class, and what the
+    makers raise.
     """
     config, names = config or FederatedConfig(), tuple(dict.fromkeys(makers))
     chosen = tuple(dict.fromkeys(range(seeds) if isinstance(seeds, int) else seeds))
-    _require(names, config, chosen)
+    _require(data, names, config, chosen)
     config = replace(config, network=config.network or default_network(data.spec.shape))
     name = str(config.network)
     size = weight_bytes(network(name, data.spec.shape, data.spec.classes, 0), config.weights_dtype)
@@ -97,8 +98,8 @@ class _Work:
     def share(self, way: str, first: str, seed: int) -> Sharing:
         """One way of sharing with one seed, from its cell where there is one."""
         key = {
-            "federated": 3, "data": data_key(self.data), "way": way, "first": first, "seed": seed,
-            "config": asdict(self.config),
+            "federated": 4 if self.data.weighted else 3, "data": data_key(self.data), "way": way, "first": first,
+            "seed": seed, "config": asdict(self.config),
         }  # fmt: skip
         found = self.records.find(key)
         if found is None:
@@ -156,7 +157,7 @@ class _Work:
         return accuracy(module, self.data, self.data.test)
 
 
-def _require(names: tuple[str, ...], config: FederatedConfig, seeds: tuple[int, ...]) -> None:
+def _require(data: Dataset, names: tuple[str, ...], config: FederatedConfig, seeds: tuple[int, ...]) -> None:
     for name in names:
         require_maker(name)
     for option, good, received, expected in (
@@ -169,3 +170,4 @@ def _require(names: tuple[str, ...], config: FederatedConfig, seeds: tuple[int, 
             raise ConfigError(
                 "sharing between clients", received=f"{option}: {received}", expected=expected, remedy=f"give {option}"
             )
+    require_usable(data, names, config.ipc, config.network)

@@ -14,9 +14,12 @@ from decoct.applications.small_set import small_set
 from decoct.compact.compact_set import CompactSet
 from decoct.compact.stored import hard_label_bytes
 from decoct.data.dataset import Dataset
-from decoct.errors import BudgetError
+from decoct.errors import BudgetError, ConfigError
 from decoct.evaluation.contender import Material
 from decoct.streams import Streams, derive_seed
+
+RESERVOIR = "reservoir"
+"""The memory that is no set made of a task."""
 
 
 def row_cost(data: Dataset) -> int:
@@ -34,6 +37,16 @@ def require_memory_budget(data: Dataset, nbytes: int) -> None:
             expected=f"at least {least}: one row of {row_cost(data)} bytes for each of {data.spec.classes} classes",
             remedy="give more bytes, or open the data smaller (size)",
         )
+
+
+def require_equal_chances(data: Dataset) -> None:
+    """Raise `ConfigError` where training rows have weights, which a reservoir cannot honour."""
+    if data.train.weights is not None:
+        raise ConfigError(
+            "keeping a reservoir", received="weights on the training rows",
+            expected="rows that all count the same: each of those seen has the same chance to be kept",
+            remedy="leave the weights out, or keep the rows of another memory, such as random",
+        )  # fmt: skip
 
 
 class Memory(ABC):
@@ -67,10 +80,12 @@ class Reservoir(Memory):
     """Algorithm R: of n rows seen, each is kept with probability capacity / n.
 
     Paper: Vitter, "Random Sampling with a Reservoir" (1985, https://doi.org/10.1145/3147.3165). Rows of a task come in
-    an order drawn from the seed. Nothing makes the classes even.
+    an order drawn from the seed. Nothing makes the classes even. Raises `ConfigError` for rows with weights: every row
+    has the same chance.
     """
 
     def __init__(self, data: Dataset, nbytes: int, seed: int) -> None:
+        require_equal_chances(data)
         self.data, self._capacity = data, nbytes // row_cost(data)
         self._streams, self._kept, self._seen = Streams(derive_seed(seed, "reservoir")), [], 0
 
@@ -148,6 +163,6 @@ def memory_for(
     name: str, data: Dataset, nbytes: int, seed: int, steps: int | None, network: str, device: str
 ) -> Memory:
     """The memory of that name, empty."""
-    if name == "reservoir":
+    if name == RESERVOIR:
         return Reservoir(data, nbytes, seed)
     return Made(name, data, nbytes, seed, steps, network, device)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from decoct.applications.class_subset import scores_refused
 from decoct.compact.compact_set import CompactSet
 from decoct.data.dataset import Dataset
 from decoct.distillation.driver import distill
-from decoct.distillation.recipes.table import RECIPES
+from decoct.distillation.labels.learned import Learned
+from decoct.distillation.recipes.table import RECIPES, resolve
+from decoct.distillation.recipes.task import Task
 from decoct.distillation.storage.pixels import Pixels
 from decoct.errors import ConfigError
 from decoct.registry import unknown_name
 from decoct.selection.driver import select
-from decoct.selection.methods import METHODS
+from decoct.selection.methods import METHODS, selector
+from decoct.selection.selector import require_weighing
 
 STARTS = ("noise", "real", "medoids")
 
@@ -29,6 +34,22 @@ def require_maker(name: str, more: tuple[str, ...] = ()) -> None:
             expected=f"a recipe of stored pixels, then one of {', '.join(STARTS)}: what its images start from",
             remedy="write for example dm+noise, or leave the plus out",
         )
+
+
+def require_usable(data: Dataset, makers: Sequence[str], ipc: int, network: str | None) -> None:
+    """Raise `ConfigError` before any work for a maker whose sets could not be trained on beside rows with classes: a
+    recipe that learns scores, or, where rows of `data` have weights, a selector that cannot honour them.
+
+    Names that are neither recipes nor selectors are passed over. Raises what the recipes raise for their settings.
+    """
+    for name in makers:
+        base = name.partition("+")[0]
+        if base in RECIPES:
+            point = resolve(base, Task(data.spec, ipc, asked=network))
+            if isinstance(point.labels, Learned) and point.objective.label_space == "scores":
+                raise scores_refused(f"the recipe {name!r}, whose labels are scores at {ipc} images a class")
+        elif base in METHODS and data.train.weights is not None:
+            require_weighing(selector(base), base)
 
 
 def is_recipe(name: str) -> bool:

@@ -9,7 +9,7 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from decoct.applications.privacy.lira import Lira, _require, balanced, halves, logit_confidence, roc
-from decoct.applications.privacy.membership import _attacked
+from decoct.applications.privacy.membership import LIRA, _attacked
 from decoct.errors import ConfigError
 
 
@@ -59,7 +59,7 @@ def test_a_memoriser_is_seen_through_and_a_constant_network_is_not(mode):
     assert chance.auc == pytest.approx(0.5, abs=0.04)
 
 
-def left_out(models, gap, seed=0, rows=20_000, attack=Lira()):
+def left_out(models, gap, seed=0, rows=20_000, attack=LIRA):
     """Every network attacked with the others, as `membership` does."""
     generator = torch.Generator().manual_seed(seed)
     members = halves(rows, models, seed)

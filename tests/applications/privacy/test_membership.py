@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from toys import blob_images
 
 from decoct.analysis.finding import Finding
-from decoct.applications.privacy.membership import MembershipConfig, membership
+from decoct.applications.privacy.membership import MembershipConfig, _made, membership
 from decoct.errors import ConfigError, DataError, UnknownNameError
 from decoct.training.config import FitConfig
 
@@ -66,6 +67,29 @@ def test_distilled_sets_of_both_starts_can_be_attacked(monkeypatch):
 def test_bad_requests(changes, ways, error, text):
     with pytest.raises(error, match=text):
         membership(blob_images(), ways, settings(**changes))
+
+
+def test_real_rows_of_a_half_count_by_their_weights():
+    data = blob_images(classes=2, per_class=10)
+    heavy = data.with_weights(1 + 9.0 * (torch.arange(20) % 4 < 2))
+    made = _made(heavy.with_train(torch.arange(0, 20, 2)), "real", settings(), 0, "cpu")
+    assert float(made.weights.max() / made.weights.min()) == pytest.approx(10)
+
+
+@pytest.mark.parametrize(
+    ("way", "weighted", "text"),
+    [
+        ("ridge", False, "recipe 'ridge', whose labels are scores"),
+        ("frepo", False, "recipe 'frepo', whose labels are scores"),
+        ("k-center", True, "no weighted form"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_refused_before_anything_is_made(way, weighted, text, monkeypatch):
+    monkeypatch.setattr("decoct.applications.privacy.membership._cell", lambda *_: pytest.fail("too late"))
+    data = blob_images()
+    data = data.with_weights(1 + torch.arange(len(data.train)) % 2) if weighted else data
+    with pytest.raises(ConfigError, match=text):
+        membership(data, ["real", way], settings())
 
 
 def test_data_without_test_rows_are_refused():

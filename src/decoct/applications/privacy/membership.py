@@ -15,7 +15,7 @@ from torch import Tensor
 from decoct.applications.class_subset import real_rows, rows_of_set
 from decoct.applications.privacy.attacked import RATES, Attacked, Membership
 from decoct.applications.privacy.lira import FEWEST, Lira, balanced, halves, logit_confidence, roc
-from decoct.applications.small_set import require_maker, small_set
+from decoct.applications.small_set import require_maker, require_usable, small_set
 from decoct.data.dataset import Dataset
 from decoct.errors import ConfigError, DataError
 from decoct.evaluation.cells import Records
@@ -82,8 +82,8 @@ def membership(
 
     Every (way, network) is a cell, kept in `out/cells` and never done twice. Cost: ways x models trainings, and a
     distillation or selection for each. Raises `ConfigError` for an odd number of networks or too few shadows (at least
-    2 with and 2 without each row beside the attacked one), `UnknownNameError`, `DataError` without test rows, and what
-    the makers raise.
+    2 with and 2 without each row beside the attacked one), a recipe that learns scores or a selector that cannot honour
+    the weights of rows, `UnknownNameError`, `DataError` without test rows, and what the makers raise.
     """
     config, names = config or MembershipConfig(), tuple(dict.fromkeys(ways))
     _require(data, names, config)
@@ -101,8 +101,8 @@ def membership(
             for number in range(config.models):
                 tick(place * config.models + number, f"{way}, network {number}")
                 key = {
-                    "membership": 2, "data": data_key(data), "way": way, "number": number, "seed": seed,
-                    "config": {**asdict(config), "attack": None},
+                    "membership": 3 if data.weighted else 2, "data": data_key(data), "way": way, "number": number,
+                    "seed": seed, "config": {**asdict(config), "attack": None},
                 }  # fmt: skip
                 cell = records.find(key)
                 if cell is None:
@@ -175,3 +175,4 @@ def _require(data: Dataset, ways: tuple[str, ...], config: MembershipConfig) -> 
             "attacking networks", received="data without test rows", expected="at least one row to measure accuracy on",
             remedy="open the data with test_fraction above 0",
         )  # fmt: skip
+    require_usable(data, ways, config.ipc, config.network)
