@@ -134,6 +134,30 @@ def test_variances_are_pooled_over_all_rows_and_not_averaged_over_batches(monkey
     assert torch.allclose(first[3], patches.var(1, correction=0), atol=1e-5)
 
 
+class Twice(nn.Module):
+    """A convolution that runs twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared = nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.shared(self.shared(x)).flatten(1)
+
+
+@pytest.mark.parametrize("block", [17, 256])
+def test_a_layer_that_runs_twice_has_the_statistics_of_all_that_it_is_fed(monkeypatch, block):
+    monkeypatch.setattr("decoct.distillation.layer_statistics.BLOCK", block)
+    data, module = blob_images(), Twice()
+    watched = WatchedNetwork(module, "convolution")
+    watched.measure(data, torch.arange(len(data.train)), "cpu")
+    with torch.no_grad():
+        x = data.inputs(data.train)
+        fed = torch.cat([x, module.shared(x)])
+    for found, wanted in zip(watched.wanted["plain.shared"][:2], channel_moments(fed), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("sides", [(1, 1), (2, 3), (9, 14)])
 def test_maps_of_any_side_have_patches(sides):
     x = torch.randn(5, 2, *sides)

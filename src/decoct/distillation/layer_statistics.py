@@ -91,10 +91,12 @@ class WatchedNetwork:
     def measure(self, data: Dataset, rows: Int[Tensor, " n"], device: str) -> None:
         """Fill `wanted` for the layers without running statistics, from these rows of the training split.
 
-        Pooled over all rows: the variance is that of the whole, not the mean of the variances of batches.
+        Pooled over all rows, and over all that a layer is fed which runs more than once: the variance is that of the
+        whole, not the mean of the variances of batches.
         """
         missing = [name for name in self.layers if name not in self.wanted]
         totals: dict[str, list[Tensor]] = {name: [] for name in missing}
+        counts = dict.fromkeys(missing, 0)
         for block in rows.split(BLOCK) if missing else ():
             with self.watched() as seen:
                 self.module(data.inputs(data.train, block, device))
@@ -103,8 +105,9 @@ class WatchedNetwork:
                     powers = [(len(block) * part).double() for part in _powers(moments)]
                     old = totals[name] or [torch.zeros_like(part) for part in powers]
                     totals[name] = [a + b for a, b in zip(old, powers, strict=True)]
+                    counts[name] += len(block)
         for name, parts in totals.items():
-            self.wanted[name] = _from_powers([(part / len(rows)) for part in parts])
+            self.wanted[name] = _from_powers([part / counts[name] for part in parts])
 
 
 def _watch(name: str, seen: list[tuple[str, Moments]]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
