@@ -44,6 +44,23 @@ def test_bytes_stay_within_one_row_below_those_of_the_set(name: str, row: int, n
     assert weight.images == weight.rows * ROW
 
 
+def test_more_rows_than_there_are_give_all_there_are() -> None:
+    generator = torch.Generator().manual_seed(0)
+    assert even_quota([12, 12, 12], 37, generator) == [12, 12, 12]
+    assert even_quota([2, 0, 5], 100, generator) == [2, 0, 5]
+    assert draw_rows(DATA, 37, 0).sort().values.tolist() == list(range(36))
+
+
+def test_a_teacher_labels_more_rows_than_it_was_trained_on() -> None:
+    """A set of many small parts decodes to more rows than the training split has."""
+    one = teacher()
+    inputs = DATA.inputs(DATA.train, torch.arange(36))
+    many = one.probabilities(torch.cat([inputs, inputs[:1]]))
+    assert many.shape == (37, 3)
+    assert list(one.chosen) == [36], "the pass is that of all rows there are"
+    torch.testing.assert_close(many[:36], one.probabilities(inputs))
+
+
 def test_no_baseline_is_larger_than_the_training_split() -> None:
     assert made("random", 10**9).weight.rows == len(DATA.train)
 

@@ -18,10 +18,10 @@ from decoct.streams import Streams, derive_seed
 def even_quota(available: Sequence[int], count: int, generator: torch.Generator) -> list[int]:
     """How many rows each class gives so that they sum to `count` as evenly as `available` allows.
 
-    What does not divide goes to classes in an order drawn from `generator`. `count` is at most `sum(available)`.
+    What does not divide goes to classes in an order drawn from `generator`. All there are where `count` is more.
     """
     order = torch.randperm(len(available), generator=generator).tolist()
-    quota, left = [0] * len(available), count
+    quota, left = [0] * len(available), min(count, sum(available))
     while left:
         open_classes = [c for c in order if quota[c] < available[c]]
         share = left // len(open_classes)
@@ -34,7 +34,8 @@ def even_quota(available: Sequence[int], count: int, generator: torch.Generator)
 
 
 def draw_rows(data: Dataset, count: int, seed: int) -> Int64[Tensor, " k"]:
-    """`count` training rows at random, by weight if they have any, as evenly over the classes as there are rows."""
+    """`count` training rows at random, or all if there are fewer: by weight where they have some, as evenly over the
+    classes as there are rows."""
     streams = Streams(derive_seed(seed, "judge", "random"))
     members = [torch.from_numpy(rows) for rows in data.train.class_rows(data.spec.classes)]
     shuffled = [

@@ -60,7 +60,11 @@ class Teacher:
         return train_expert(self.data, self.network, self.epochs, seed, self.device, cache=self.cache, tick=tick)
 
     def module_for(self, rows: int) -> nn.Module:
-        """The expert of the pass for so many rows; chosen on one draw of them, and never again."""
+        """The expert of the pass for so many rows; chosen on one draw of them, and never again.
+
+        A set may decode to more rows than the training split has: then all of those are the draw.
+        """
+        rows = min(rows, len(self.data.train))
         if rows not in self.chosen:
             drawn = draw_rows(self.data, rows, 0)
             inputs, weights = self.data.inputs(self.data.train, drawn), equal_classes(self.data.train.labels(drawn))
