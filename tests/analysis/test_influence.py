@@ -179,3 +179,14 @@ def test_spread_is_the_mean_squared_distance_of_pairs() -> None:
     torch.testing.assert_close(spread(rows), torch.stack(pairs).mean())
     assert float(spread(rows[:1])) == 0
     assert all(bool(torch.isfinite(v).all()) for v in plain_traits(torch.zeros(2, 3, 4, 4)).values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "unit", "other"), [("scores", "squared error", "nats"), ("probabilities", "nats", "squared")]
+)
+def test_losses_are_told_in_their_unit(kind: str, unit: str, other: str) -> None:
+    """Scores are fitted by squared error, which is no number of nats."""
+    found = SETTINGS.run(toy_study(soft_set(kind), seeds=1))
+    for text in (found.sentence, found.chart.y_label):
+        assert unit in text
+        assert other not in text

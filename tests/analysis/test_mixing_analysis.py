@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from analysis_toys import DATA, ROUTINE, soft_set, toy_study
+from analysis_toys import DATA, ROUTINE, soft_set, toy_set, toy_study
 
 import decoct.evaluation.contender as contender_module
 from decoct.analysis.mixing import Mixing
@@ -66,6 +66,25 @@ def test_added_rows_of_a_seed_are_a_prefix_of_more() -> None:
     assert torch.bincount(classes).tolist() == [5, 5, 5]
     assert torch.equal(few, torch.cat([many[classes == c][:2] for c in range(3)]))
     assert not torch.equal(study.rows_per_class(5, 1, "added"), many)
+
+
+def test_no_real_image_stands_twice_in_the_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """30 rows a class: ten in the baseline and twenty added are all of them, each once."""
+    seen: list[torch.Tensor] = []
+    real = contender_module.fit
+
+    def kept(build: Any, inputs: torch.Tensor, *rest: Any, **options: Any) -> Any:
+        seen.append(inputs)
+        return real(build, inputs, *rest, **options)
+
+    monkeypatch.setattr(contender_module, "fit", kept)
+    found = Mixing((0, 5, 20), ROUTINE).run(toy_study(toy_set(10), seeds=1))
+    random = seen[3:]
+    assert [len(inputs.unique(dim=0)) for inputs in random] == [len(inputs) for inputs in random] == [30, 45, 90]
+    assert {tuple(row) for row in random[1].flatten(1).tolist()} >= {tuple(r) for r in random[0].flatten(1).tolist()}
+    assert found.notes == ()
+    short = Mixing((0, 21), ROUTINE).run(toy_study(toy_set(10), seeds=1))
+    assert short.notes[0] == "a class has only 30 training rows, and gives no more"
 
 
 def test_a_short_class_and_a_single_seed_are_told() -> None:

@@ -133,6 +133,23 @@ def test_a_removed_class_is_learned_from_labels_only() -> None:
     assert "Without any image of a class" in found.sentence
 
 
+def test_a_class_without_test_rows_is_left_empty() -> None:
+    """Not 0 % of its test images: there are none."""
+    lacking = replace(DATA, test=DATA.test.take(np.flatnonzero(DATA.test.y != 1)))
+    settings = Removed(classes=3, epochs=2, routine=ROUTINE)
+    found = settings.run(toy_study(data=lacking, seeds=2))
+    assert [row["removed class"] for row in found.rows] == ["class 0", "class 1", "class 2"]
+    assert [value for name, value in found.rows[1].items() if name != "removed class"] == [None] * 4
+    assert found.chart.names == ("class 0", "class 2")
+    assert "without test rows, not measured: class 1" in found.notes
+    whole = settings.run(toy_study(seeds=2))
+    assert [found.rows[c] for c in (0, 2)] == [whole.rows[c] for c in (0, 2)]
+    assert len(whole.notes) == len(found.notes) - 1
+    alone = replace(DATA, test=DATA.test.take(np.flatnonzero(DATA.test.y == 1)))
+    with pytest.raises(ConfigError, match="(?s)classes without test rows.*a removed class that has test rows"):
+        replace(settings, classes=1).run(toy_study(data=alone, seeds=1))
+
+
 def test_own_labels_must_be_probabilities() -> None:
     own = Removed(labels="own", classes=1, routine=ROUTINE)
     assert len(own.run(toy_study(soft_set(), seeds=1)).rows) == 1

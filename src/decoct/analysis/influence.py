@@ -34,7 +34,8 @@ class Influence(Analysis):
     Paper: "What is Dataset Distillation Learning?", Yang, Zhu, Deng & Russakovsky, ICML 2024,
     https://arxiv.org/abs/2406.04284; code of the authors:
     https://github.com/princetonvisualai/What-is-Dataset-Distillation-Learning. Retraining itself, not its linear
-    approximation: m + 1 trainings from the same start, whole set a step, losses in nats of `test_rows` test rows.
+    approximation: m + 1 trainings from the same start, whole set a step, losses of `test_rows` test rows in nats, or in
+    squared error where labels are scores.
     Where the paper asks a language model for captions, the most helped rows of each image are compared with random
     rows of the same classes: how alike their features are, and which plain trait they share (`analysis.shared`).
 
@@ -95,7 +96,7 @@ class Influence(Analysis):
         effects = [_effects(matrix, study.compact_set.classes, truth) for matrix in found]
         rows = self._table(study, effects, share)
         return Finding(
-            self.name, self._sentence(effects, share, truth, study.classes), _chart(effects), rows,
+            self.name, self._sentence(effects, share, truth, study), _chart(effects, _unit(study)), rows,
             percent=("most helped: same class",), notes=self._notes(told, study), facts=study.facts(self),
             pictures=self._pictures(study, torch.stack(found).mean(0), effects, chosen),
         )  # fmt: skip
@@ -143,16 +144,16 @@ class Influence(Analysis):
             for j in order
         )  # fmt: skip
 
-    def _sentence(self, effects: list[Tensor], share: list[Shared], truth: Int64[Tensor, " n"], classes: int) -> str:
+    def _sentence(self, effects: list[Tensor], share: list[Shared], truth: Int64[Tensor, " n"], study: Study) -> str:
         own = estimate([float(e[0].nanmean()) for e in effects])
         other = estimate([float(e[1].nanmean()) for e in effects])
         same = estimate([fmean(one.same_class) for one in share])
         alike = estimate([fmean(one.alike) for one in share])
         traits = fmean(fmean(trait != "none" for trait in one.traits) for one in share)
-        chance = fmean(float((truth == c).float().mean()) for c in range(classes))
+        chance = fmean(float((truth == c).float().mean()) for c in range(study.classes))
         return (
-            f"Leaving out one image changes the loss on its own class by {shown(own, sign=True)} nats a test image and "
-            f"on the others by {shown(other, sign=True)}; of the {self.top} test images it helps most "
+            f"Leaving out one image changes the loss on its own class by {shown(own, sign=True)} {_unit(study)} a test "
+            f"image and on the others by {shown(other, sign=True)}; of the {self.top} test images it helps most "
             f"{shown(same, True)} % are of its class (by chance {100 * chance:.0f} %), {shown(alike)} times as alike "
             f"as random ones of the same classes, and {100 * traits:.0f} % of these groups share a plain trait."
         )
@@ -193,7 +194,12 @@ def _told(values: list[float]) -> dict[str, Any] | None:
     return None if any(np.isnan(values)) else estimate(values)
 
 
-def _chart(effects: list[Tensor]) -> Chart:
+def _unit(study: Study) -> str:
+    """What losses are measured in: scores are regression targets."""
+    return "of squared error" if study.compact_set.label_kind == "scores" else "nats"
+
+
+def _chart(effects: list[Tensor], unit: str) -> Chart:
     mean = torch.stack(effects).mean(0)
     order = [j for j in mean[0].nan_to_num(-1e9).argsort(descending=True).tolist() if not torch.isnan(mean[:, j]).any()]
     ranks = [float(rank) for rank in range(1, len(order) + 1)]
@@ -203,7 +209,8 @@ def _chart(effects: list[Tensor]) -> Chart:
         )
         for part, label, quiet in ((0, "on its own class", False), (1, "on other classes", True))
     )
-    return Chart("images of the set, most helpful first", "loss of test images without it, change in nats", series)
+    changed = f"loss of test images without it, change in {unit.removeprefix('of ')}"
+    return Chart("images of the set, most helpful first", changed, series)
 
 
 def _packed(matrix: Float[Tensor, "m n"]) -> str:

@@ -21,8 +21,9 @@ class Mixing(Analysis):
     https://github.com/princetonvisualai/What-is-Dataset-Distillation-Learning.
 
     Beside it stands the same for random real images as many as the set has, so that what the real images bring by
-    themselves can be seen. Seed by seed the n images are a prefix of more, and drawn afresh for every seed. All
-    networks take the same number of steps. Test accuracy is measured; nothing is chosen.
+    themselves can be seen; no image is added there that it has already. Seed by seed the n images are a prefix of
+    more, and drawn afresh for every seed. All networks take the same number of steps. Test accuracy is measured;
+    nothing is chosen.
 
     Cost: `2 len(added) seeds` trainings of `routine.steps` steps. Differs from the official code: several seeds with
     intervals (paired: every seed trains with and without), a baseline at every n, and labels of the real images are
@@ -61,21 +62,22 @@ class Mixing(Analysis):
             done = (of == "random") / 2 + (place + number / len(study.seeds)) / len(self.added) / 2
             study.tick(done, f"{of} + {n} a class, seed {seed}")
             # How many are added elsewhere changes nothing here: a longer list goes on where a shorter one stopped.
-            size = max(1, round(study.per_class()))
-            key = {"of": of, "added": n, "seed": seed, **({} if of == "set" else {"size": size})}
+            key: dict[str, Any] = {"of": of, "added": n, "seed": seed}
+            if of == "random":
+                key |= {"size": _size(study), **({"apart": True} if n else {})}
             work = partial(self._train, study, of, n, seed)
             found.append(study.once(self.name, _Key(self.routine), key, work, about_set=of == "set"))
         return [cell["test"] for cell in found]
 
     def _train(self, study: Study, of: str, n: int, seed: int) -> dict[str, Any]:
         kind = study.compact_set.label_kind if of == "set" else "hard"
-        base = study.material()
+        base, first = study.material(), None
         if of == "random":
-            # As many of each class as the set has on average.
-            size = max(1, round(study.per_class()))
-            base = study.real(study.rows_per_class(size, seed, "random"))
+            first = study.rows_per_class(_size(study), seed, "random")
+            base = study.real(first)
         if n:
-            base = joined(base, study.real(study.rows_per_class(n, seed, "added"), kind))
+            # A real image that is added is none that stands there already.
+            base = joined(base, study.real(study.rows_per_class(n, seed, "added", without=first), kind))
         module = study.train(base, self.routine, seed)
         return {"test": study.accuracy(module, study.data.test), "rows": len(base.inputs)}
 
@@ -101,10 +103,16 @@ class Mixing(Analysis):
 
     def _notes(self, study: Study) -> tuple[str, ...]:
         shortest = min(len(rows) for rows in study.data.train.class_rows(study.classes))
-        told = [f"a class has only {shortest} training rows, and gives no more"] if shortest < self.added[-1] else []
+        short = shortest < self.added[-1] + _size(study)
+        told = [f"a class has only {shortest} training rows, and gives no more"] if short else []
         if study.material().replay is not None:
             told.append("the set has labels for views: alone it shows them, mixed it shows its rows as they are")
         return tuple(told)
+
+
+def _size(study: Study) -> int:
+    """Random real images of each class: as many as the set has on average."""
+    return max(1, round(study.per_class()))
 
 
 @dataclass(frozen=True)

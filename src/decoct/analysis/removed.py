@@ -62,7 +62,11 @@ class Removed(Analysis):
         require_setting(self.name, "labels", self.labels == "expert" or kind == "probabilities", f"own labels, {kind}",
                         "'expert', or a set whose own labels are probabilities")  # fmt: skip
         step = max(1, len(present) // min(self.classes, len(present)))
-        gone = present[::step][: self.classes]
+        asked = present[::step][: self.classes]
+        known = set(study.data.test.labels().tolist())
+        gone = [c for c in asked if c in known]
+        require_setting(self.name, "classes", bool(gone), "classes without test rows",
+                        "a removed class that has test rows")  # fmt: skip
         runs: dict[tuple[int, str], list[dict[str, float]]] = {(c, of): [] for c in gone for of in _KINDS}
         for number, seed in enumerate(study.seeds):
             for place, (c, of) in enumerate(runs):
@@ -73,10 +77,10 @@ class Removed(Analysis):
         names = study.data.spec.class_names
         rows = tuple(
             {"removed class": names[c], **{
-                f"{what}, {of} labels": estimate([run[what] for run in runs[c, of]])
+                f"{what}, {of} labels": estimate([run[what] for run in runs[c, of]]) if c in known else None
                 for what in ("accuracy", "rank") for of in _KINDS
             }}
-            for c in gone
+            for c in asked
         )  # fmt: skip
         series = tuple(
             Series.of(f"{of} labels", range(len(gone)), [estimate([r["accuracy"] for r in runs[c, of]]) for c in gone],
@@ -84,12 +88,14 @@ class Removed(Analysis):
             for of in _KINDS
         )  # fmt: skip
         words = tuple(names[c] for c in gone)
+        missing = [names[c] for c in asked if c not in known]
         chart = Chart("removed class", "test accuracy on it, %", series, percent=True, names=words)
         return Finding(
             self.name, self._sentence(runs, gone), chart, rows,
             percent=tuple(f"{what}, {of} labels" for what in ("accuracy", "rank") for of in _KINDS),
             notes=(f"labels by {self.labels}; rank: share of classes less likely than it on its own images, 50 % by "
-                   "chance",), facts=study.facts(self),
+                   "chance", *([f"without test rows, not measured: {', '.join(missing)}"] if missing else [])),
+            facts=study.facts(self),
         )  # fmt: skip
 
     def _train(self, study: Study, gone: int, of: str, seed: int) -> dict[str, float]:
@@ -107,8 +113,6 @@ class Removed(Analysis):
             taught = Material(inputs, (logits / self.temperature).softmax(1), weights, "probabilities")
         module = study.train(taught, self.routine, seed)
         own = study.data.test.take(torch.nonzero(study.data.test.labels() == gone).flatten())
-        if len(own) == 0:
-            return {"accuracy": 0.0, "rank": 0.5}
         logits = predict(module, study.data, own)
         return {
             "accuracy": float((logits.argmax(1) == gone).float().mean()),

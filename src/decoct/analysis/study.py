@@ -138,16 +138,20 @@ class Study:
         """Fraction of the rows of a split that the network gets right."""
         return float((self.predictions(module, split) == split.labels()).float().mean())
 
-    def rows_per_class(self, count: int, seed: int, name: str) -> Int64[Tensor, " k"]:
+    def rows_per_class(
+        self, count: int, seed: int, name: str, without: Int64[Tensor, " n"] | None = None
+    ) -> Int64[Tensor, " k"]:
         """`count` random training rows of every class (all of a class that has fewer), class by class.
 
-        With one seed and name, fewer rows are a prefix of more in every class.
+        With one seed and name, fewer rows are a prefix of more in every class; those in `without` are passed over.
         """
         streams = Streams(derive_seed(seed, "analysis", name))
-        picked = [
-            torch.from_numpy(rows)[torch.randperm(len(rows), generator=streams(f"class {c}"))[:count]]
-            for c, rows in enumerate(self.data.train.class_rows(self.classes))
-        ]
+        picked = []
+        for c, rows in enumerate(self.data.train.class_rows(self.classes)):
+            order = torch.from_numpy(rows)[torch.randperm(len(rows), generator=streams(f"class {c}"))]
+            if without is not None:
+                order = order[~torch.isin(order, without)]
+            picked.append(order[:count])
         return torch.cat(picked)
 
     def per_class(self) -> float:
