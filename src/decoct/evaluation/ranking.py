@@ -13,7 +13,9 @@ from decoct.errors import DataError
 
 Scores = NDArray[np.float64]
 Runs = Literal["pooled", "alone", "paired"]
-Measure = Callable[[Scores, Scores], Scores]
+Values = Scores | np.float64
+"""One for each list of items."""
+Measure = Callable[[Scores, Scores], Values]
 FEWEST_ITEMS = 3
 """Below, a rank correlation says nothing at all."""
 FEWEST_FOR_INTERVAL = 8
@@ -49,7 +51,7 @@ class Agreement:
     """That item; the first of several."""
 
 
-def spearman(a: Scores, b: Scores) -> Scores:
+def spearman(a: Scores, b: Scores) -> Values:
     """Pearson's correlation of the ranks, ties at their mean rank; 0 where one side is constant: it ranks nothing.
 
     Like the measures below, over the last axis of `[..., items]`.
@@ -58,13 +60,13 @@ def spearman(a: Scores, b: Scores) -> Scores:
     return _cosine(_signs(a).sum(-1), _signs(b).sum(-1))
 
 
-def kendall(a: Scores, b: Scores) -> Scores:
+def kendall(a: Scores, b: Scores) -> Values:
     """Kendall's tau-b, `(concordant - discordant) / sqrt((pairs - ties in a)(pairs - ties in b))`; 0 if constant."""
     x, y = (signs.reshape(*signs.shape[:-2], -1) for signs in (_signs(a), _signs(b)))
     return _cosine(x, y)
 
 
-def regret(scores: Scores, truth: Scores) -> Scores:
+def regret(scores: Scores, truth: Scores) -> Values:
     """`max(truth) - truth[argmax(scores)]`, 0 or more."""
     chosen = np.take_along_axis(truth, scores.argmax(-1, keepdims=True), -1)[..., 0]
     return truth.max(-1) - chosen
@@ -92,10 +94,10 @@ def agreement(scores: Scores, truth: Scores, seed: int = 0, *, runs: Runs = "poo
     some_runs = len(scores) > 1 or len(truth) > 1
     drawn = _resamplings(scores, truth, rng, runs)
 
-    def of(measure: Measure, mine: Scores, its: Scores) -> Scores:
+    def of(measure: Measure, mine: Scores, its: Scores) -> Values:
         found = mine.mean(-2, keepdims=True) if runs == "pooled" else mine
         other = its if runs == "paired" else its.mean(-2, keepdims=True)
-        return measure(*np.broadcast_arrays(found, other)).mean(-1)
+        return np.mean(measure(*np.broadcast_arrays(found, other)), axis=-1)
 
     def measured(measure: Measure, resample_items: bool) -> Correlation:
         value = float(of(measure, scores, truth))
@@ -133,7 +135,7 @@ def _signs(values: Scores) -> Scores:
     return np.sign(values[..., :, None] - values[..., None, :])
 
 
-def _cosine(x: Scores, y: Scores) -> Scores:
+def _cosine(x: Scores, y: Scores) -> Values:
     """Cosine over the last axis; 0 where a side is zero."""
     scale = np.sqrt(np.square(x).sum(-1) * np.square(y).sum(-1))
     return (x * y).sum(-1) / np.where(scale > 0, scale, 1.0)
