@@ -6,6 +6,7 @@ import os
 import platform
 import resource
 import sys
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -105,7 +106,7 @@ def total_memory() -> int:
 
 
 def available_memory(device: str = "cpu") -> int:
-    """Bytes that can be taken without swapping, as the system estimates it; on CUDA those of the accelerator itself."""
+    """Bytes that can be taken without swapping, as `free_memory` says; on CUDA those of the accelerator itself."""
     if device.startswith("cuda"):
         import torch
 
@@ -113,12 +114,48 @@ def available_memory(device: str = "cpu") -> int:
             # What torch keeps for its next tensors is free as well.
             own = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
             return torch.cuda.mem_get_info(device)[0] + own
-    info = Path("/proc/meminfo")
+    return free_memory()
+
+
+def free_memory(root: Path = Path("/")) -> int:
+    """Bytes of main memory that can be taken without swapping, nor being killed for it.
+
+    That is what the system estimates or, where less, what the limits leave that this process stands under with others
+    (control groups, as containers have them). `root` is where the folders proc and sys lie.
+    """
+    free, info = total_memory() // 2, root / "proc/meminfo"
     if info.exists():
         for line in info.read_text().splitlines():
             if line.startswith("MemAvailable"):
-                return int(line.split()[1]) * 1024
-    return total_memory() // 2
+                free = int(line.split()[1]) * 1024
+    return max(0, min([free, *_left_in_groups(root)]))
+
+
+def _left_in_groups(root: Path) -> Iterator[int]:
+    """What each memory limit leaves that holds for this process: of its control group and of those above it."""
+    groups, mounted = root / "proc/self/cgroup", root / "sys/fs/cgroup"
+    for line in groups.read_text().splitlines() if groups.exists() else []:
+        number, kinds, path = line.split(":", 2)
+        if number == "0":
+            base, limit, used, prefix = mounted, "memory.max", "memory.current", ""
+        elif "memory" in kinds.split(","):
+            base, limit, used, prefix = mounted / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"
+        else:
+            continue
+        # Within a container the path may be that of the machine: then only the top is there, and is the container's.
+        folder = base / path.strip("/")
+        for group in (folder, *folder.parents):
+            if not group.is_relative_to(base):
+                break
+            try:
+                most, taken = ((group / name).read_text().strip() for name in (limit, used))
+                stat = dict(part.split() for part in (group / "memory.stat").read_text().splitlines())
+            except OSError:
+                continue
+            if most != "max":
+                # Pages of files are counted, and are given up when memory is asked for.
+                files = sum(int(stat.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive"))
+                yield int(most) - max(0, int(taken) - files)
 
 
 def peak_memory() -> int:

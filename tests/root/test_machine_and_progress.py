@@ -6,12 +6,21 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import decoct.progress
 from decoct.errors import DecoctError, MemoryEstimateError
-from decoct.machine import hardware, library_versions, native_bfloat16, peak_memory, require_memory, total_memory
+from decoct.machine import (
+    free_memory,
+    hardware,
+    library_versions,
+    native_bfloat16,
+    peak_memory,
+    require_memory,
+    total_memory,
+)
 from decoct.progress import progress
 
 
@@ -38,6 +47,48 @@ def test_what_cannot_fit_is_refused():
     require_memory("a small thing", 1000, "nothing")
     with pytest.raises(MemoryEstimateError, match=r"a big thing(.|\n)*estimate of 1000000\.0 GB(.|\n)*be modest"):
         require_memory("a big thing", 10**15, "be modest")
+
+
+def _tree(root: Path, files: dict[str, str]) -> Path:
+    for name, text in {"proc/meminfo": "MemTotal: 99 kB\nMemAvailable:    8000 kB\n", **files}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def _group(folder: str, limit: str, used: int, files: int, version: int = 2) -> dict[str, str]:
+    names = ("max", "current") if version == 2 else ("limit_in_bytes", "usage_in_bytes")
+    stat = {2: "", 1: f"active_file 7\ninactive_file 7\ntotal_active_file {files - 5}\ntotal_inactive_file 5\n"}
+    told = stat[1] if version == 1 else f"anon 1\nactive_file {files - 5}\ninactive_file 5\n"
+    base = f"sys/fs/cgroup/{folder}/memory."
+    return {f"{base}{names[0]}": f"{limit}\n", f"{base}{names[1]}": f"{used}\n", f"{base}stat": told}
+
+
+def test_without_a_limit_the_free_memory_is_that_of_the_machine(tmp_path):
+    assert free_memory(_tree(tmp_path, {})) == 8000 * 1024
+    unlimited = {"proc/self/cgroup": "0::/a\n", **_group("a", "max", 100, 10)}
+    assert free_memory(_tree(tmp_path, unlimited)) == 8000 * 1024
+
+
+@pytest.mark.parametrize("told", ["0::/\n", "0::/machine/a-long-way\n"])
+def test_the_limit_of_a_container_counts(tmp_path, told):
+    """Also where the path is that of the machine, and only the top of the tree is there."""
+    tree = _tree(tmp_path, {"proc/self/cgroup": told, **_group(".", "1000000", 300_000, 100_000)})
+    assert free_memory(tree) == 1_000_000 - 200_000
+
+
+def test_the_tightest_of_the_groups_above_counts_and_nothing_is_less_than_nothing(tmp_path):
+    groups = {**_group("a/b", "5000000", 1000, 10), **_group("a", "90000", 40_000, 10_000)}
+    assert free_memory(_tree(tmp_path, {"proc/self/cgroup": "0::/a/b\n", **groups})) == 60_000
+    assert free_memory(_tree(tmp_path, _group("a", "90000", 200_000, 10))) == 0
+
+
+def test_groups_of_the_first_version_count_as_well(tmp_path):
+    told = {"proc/self/cgroup": "9:cpu,cpuacct:/\n4:memory:/job\n0::/\n"}
+    tree = _tree(tmp_path, {**told, **_group("memory/job", "700000", 300_000, 50_000, version=1)})
+    assert free_memory(tree) == 700_000 - 250_000
+    # What the first version writes where there is no limit.
+    assert free_memory(_tree(tmp_path, _group("memory/job", "9223372036854771712", 300, 50, version=1))) == 8000 * 1024
 
 
 def test_elsewhere_than_on_a_terminal_a_line_now_and_then(monkeypatch):
