@@ -21,6 +21,8 @@ from toys import blob_images
 
 import decoct
 from decoct.cli.main import main
+from decoct.compact.load import load
+from decoct.errors import OutputError
 
 Refuse = Callable[..., dict[str, str]]
 
@@ -171,10 +173,14 @@ def test_a_full_disk_loses_nothing(
         return write(self, content)
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    for out in ("new", "good"):
-        error = refuse("select", source, "--ipc", "1", "--out", out)
-        assert error["kind"] == "OutputError"
-        assert "the disk is full" in error["received"]
+    error = refuse("select", source, "--ipc", "1", "--out", "new")
+    assert error["kind"] == "OutputError"
+    assert "the disk is full" in error["received"]
+    with pytest.raises(OutputError, match="the disk is full"):
+        load("good").save(Path("good"))
+    assert {path.name: path.read_bytes() for path in Path("good").iterdir()} == before
+    # Over the finished result the same command has nothing to write.
+    assert main(["select", source, "--ipc", "1", "--out", "good"]) == 0
     assert {path.name: path.read_bytes() for path in Path("good").iterdir()} == before
 
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from toys import blob_features, blob_images
 
-from decoct.errors import ConfigError, UnknownNameError
+from decoct.compact.budget import Budget
+from decoct.errors import ConfigError, DataError, UnknownNameError
 from decoct.selection.by_score import Easiest, Hardest, Middle
+from decoct.selection.cost import estimate
 from decoct.selection.coverage import Coverage
 from decoct.selection.driver import select
 from decoct.selection.dynamic_uncertainty import DynamicUncertainty
+from decoct.selection.methods import selector
+from decoct.selection.sources import Sources
 
 VALUES = torch.tensor([[0.3], [0.9], [0.1], [0.5], [0.7]])
 
@@ -83,6 +88,24 @@ def test_scores_of_other_tools_are_used_as_an_array():
     scores = torch.arange(len(data.train)).float()[:, None]
     chosen = select(data, Hardest(), count=3, features=scores, balance="global")
     assert chosen.indices.tolist() == [len(data.train) - 1, len(data.train) - 2, len(data.train) - 3]
+
+
+@pytest.mark.parametrize("method", ["hardest", "easiest", "middle", "ccs", "dyn-unc"])
+def test_scores_are_one_number_a_row(method, tmp_path):
+    data = blob_features()
+    scores = np.random.default_rng(0).standard_normal(len(data.train))
+    flat, column = (select(data, method, ipc=2, features=own) for own in (scores, scores[:, None]))
+    assert flat.indices.tolist() == column.indices.tolist()
+    np.save(tmp_path / "s.npy", scores)
+    named = select(data, method, ipc=2, features=f"npy:{tmp_path / 's.npy'}")
+    assert named.indices.tolist() == flat.indices.tolist()
+    wide = np.stack([scores, scores], 1)
+    with pytest.raises(DataError, match=r"(?s)of shape \[\d+, 2\].*one number for each training row.*scores\[:, 0\]"):
+        select(data, method, ipc=2, features=wide)
+    with pytest.raises(DataError, match="one number for each training row"):
+        estimate(data, method, budget=Budget(ipc=2), features=wide)
+    with pytest.raises(DataError, match="one number for each training row"):
+        selector(method).values(Sources(data, wide, 0, "cpu"))
 
 
 def test_training_dynamics_are_made_once_and_kept(tmp_path, monkeypatch):

@@ -80,4 +80,4 @@ def test_killed_at_any_change_of_the_disk_the_same_call_ends_with_the_same_rows(
         assert isinstance(resumed, Coreset)
         assert resumed.ids.tolist() == whole.ids.tolist()
         assert resumed.content_hash == whole.content_hash
-        assert not (tmp_path / f"killed-{number}" / "shards").exists()
+        assert not (tmp_path / f"killed-{number}" / ".decoct-shards").exists()

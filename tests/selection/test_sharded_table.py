@@ -17,6 +17,7 @@ from decoct.data.feature_table import FeatureTable, feature_table
 from decoct.engine import Local
 from decoct.errors import BudgetError, ConfigError, DataError, MismatchError, OutputError, SourceError
 from decoct.selection.coverage import Coverage
+from decoct.selection.dynamic_uncertainty import DynamicUncertainty
 from decoct.selection.k_center import KCenter
 from decoct.selection.sharded import partition as module
 from decoct.selection.sharded import survey as surveyed
@@ -188,7 +189,7 @@ def test_a_stopped_selection_goes_on_with_what_is_finished(table: FeatureTable, 
     whole = select_table(table, "k-center", count=60, shard_rows=60, out=tmp_path / "whole")
     with pytest.raises(StoppedError):
         select_table(table, "k-center", count=60, shard_rows=60, out=tmp_path / "run", engine=Halting(3))
-    kept = sorted((tmp_path / "run" / "shards").glob("*.safetensors"))
+    kept = sorted((tmp_path / "run" / ".decoct-shards").glob("*.safetensors"))
     assert len(kept) == 3
     before = [path.stat().st_mtime_ns for path in kept]
     broken = kept[0]
@@ -201,7 +202,16 @@ def test_a_stopped_selection_goes_on_with_what_is_finished(table: FeatureTable, 
     saved = load(tmp_path / "run")
     assert isinstance(saved, Coreset)
     assert saved.indices.tolist() == whole.indices.tolist()
-    assert not (tmp_path / "run" / "shards").exists()
+    assert not (tmp_path / "run" / ".decoct-shards").exists()
+
+
+@pytest.mark.parametrize(("method", "asked"), [("k-center", {"count": 40}), ("random", {"count": 40}),
+                                               ("k-center", {"count": 40, "balance": "floor:1"})])  # fmt: skip
+def test_a_class_without_rows_gives_none(tmp_path: Path, method: str, asked: dict[str, Any]) -> None:
+    labels = 2 * (np.arange(1000) % 2)
+    chosen = select_table(written(tmp_path / "phi.npy", clusters(1000).numpy(), labels=labels), method, **asked)
+    assert np.bincount(chosen.classes.numpy()).tolist() == [20, 0, 20]
+    assert (chosen.classes.numpy() == labels[chosen.indices.numpy()]).all()
 
 
 def test_picks_of_another_selection_in_the_folder_are_not_taken(table: FeatureTable, tmp_path: Path) -> None:
@@ -284,5 +294,8 @@ def test_columns_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         select_table(written(tmp_path / "c.npy", rows, scores=np.array([np.nan] + [0.0] * 49)), "hardest", count=3)
     with pytest.raises(SourceError, match=r"(?s)without scores.*--scores FILE.npy"):
         select_table(written(tmp_path / "d.npy", rows), "hardest", count=3)
+    scored = written(tmp_path / "f.npy", rows, scores=np.arange(50.0))
+    with pytest.raises(ConfigError, match=r"(?s)window=5 beside them.*yours is taken as it is"):
+        select_table(scored, DynamicUncertainty(window=5), count=3)
     with pytest.raises(ConfigError, match="which does not go by features"):
         select_table(written(tmp_path / "e.npy", rows), "glister", count=3)

@@ -14,6 +14,7 @@ from torch import Tensor
 from decoct.cards import MethodCard
 from decoct.registry import unknown_name
 from decoct.selection.lots import lots
+from decoct.selection.own_scores import UNNAMED, score_column
 from decoct.selection.scores import SCORES
 from decoct.selection.selector import SCORED, Pick, Picks, Selector, checked
 from decoct.selection.sources import Sources
@@ -46,8 +47,8 @@ CARD = MethodCard(
 class ByScore(Selector):
     """A selector that looks at one number a row, larger for harder rows, and at nothing else.
 
-    The number is a score of `scores.SCORES` by name. An array of the user's, `features` of shape `[n, 1]`, takes its
-    place: scores of other tools are used that way.
+    The number is a score of `scores.SCORES` by name. An array of the user's, `features` of shape `[n]` or `[n, 1]`,
+    takes its place: scores of other tools are used that way. A wider array is refused.
     Shapes: scores `[n, 1]`, in any unit. Weights are 1; the score of a pick is its score. Among rows of equal score the
     ids and the seed draw lots, not the order of the file.
     """
@@ -70,15 +71,31 @@ class ByScore(Selector):
 
     def called(self, features: str) -> str:
         """What the score is called where `features` is what stands in its place."""
-        return "your scores" if features == "array" else (features.partition(SCORED)[2] or self.score)
+        return UNNAMED if features == "array" else (features.partition(SCORED)[2] or self.score)
+
+    def trains(self, kind: str) -> bool:
+        return kind != "array"
 
     def operations(self, n: int, k: int, d: int, classes: int = 1) -> float:
         """Sorting."""
         return n * math.log2(max(2, n))
 
     def values(self, sources: Sources) -> Float[Tensor, " n"]:
-        """The score of every training row: the user's, else from training dynamics."""
-        return sources.table[:, 0] if sources.kind == "array" else SCORES[self.score].of(sources.dynamics)
+        """The score of every training row: the user's, else from training dynamics.
+
+        Raises `DataError` for an array with more than one number a row, and what `require_used` raises.
+        """
+        if sources.kind != "array":
+            return self.computed(sources)
+        self.require_used()
+        return score_column(sources.table)[:, 0]
+
+    def computed(self, sources: Sources) -> Float[Tensor, " n"]:
+        """The score of every training row from training dynamics."""
+        return SCORES[self.score].of(sources.dynamics)
+
+    def require_used(self) -> None:
+        """Raise `ConfigError` for settings that say nothing where the score is the user's own."""
 
     def bind(self, sources: Sources) -> Pick:
         table = self.values(sources)[:, None]
@@ -97,7 +114,7 @@ class ByScore(Selector):
         return from_rows
 
     def pick(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Picks:
-        values = checked(features, count)[:, 0]
+        values = checked(features, count, compared=False)[:, 0]
         rows = self.order(values, count, generator)[:count]
         return Picks(rows, torch.ones(count), values[rows])
 

@@ -15,10 +15,10 @@ from decoct.selection.active import Active
 from decoct.selection.by_score import ByScore
 from decoct.selection.components import NARROW, ROUNDS, SPARE
 from decoct.selection.driver import shared_out
-from decoct.selection.features import COMPONENTS, Table
+from decoct.selection.features import COMPONENTS, Table, feature_kind
 from decoct.selection.gradients import GradientSelector
 from decoct.selection.methods import selector
-from decoct.selection.own_scores import OwnScores
+from decoct.selection.own_scores import OwnScores, score_column
 from decoct.selection.pretrained import PREFIX, backbone_cost
 from decoct.selection.rates import TRAINING, Rates, measured_rate, measured_rates
 from decoct.selection.selector import Selector
@@ -142,6 +142,8 @@ def estimate(
     groups, wanted = shared_out(data, budget, balance)
     compared = features.values if isinstance(features, OwnScores) else features
     chosen = selector(method) if shard_rows is None else sharded(selector(method), shard_rows)
+    if isinstance(chosen, ByScore) and feature_kind(data, compared) == "array":
+        compared = score_column(compared)
     return cost_of(chosen, Sources(data, compared, seed, device, None, groups, wanted), measure=measure)
 
 

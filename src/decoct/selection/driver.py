@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,10 +24,12 @@ from decoct.engine import Engine, Local, one_thread
 from decoct.machine import library_versions, usable_device
 from decoct.progress import progress
 from decoct.selection.active import Active
+from decoct.selection.by_score import ByScore
 from decoct.selection.features import Table, feature_kind
 from decoct.selection.groups import Groups, pick_groups
 from decoct.selection.methods import method_name, selector
-from decoct.selection.own_scores import OwnScores
+from decoct.selection.own_scores import OwnScores, score_column
+from decoct.selection.repeated import digest, standing
 from decoct.selection.selector import SCORED, Pick, Picks, Selector, require_weighing
 from decoct.selection.sharded.selector import by_features, sharded
 from decoct.selection.sources import Sources
@@ -54,12 +58,14 @@ def select(
 
     `method` is a name (`decoct methods`) or a `Selector` with options of your own. `features` is what rows are
     compared by: "auto", "pixels", "pca", "network", "network:NAME", "npy:PATH" or an array `[n, d]`, see
-    `features.features`; for methods by score the array is the score, and `OwnScores` says what it is called.
+    `features.features`; for methods by score the array, `[n]` or `[n, 1]`, is the score, and `OwnScores` says what it
+    is called.
     `balance` says how classes share the budget (`Budget.quota`): "class" picks from every class on its own, in equal
     shares; "floor:N" too, in proportion to the classes, none below N rows; "global" picks from the whole set at once,
     classes as they come. `Coreset.indices` are rows of `data.train` in order picked, classes in turn: the first m rows
     hold each class as often as a balanced budget of `count=m` would, until a class has given all that it had to. The
-    same seed gives the same coreset. Network features are trained on `device`. `out` saves the result there as well.
+    same seed gives the same coreset. Network features are trained on `device`. `out` saves the result there as well;
+    where that folder holds the answer to this very question, it is returned and nothing is computed.
     `cache` is a folder in which training dynamics and trained networks are kept, so that another selection from the
     same data finds them. `weights` say how much each row counts (`SampleWeights`, or numbers in the order of
     `data.train`), to the methods that have a weighted form.
@@ -71,7 +77,8 @@ def select(
     Raises `ConfigError` for weights with a method that cannot honour them, for a balance that does not exist or does
     not go with an ipc, and unless exactly one budget is given,
     `BudgetError` for more rows than there are or none, `UnknownNameError`, `DataError` and `MismatchError` for weights
-    and features that cannot be used, `MemoryEstimateError`, `OutputError`.
+    and features that cannot be used, `MemoryEstimateError`, `OutputError` (for a folder with another result before
+    anything is trained or picked).
     """
     began = time.monotonic()
     data = data.with_weights(weights)
@@ -80,6 +87,8 @@ def select(
     own = features if isinstance(features, OwnScores) else None
     compared = features if not isinstance(features, OwnScores) else features.values
     name, kind = method_name(chosen), feature_kind(data, compared)
+    if isinstance(chosen, ByScore) and kind == "array":
+        compared = score_column(compared)
     if shard_rows is not None:
         chosen = sharded(chosen, shard_rows)
     if data.train.weights is not None:
@@ -91,6 +100,23 @@ def select(
         kind = "none"
     engine = engine or Local()
     sources = Sources(data, compared, seed, device, cache, groups, wanted, engine)
+    said_kind = kind if own is None else f"{SCORED}{own.name}"
+    asked = {
+        "kind": "selection",
+        "method": name,
+        "config": chosen.settings(said_kind),
+        "budget": {unit: value for unit, value in vars(budget).items() if value is not None},
+        "features": said_kind,
+        "balance": balance,
+        "seed": seed,
+        "rows_key": data.rows_key,
+        **({"network": sources.network, "device": device} if chosen.trains(sources.kind) else {}),
+        **({"features_key": digest(sources.table.numpy())} if kind == "array" else {}),
+        **({"scores": {"name": own.name, "file": own.file}} if own is not None else {}),
+        **({"weights": weights_key(data.train)} if data.train.weights is not None else {}),
+    }
+    if out is not None and (kept := _answered(Path(out), asked, data, chosen)) is not None:
+        return kept
     if by_features(chosen) and data.train.weights is None:
         units = Groups(chosen, sources.table, groups, wanted, seed)
         with progress(f"selecting by {name}", total=float(len(units))) as tick:
@@ -103,8 +129,7 @@ def select(
     rows, weights, scores = (
         torch.cat([getattr(part, field) for part in picked])[order] for field in ("rows", "weights", "scores")
     )
-    kind = kind if own is None else f"{SCORED}{own.name}"
-    said = [chosen.reason(score, kind) for score in scores.tolist()]
+    said = [text for part in picked for text in part.reasons(chosen, said_kind)]
     result = Coreset(
         spec=data.spec,
         raw=data.train.raw(rows),
@@ -114,24 +139,24 @@ def select(
         weights=weights,
         scores=scores,
         provenance={
-            "kind": "selection",
-            "method": name,
-            "config": chosen.settings(kind),
-            "budget": {unit: value for unit, value in vars(budget).items() if value is not None},
-            "features": kind,
-            "balance": balance,
-            "seed": seed,
+            **asked,
             "seconds": round(time.monotonic() - began, 3),
             "versions": library_versions(),
-            **({"scores": {"name": own.name, "file": own.file}} if own is not None else {}),
             **({"record": sources.record} if sources.record else {}),
-            **({"weights": weights_key(data.train)} if data.train.weights is not None else {}),
         },
-        reasons=np.array(said, dtype=np.str_),
+        reasons=np.array(said, dtype=np.str_)[order.numpy()],
     )
     if out is not None:
         result.save(Path(out))
     return result
+
+
+def _answered(folder: Path, asked: dict[str, Any], data: Dataset, method: Selector) -> Coreset | None:
+    """The coreset of this very question that stands in the folder; raises `OutputError` for another result."""
+    if not is_dataclass(method):
+        # Its settings are not known, so that nothing tells what it would pick.
+        return None
+    return standing(folder, asked, {"fingerprint": data.spec.fingerprint, "transform": data.spec.transform.kind})
 
 
 def shared_out(
@@ -160,7 +185,7 @@ def _pick_groups(
             if count:
                 with threads():
                     part = pick(rows, count, streams(f"select/{number}"))
-                picked.append(Picks(rows[part.rows], part.weights, part.scores))
+                picked.append(replace(part, rows=rows[part.rows]))
             tick(float(number + 1))
     return picked
 

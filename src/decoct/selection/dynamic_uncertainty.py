@@ -9,8 +9,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from decoct.cards import MethodCard
+from decoct.errors import ConfigError
+from decoct.selection import sources as trained
 from decoct.selection.by_score import ByScore
-from decoct.selection.scores import dynamic_uncertainty
+from decoct.selection.scores import dynamic_uncertainty, require_window
 from decoct.selection.sources import Sources
 
 CARD = MethodCard(
@@ -46,10 +48,20 @@ class DynamicUncertainty(ByScore):
     window: int | None = None
     """Passes of a window, J, from 2 to all of them; none takes 10, or half of the passes."""
 
-    def values(self, sources: Sources) -> Float[Tensor, " n"]:
-        if sources.kind == "array":
-            return super().values(sources)
+    def computed(self, sources: Sources) -> Float[Tensor, " n"]:
+        if self.window is not None:
+            # A wrong one is told before the training.
+            require_window(self.window, trained.PASSES)
         return dynamic_uncertainty(sources.dynamics, self.window)
+
+    def require_used(self) -> None:
+        if self.window is not None:
+            raise ConfigError(
+                "selecting by scores of your own",
+                received=f"window={self.window} beside them",
+                expected="a window only where the score is computed: yours is taken as it is",
+                remedy="leave the window out (`decoct score` has one), or leave the scores out",
+            )
 
     def order(self, values: Float[Tensor, " n"], count: int, generator: torch.Generator) -> Int64[Tensor, " m"]:
         return torch.sort(values, descending=True, stable=True).indices

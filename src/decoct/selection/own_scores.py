@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 from jaxtyping import Float
 from torch import Tensor
+
+from decoct.data.feature_table import open_npy
+from decoct.errors import DataError
+from decoct.selection.features import OWN, Table
+
+UNNAMED = "your scores"
+"""What scores are called that came without a name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,3 +27,21 @@ class OwnScores:
     """What it is called."""
     file: str | None = None
     """Where it was read from."""
+
+
+def score_column(scores: str | Table) -> Table:
+    """An array of one number a row, `[n]` or `[n, 1]`, or the .npy file of one ("npy:PATH"), as `[n, 1]`.
+
+    Raises `DataError` for a table with more columns: which of them were the score is nobody's to guess.
+    """
+    found = np.array(open_npy(Path(scores.removeprefix(OWN)).expanduser())) if isinstance(scores, str) else scores
+    shape = list(found.shape)
+    if len(shape) > 2 or not shape or shape[1:] not in ([], [1]):
+        raise DataError(
+            "selecting by your own scores",
+            received=f"an array of shape {shape}",
+            expected="one number for each training row: shape [n] or [n, 1]",
+            remedy="give the column that is the score, features=scores[:, 0]; features by which rows are compared are "
+            "for methods that go by features, such as k-center",
+        )
+    return found.reshape(-1, 1)

@@ -1,0 +1,72 @@
+"""Whether a folder holds the very selection that is asked for, told before any work is done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decoct.compact.coreset import Coreset
+from decoct.compact.folder import is_finished
+from decoct.compact.load import load
+from decoct.compact.manifest import parse
+from decoct.errors import IntegrityError, OutputError
+
+NOT_ASKED = ("seconds", "versions", "record")
+"""What the provenance says of how a selection went, rather than of what was asked."""
+
+
+def standing(folder: Path, asked: Mapping[str, Any], spec: Mapping[str, Any] | None = None) -> Coreset | None:
+    """The coreset in `folder` that answers this very question; None where nothing is finished there.
+
+    `asked` is the provenance of the answer without what is only known afterwards, `spec` what its manifest has to say
+    of the data. None, too, where the answer was damaged since: then it may be made again in its place.
+
+    Raises `OutputError` for a folder that holds another result, or a manifest that cannot be read.
+    """
+    if not is_finished(folder):
+        return None
+    try:
+        manifest = parse(folder)
+    except IntegrityError as error:
+        raise occupied(folder, f"a manifest that cannot be read ({error.received})") from error
+    made, wanted = manifest.get("provenance") or {}, json.loads(json.dumps(asked))
+    told = manifest.get("spec") or {}
+    if manifest.get("kind") != "coreset":
+        raise occupied(folder, f"a finished {manifest.get('kind')!r}")
+    keys = sorted((made.keys() | wanted.keys()) - {*NOT_ASKED})
+    other = [_difference(key, made.get(key), wanted.get(key)) for key in keys if made.get(key) != wanted.get(key)]
+    other += [f"other data ({key})" for key, value in (spec or {}).items() if told.get(key) != value]
+    if other:
+        raise occupied(folder, f"a finished selection with {', '.join(other)}")
+    try:
+        found = load(folder)
+    except IntegrityError:
+        return None
+    return found if isinstance(found, Coreset) else None
+
+
+def occupied(folder: Path, found: str) -> OutputError:
+    """The error for a folder in which another result stands."""
+    return OutputError(
+        f"writing a selection into {folder}",
+        received=found,
+        expected="a new folder, or one with this very selection",
+        remedy="choose another folder, or remove this one if you do not need it",
+    )
+
+
+def digest(values: NDArray[Any]) -> str:
+    """A hash of an array: its numbers, their type, and its shape."""
+    facts = f"{values.dtype.str} {values.shape} ".encode()
+    return hashlib.sha256(facts + np.ascontiguousarray(values).tobytes()).hexdigest()
+
+
+def _difference(key: str, made: Any, wanted: Any) -> str:
+    shown = [json.dumps(value) for value in (made, wanted)]
+    return f"{key} {shown[0]} (asked: {shown[1]})" if sum(map(len, shown)) <= 120 else f"another {key}"
