@@ -28,6 +28,18 @@ def test_every_form_is_written(to: str, picked: Path, tmp_path: Path, capfd: pyt
         assert np.load(path).dtype == np.dtype("u8,u8")
 
 
+def test_rows_of_a_table_have_no_uids_and_that_is_said(picked: Path, tmp_path: Path, capfd) -> None:
+    np.save(tmp_path / "phi.npy", np.random.default_rng(0).standard_normal((40, 3)))
+    table = ["select", f"features:{tmp_path / 'phi.npy'}", "--count", "3", "--out", str(tmp_path / "o")]
+    assert main(table) == 0
+    for folder, told in ((tmp_path / "o", True), (picked, False)):
+        capfd.readouterr()
+        assert main(["export", str(folder), "--to", "datacomp", str(tmp_path / "uids.npy")]) == 0
+        assert ("note: rows of a table of features have no uids" in capfd.readouterr().err) == told
+    assert main(["export", str(tmp_path / "o"), "--to", "parquet", str(tmp_path / "rows.parquet")]) == 0
+    assert "no uids" not in capfd.readouterr().err
+
+
 def test_only_a_hub_folder_is_pushed(picked: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "out.npz"
     assert main(["export", str(picked), "--to", "npz", "--push", "me/set", str(path), "--json"]) == 2

@@ -40,7 +40,16 @@ def test_a_table_is_picked_from_by_one_command(table: Path, capsys: pytest.Captu
     assert [int(name) for name in kept["id"]] == kept["index"]
     assert len(set(kept["id"])) == 30
     assert kept["reason"][0]
-    assert not (out / "shards").exists()
+    assert not (out / ".decoct-shards").exists()
+
+
+def test_the_cache_keeps_the_shards(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = (f"features:{table}", "--count", 9, "--cache", table.parent / "cache")
+    assert _run(capsys, *line, "--method", "k-center", "--out", table.parent / "a")[0] == 0
+    kept = {path: path.stat().st_mtime_ns for path in (table.parent / "cache").rglob("*.rows")}
+    assert kept
+    assert _run(capsys, *line, "--method", "graph-cut", "--out", table.parent / "b")[0] == 0
+    assert {path: path.stat().st_mtime_ns for path in (table.parent / "cache").rglob("*.rows")} == kept
 
 
 def test_labels_balance_and_scores_order(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,6 +83,20 @@ def test_own_features_from_a_file_and_shards_of_a_data_set(tmp_path: Path, capsy
     assert (code, provenance["features"], provenance["config"]["rows"]) == (0, "array", 40)
 
 
+def test_the_same_command_again_says_the_same_and_another_is_refused(
+    table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = (f"features:{table}", "--method", "k-center", "--out", table.parent / "run", "--json", "--count")
+    first, again = (json.loads(_run(capsys, *line, 9)[1]) for _ in range(2))
+    assert again["content_hash"] == first["content_hash"]
+    assert again["provenance"] == first["provenance"]
+    code, said, _ = _run(capsys, *line, 10)
+    error = json.loads(said)["error"]
+    assert (code, error["kind"]) == (2, "OutputError")
+    assert error["received"] == 'a finished selection with budget {"count": 9} (asked: {"count": 10})'
+    assert not (table.parent / "run" / ".decoct-shards").exists()
+
+
 def test_labels_beside_a_data_set_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, said = _run(capsys, "digits", "--ipc", 1, "--labels", "y.npy", "--out", tmp_path / "run")
     assert code == 2
@@ -85,6 +108,13 @@ def test_labels_beside_a_data_set_are_refused(tmp_path: Path, capsys: pytest.Cap
     [
         (["--features", "pca"], "--features"),
         (["--explain", "3"], "--explain"),
+        (["--weights", "w.parquet"], "--weights"),
+        (["--images", "pictures"], "--images"),
+        (["--size", "32"], "--size"),
+        (["--mode", "rgb"], "--mode"),
+        (["--whiten", "--skip-bad"], "--whiten and --skip-bad"),
+        (["--device", "cuda"], "--device"),
+        (["--set", "score=aum", "--method", "hardest"], "--set score=aum"),
         (["--workers", "2"], "--workers with --engine local"),
         (["--engine", "spark"], "looking up the engine 'spark'"),
         (["--method", "hardest"], "--scores FILE.npy"),

@@ -113,6 +113,14 @@ def test_ipc_above_a_class_names_the_class_and_its_size():
         Budget(ipc=4).quota(counts(9, 3), 1)
 
 
+def test_ipc_with_an_empty_class_asks_for_no_ipc_of_zero():
+    with pytest.raises(BudgetError, match=r"class number 1 has 0") as caught:
+        Budget(ipc=1).quota(counts(9, 0), 1)
+    assert caught.value.remedy == (
+        "leave out the classes without images, or give a total with count=, which shares what there is"
+    )
+
+
 def test_too_little_and_too_much():
     with pytest.raises(BudgetError, match="one image is 784 bytes"):
         Budget(nbytes=783).quota(counts(9, 9), 784)

@@ -56,6 +56,18 @@ def test_a_score_of_every_row_says_where_a_row_stands_in_its_class():
     assert "Its score is 30, at percentile 88 of its class" in told.sentence
 
 
+def test_without_scores_of_all_rows_a_row_stands_among_the_kept_ones():
+    values = torch.arange(36.0)[:, None]
+    core = select(DATA, "hardest", ipc=2, features=OwnScores(values, "mine"))
+    row = int(core.indices[0])
+    told = explain(core, DATA, row, features=TABLE)
+    assert (told.percentile, told.percentile_of_kept) == (75, True)
+    assert "at percentile 75 of the kept rows of its class" in told.sentence
+    known = explain(core, DATA, row, features=TABLE, scores=values[:, 0])
+    assert (known.percentile, known.percentile_of_kept) == (pytest.approx(100 * 11.5 / 12), False)
+    assert "at percentile 96 of its class" in known.sentence
+
+
 def test_a_dropped_row_is_told_beside_the_last_kept_of_its_class(tmp_path):
     values = torch.arange(36.0).flip(0)[:, None]
     core = select(DATA, "hardest", ipc=2, features=OwnScores(values, "mine"))

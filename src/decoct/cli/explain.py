@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from decoct.compact.coreset import Coreset
     from decoct.data.dataset import Dataset
+    from decoct.selection.score_table import ScoreTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,9 @@ class Options:
     scores: Annotated[Path | None, left_out("FILE")] = None
     """For selections by score: the scores of all rows, as `decoct score` wrote them; without it the file that the
     selection read, where it is still there."""
+    score: Annotated[str | None, left_out("NAME")] = None
+    """With --scores: the column that holds the score, as in `decoct select`; without it, what the selection calls it,
+    or the only column there is."""
     device: str = "cpu"
     """Where a network for the features is trained."""
     opening: Opening = field(default_factory=Opening)
@@ -48,6 +52,7 @@ def run(options: Options) -> dict[str, Any]:
     from decoct.selection.explain import explain, row_of
     from decoct.selection.sources import Sources
 
+    _require_rows(options)
     core = _coreset(options.folder)
     data = options.opening.open(options.source)
     rows = [row_of(data, name) for name in options.ids]
@@ -60,6 +65,25 @@ def run(options: Options) -> dict[str, Any]:
     scores = _scores(options, core, data)
     said = [explain(core, data, row, features=table, scores=scores) for row in rows]
     return {"features": kind, "rows": [{**asdict(one), "sentence": one.sentence} for one in said]}
+
+
+def _require_rows(options: Options) -> None:
+    """Raise `ConfigError` for a source whose rows cannot be told about, and for a score without scores."""
+    from decoct.data.feature_table import PREFIX
+    from decoct.errors import ConfigError
+
+    if options.source.startswith(PREFIX):
+        raise ConfigError(
+            "explaining a selection", received=f"{options.source}, a table of features",
+            expected="a data set, whose rows have ids and classes, such as digits or parquet:PATH",
+            remedy=f"read {options.folder / 'selection.parquet'}, which has a reason for every kept row of a table",
+        )  # fmt: skip
+    if options.score is not None and options.scores is None:
+        raise ConfigError(
+            "explaining a selection", received=f"--score {options.score} without --scores",
+            expected="--score beside --scores FILE, of which it names a column",
+            remedy="add --scores FILE, or leave --score out",
+        )  # fmt: skip
 
 
 def _coreset(folder: Path) -> Coreset:
@@ -87,9 +111,29 @@ def _scores(options: Options, core: Coreset, data: Dataset) -> Float[Tensor, " n
     """The score of every row, where the selection went by one that is in a file."""
     from decoct.selection.scored import read_scores
 
-    name, told = core.provenance.get("config", {}).get("score"), core.provenance.get("scores") or {}
+    made, told = core.provenance.get("config", {}).get("score"), core.provenance.get("scores") or {}
     file = options.scores or (Path(told["file"]) if told.get("file") and Path(told["file"]).is_file() else None)
-    return None if name is None or file is None else read_scores(file).for_data(data, str(name))[:, 0]
+    if made is None or file is None:
+        return None
+    found = read_scores(file)
+    return found.for_data(data, options.score or _column(found, str(made), file))[:, 0]
+
+
+def _column(found: ScoreTable, made: str, file: Path) -> str:
+    """The column of a score that the selection calls `made`; raises `ConfigError` where nothing says which it is."""
+    from decoct.errors import ConfigError
+    from decoct.selection.own_scores import UNNAMED
+
+    if made != UNNAMED:
+        return made
+    if len(found.columns) == 1:
+        return next(iter(found.columns))
+    raise ConfigError(
+        f"explaining a selection by the scores in {file}",
+        received=f"columns {', '.join(found.columns)}, and a selection by an array without a name",
+        expected="the column that holds the score of the selection",
+        remedy=f"name it, such as --score {next(iter(found.columns))}",
+    )
 
 
 def show(result: dict[str, Any]) -> str:

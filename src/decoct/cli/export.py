@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -33,6 +34,7 @@ def run(options: Options) -> dict[str, Any]:
     """Read the set, checking every hash, and write it."""
     from decoct.compact.export import export
     from decoct.compact.load import load
+    from decoct.data.feature_table import PREFIX
 
     if options.push is not None and options.to != "hub":
         raise ConfigError(
@@ -41,6 +43,12 @@ def run(options: Options) -> dict[str, Any]:
         )  # fmt: skip
     small = load(options.folder)
     export(small, options.to, options.path)
+    if options.to == "datacomp" and small.spec.source.startswith(PREFIX):
+        print(
+            "note: rows of a table of features have no uids: what was written are hashes of their numbers, which no "
+            "sample of DataComp has; look the row numbers (index in selection.parquet) up in your own list of uids",
+            file=sys.stderr,
+        )
     result = {"from": str(options.folder), "to": options.to, "path": str(options.path), "rows": len(small)}
     if options.push is None:
         return result

@@ -15,6 +15,8 @@ from decoct.cli.running import Running
 
 if TYPE_CHECKING:
     from decoct.data.dataset import Dataset
+    from decoct.selection.by_score import ByScore
+    from decoct.selection.selector import Selector
 
 
 METHOD = "herding"
@@ -98,7 +100,7 @@ def run(options: Options) -> dict[str, Any]:
     data = options.opening.open(options.source)
     select_explained.require_ids(options, data)
     budget = Budget(ipc=options.ipc, fraction=options.fraction, count=options.count)
-    compared = features(options, data)
+    compared = features(options, data, method)
     cost = estimate(
         data, method, budget=budget, features=compared, seed=options.seed, balance=options.balance,
         device=options.device, shard_rows=options.shard_rows,
@@ -142,11 +144,11 @@ def chosen(options: Options) -> Any:
     select_images.refuse_rows(options)
     name = options.method or METHOD
     found = with_settings(selector(name), options.words, name)
-    if options.score is None and options.scores is None:
-        return found
-    if not isinstance(found, ByScore):
+    if isinstance(found, ByScore):
+        _require_score(options, found, name)
+    elif options.score is not None or options.scores is not None:
         raise ConfigError(
-            f"selecting by {options.method or METHOD}",
+            f"selecting by {name}",
             received="--score or --scores",
             expected="a method that looks at scores: hardest, easiest, middle, ccs or dyn-unc",
             remedy="leave --score out, or choose one of these methods",
@@ -155,19 +157,33 @@ def chosen(options: Options) -> Any:
     return found if options.score is None or options.scores is not None else replace(found, score=options.score)
 
 
-def features(options: Options, data: Dataset) -> Any:
+def _require_score(options: Options, method: ByScore, name: str) -> None:
+    """Raise `ConfigError` for what a method by score would pass over: settings, or features in the score's place."""
+    from decoct.errors import ConfigError
+    from decoct.selection.features import OWN
+
+    if options.scores is not None:
+        method.require_used()
+    if options.features.startswith(OWN):
+        raise ConfigError(
+            f"selecting by {name}",
+            received=f"--features {options.features}",
+            expected="a score of each row: this method compares no features",
+            remedy="give scores of your own with --scores FILE (parquet or csv), or leave --features out",
+        )
+
+
+def features(options: Options, data: Dataset, method: Selector) -> Any:
     """What rows are compared by: a kind of features, or the scores of a file."""
-    if options.scores is None:
-        return options.features
     from decoct.selection.by_score import ByScore
-    from decoct.selection.methods import selector
+
+    if options.scores is None or not isinstance(method, ByScore):
+        return options.features
     from decoct.selection.own_scores import OwnScores
     from decoct.selection.score_table import source_rows
     from decoct.selection.scored import read_scores
 
-    found = selector(options.method or METHOD)
-    own = found.score if isinstance(found, ByScore) else ""
-    table, name = read_scores(options.scores), options.score or own
+    table, name = read_scores(options.scores), options.score or method.score
     for notice in table.notices(data.train.ids.tolist(), name, source_rows(data)):
         print(f"note: {notice}", file=sys.stderr)
     return OwnScores(table.for_data(data, name), name, str(options.scores))

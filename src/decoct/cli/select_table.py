@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from decoct.cli.select import Options
     from decoct.selection.selector import Selector
 
-NOT_FOR_TABLES = ("score", "features", "explain", "dropped")
+NOT_FOR_TABLES = ("score", "features", "explain", "dropped", "images", "device")
 """Options of `decoct select` that say nothing about a table of features."""
-NOT_FOR_OPENING = ("group", "held_out")
+NOT_FOR_OPENING = ("size", "mode", "whiten", "skip_bad", "weights", "group", "held_out")
 
 
 def run(options: Options, method: Selector) -> dict[str, Any]:
@@ -34,7 +34,8 @@ def run(options: Options, method: Selector) -> dict[str, Any]:
     with options.running.start() as engine:
         picked = select_table(
             table, method, ipc=options.ipc, fraction=options.fraction, count=options.count, seed=options.seed,
-            balance=options.balance, shard_rows=shard_rows, out=options.out, engine=engine,
+            balance=options.balance, shard_rows=shard_rows, out=options.out,
+            cache=options.opening.cache, engine=engine,
         )  # fmt: skip
     size = picked.nbytes
     return {
@@ -71,14 +72,17 @@ def _require_fitting(options: Options) -> None:
         name for part, names in parts for name in names
         if getattr(part, name) != type(part).__dataclass_fields__[name].default
     ]  # fmt: skip
+    # The scores of a table are one column, which has no other name than that of its file.
+    given += [f"set {word}" for word in options.words if word.startswith("score=")]
     if given:
         from decoct.errors import ConfigError
 
         raise ConfigError(
             f"selecting from {options.source}",
             received=" and ".join("--" + name.replace("_", "-") for name in given),
-            expected="--labels and --scores (.npy files) beside a table of features",
-            remedy="leave these out: rows are compared by the table itself",
+            expected="--labels and --scores (.npy files), --balance, --shard-rows, --cache and --engine beside a table "
+            "of features, whose rows are picked from as they are, on the processor",
+            remedy="leave these out: rows are compared by the table itself, and all count the same",
         )
 
 

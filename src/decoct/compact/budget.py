@@ -149,11 +149,12 @@ class Budget:
         if small:
             names = [f"{class_names[c]!r}" if class_names else f"number {c}" for c in small[:5]]
             listed = ", ".join(f"{name} has {counts[c]}" for name, c in zip(names, small, strict=False))
+            fewer = f"choose ipc={min(counts)} or less" if min(counts) else "leave out the classes without images"
             raise BudgetError(
                 f"taking {self.ipc} images per class",
                 received=f"class {listed}" + (f" (and {len(small) - 5} more classes)" if len(small) > 5 else ""),
                 expected=f"at least {self.ipc} images in every class",
-                remedy=f"choose ipc={min(counts)} or less, or give a total with count=, which shares what there is",
+                remedy=f"{fewer}, or give a total with count=, which shares what there is",
             )
 
     def _total(self, available: int, row_bytes: int) -> int:

@@ -82,6 +82,7 @@ def explain(
         score_name=kept.score_name,
         last_kept=_last_kept(kept, own),
         percentile=None if score is None else _percentile(score, rivals),
+        percentile_of_kept=scores is None,
         weight=None if place is None else float(kept.weights[place]),
         reason=None if place is None or not kept.reasons else kept.reasons[place] or None,
         neighbour=None if other is None else str(data.train.ids[other]),

@@ -57,6 +57,8 @@ class Explanation:
     percentile: float | None
     """Percent of the rows of its class with a lower score, half of the equal ones: among all where scores of all rows
     are given, else among the kept ones. None where no score is known."""
+    percentile_of_kept: bool
+    """Whether that is among the kept rows only."""
     weight: float | None
     """How much it counts; None where dropped."""
     reason: str | None
@@ -88,7 +90,8 @@ class Explanation:
         if self.score is not None:
             said += f". Its {self.score_name or 'score'} is {self.score:.4g}"
             if self.percentile is not None:
-                said += f", at percentile {self.percentile:.0f} of its class"
+                among = "the kept rows of its class" if self.percentile_of_kept else "its class"
+                said += f", at percentile {self.percentile:.0f} of {among}"
         if self.distance is None or self.covered is None:
             return said + "."
         other = "nearest other kept row" if self.kept else "nearest kept row"
