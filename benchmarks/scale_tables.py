@@ -12,6 +12,8 @@ from decoct.durations import show_bytes, show_duration
 
 FIGURE = "selection-scale.png"
 ORDER = ("k-center", "facility-location", "graph-cut", "ccs", "semdedup")
+HIGHER = ("value",)
+"""Measures that are better the larger they are; all others are better the smaller."""
 
 
 def scale_sections(docs: Path) -> list[str]:
@@ -76,11 +78,13 @@ def _losses(cells: list[dict[str, Any]]) -> list[str]:
         for cell in cells
         for name in cell["ways"]["random"]
     ]
+    measured = ", ".join(f"`{cell['method']}`" for cell in cells)
     return [
         "### What sharding loses", "",
         f"The same {cells[0]['rows']:,} rows picked from as a whole, from shards of at most 4096 rows, and at random; "
         "what the picks are worth by the method's own measure. `kept` is the share of the whole answer's lead over "
-        "random picks that the sharded answer has too.", "",
+        "random picks that the sharded answer has too; where the whole answer is worse than random picks, there is no "
+        f"lead to keep. Measured so far: {measured}.", "",
         "| method | measure | whole | sharded | random | kept | processor, whole | sharded |",
         "|---|---|---|---|---|---|---|---|", *rows, "",
     ]  # fmt: skip
@@ -92,7 +96,21 @@ def _short(cell: dict[str, Any], way: str, name: str) -> str:
 
 def _kept(cell: dict[str, Any], name: str) -> str:
     whole, sharded, chance = (cell["ways"][way][name] for way in ("whole", "sharded", "random"))
-    return f"{100 * (sharded - chance) / (whole - chance):.1f} %" if whole != chance else ""
+    lead = whole - chance if name in HIGHER else chance - whole
+    if lead <= 0:
+        return "whole is worse than random" if lead else "whole is as random"
+    return f"{100 * (sharded - chance) / (whole - chance):.1f} %"
+
+
+def _same(result: dict[str, Any]) -> str:
+    """How many picks were compared with those of others, and how many of them are the same."""
+    runs = [found for run in result["k_center"] for found in run["textbooks"].values()]
+    facility = result["facility_location"]
+    alike, of = min(found["same_picks"] for found in runs), runs[0]["of"]
+    return (
+        f"{alike} of the first {of} picks are the same in k-center (later ones were not compared), "
+        f"{min(facility['same_picks'].values())} of {facility['of']} in facility location"
+    )
 
 
 def _speed(result: dict[str, Any]) -> list[str]:
@@ -113,7 +131,7 @@ def _speed(result: dict[str, Any]) -> list[str]:
         "## Selectors beside what users have", "",
         f"k-center on {setting['rows']:,} x {setting['width']} to {setting['count']:,} (the textbook's steps are timed "
         f"and multiplied), facility location on {setting['facility_rows']:,} x {setting['facility_width']} to "
-        f"{setting['facility_count']}, all picks the same; {result['threads']} thread(s). "
+        f"{setting['facility_count']}; {_same(result)}; {result['threads']} thread(s). "
         f"{result['hardware']['processor']}, commit `{result['commit']}`.", "",
         "| task | beside | its seconds | ours | times faster |", "|---|---|---|---|---|", *rows, "",
     ]  # fmt: skip
