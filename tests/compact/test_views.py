@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from compact_examples import distilled_of, examples
@@ -77,6 +78,52 @@ def test_mixing_is_replayed_too(mix):
     assert all(torch.equal(view, views.replay(number, images)) for number, view in enumerate(seen))
 
 
+OLD = {"count": 200, "seed": 3, "strategy": "", "mix": "cutmix", "mix_alpha": 1.0}
+"""What a set that was stored before `mix_probability` says."""
+
+
+def _changed(views: Views) -> int:
+    """Views in which any pixel is another's; a box may have no pixel, in one of about 20 views of this size."""
+    images = torch.randn(6, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    return sum(not torch.equal(views.replay(number, images), images) for number in range(views.count))
+
+
+def test_every_new_view_is_mixed_and_half_of_the_old_ones():
+    new = Views(200, 3, "", "cutmix")
+    assert _changed(new) > 180
+    assert 80 < _changed(Views.of(OLD)) < 115
+    assert _changed(replace(new, mix_probability=0.0)) == 0
+    assert _changed(Views(200, 3, "", "mixup")) == 200
+
+
+def test_views_of_sets_stored_before_are_replayed_bit_for_bit():
+    """By hand, as it was done then: CutMix with its own default."""
+    images, views = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(0)), Views.of(OLD)
+    for number in range(20):
+        generator = torch.Generator().manual_seed(derive_seed(3, "view", number))
+        share = float(np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator))).beta(1, 1))
+        partner = torch.randperm(6, generator=generator)
+        chance, down, across = torch.rand(3, generator=generator).tolist()
+        expected = images.clone()
+        if chance < 0.5:
+            side = int(8 * (1 - share) ** 0.5)
+            (top, bottom), (left, right) = (
+                (max(int(8 * at) - side // 2, 0), min(int(8 * at) - side // 2 + side, 8)) for at in (down, across)
+            )
+            expected[:, :, top:bottom, left:right] = images[partner][:, :, top:bottom, left:right]
+        assert torch.equal(views.replay(number, images), expected)
+
+
+def test_how_often_is_said_where_older_readers_would_take_it_wrong():
+    assert Views.of(OLD).facts() == OLD, "what was stored is said as it was"
+    new = Views(2, 3, "", "cutmix")
+    assert new.facts()["mix_probability"] == 1.0
+    assert Views.of(new.facts()) == new
+    for plain in (Views(2, 3, "flip"), Views(2, 3, "", "mixup")):
+        assert "mix_probability" not in plain.facts()
+        assert Views.of(plain.facts()) == plain
+
+
 def test_the_global_generator_neither_matters_nor_moves():
     images = torch.randn(4, 1, 8, 8)
     before = torch.random.get_rng_state()
@@ -109,6 +156,9 @@ def test_a_set_without_views_says_so():
         ({"count": 2, "seed": 0, "mix": "blend"}, "'cutmix'"),
         ({"count": 2, "seed": 0, "mix_alpha": "1"}, "a positive alpha"),
         ({"count": 2, "seed": 0, "crop": 0.0}, "a crop of at most 1"),
+        ({"count": 2, "seed": 0, "mix": "cutmix", "mix_probability": 1.5}, "a mix_probability from 0.0 to 1.0"),
+        ({"count": 2, "seed": 0, "mix": "cutmix", "mix_probability": "1"}, "a mix_probability from 0.0 to 1.0"),
+        ({"count": 2, "seed": 0, "mix": "mixup", "mix_probability": 0.5}, "a mix_probability from 0.0 to 1.0"),
         ({"count": 2, "seed": 0, "strategy": "melt"}, "'melt'"),
         ({"count": 3, "seed": 0}, r"probabilities labels \(3, 6, 3\)"),
     ],

@@ -18,6 +18,8 @@ from decoct.errors import ConfigError
 from decoct.streams import derive_seed
 
 _WHAT = "replaying the views of a set"
+_UNSAID = 0.5
+"""How often views are mixed by CutMix where a set does not say so: those stored before it was said were mixed thus."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,9 @@ class Views:
     """Both parameters of the beta distribution of that share."""
     crop: float = 1.0
     """Smallest share of the area that a random resized crop of every row keeps, before all else, in (0, 1]; 1: none."""
+    mix_probability: float = 1.0
+    """How often a view is mixed by CutMix, in [0, 1], by one draw a view; mixup always mixes. The official codes of
+    SRe2L and RDED mix every batch, as the default does."""
 
     def __post_init__(self) -> None:
         _check(asdict(self))
@@ -56,11 +61,14 @@ class Views:
         fits = isinstance(value, Mapping) and {"count", "seed"} <= set(value) <= names
         require(fits, _WHAT, repr(value)[:200], f"an object with some of {', '.join(sorted(names))}")
         _check(value)
-        return cls(**value)
+        said = {"mix_probability": _UNSAID, **value} if value.get("mix") == "cutmix" else value
+        return cls(**said)
 
     def facts(self) -> dict[str, Any]:
-        """Every setting as plain JSON values; `crop` only where there is one: readers without it must refuse it."""
-        return {name: value for name, value in asdict(self).items() if name != "crop" or value < 1}
+        """Every setting as plain JSON values; what older readers do not know only where it matters, since they have to
+        refuse it: `crop` where there is one, `mix_probability` of CutMix that is not the 0.5 which they take it for."""
+        said = {"crop": self.crop < 1, "mix_probability": self.mix == "cutmix" and self.mix_probability != _UNSAID}
+        return {name: value for name, value in asdict(self).items() if said.get(name, True)}
 
     def replay(self, number: int, inputs: Float[Tensor, "m ..."]) -> Float[Tensor, "m ..."]:
         """View `number`, from 0, of all rows `inputs` `[m, ...]` of the set. Cost O(m c h w).
@@ -83,8 +91,11 @@ class Views:
             inputs = Siamese(self.strategy, per_sample=True)(inputs, generator)
         if self.mix:
             # The teacher labels the mixed pixels themselves, so what mixing would do to targets is not wanted.
-            mixing = mixup if self.mix == "mixup" else cutmix
-            inputs, _ = mixing(inputs, inputs.new_zeros(len(inputs), 1), generator, self.mix_alpha)
+            nothing = inputs.new_zeros(len(inputs), 1)
+            if self.mix == "mixup":
+                inputs, _ = mixup(inputs, nothing, generator, self.mix_alpha)
+            else:
+                inputs, _ = cutmix(inputs, nothing, generator, self.mix_alpha, self.mix_probability)
         return inputs
 
 
@@ -97,4 +108,7 @@ def _check(values: Mapping[str, Any]) -> None:
     number = type(alpha) is float and 0 < alpha < float("inf") and type(crop) is float and 0 < crop <= 1
     wanted = "a count of at least 1, a seed below 2^53, a strategy, '', 'mixup' or 'cutmix', a positive alpha"
     wanted += ", a crop of at most 1"
-    require(whole and texts and number, _WHAT, repr(values)[:200], wanted)
+    often = values.get("mix_probability", 1.0)
+    mixed = type(often) is float and (often == 1 or (values.get("mix", "") == "cutmix" and 0 <= often <= 1))
+    wanted += ", with 'cutmix' a mix_probability from 0.0 to 1.0"
+    require(whole and texts and number and mixed, _WHAT, repr(values)[:200], wanted)

@@ -74,7 +74,7 @@ class Teacher(Labels):
     strategy: str | None = None
     """Siamese strategy of the views, drawn for every row; that of the distillation by default."""
     mix: Literal["", "mixup", "cutmix"] = ""
-    """Mix pairs of rows of a view; the labels are what the expert says of the mixture."""
+    """Mix pairs of rows of every view; the labels are what the expert says of the mixture."""
     crop: float = 1.0
     """Smallest share of the area that a random resized crop of every row of a view keeps, in (0, 1]; 1: none."""
 
