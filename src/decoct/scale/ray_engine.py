@@ -147,11 +147,12 @@ class RayEngine(Engine):
             _Worker, fn_constructor_kwargs=made, batch_size=1, concurrency=min(self.asked, len(starts)), num_cpus=1
         )
         out: Rows | None = None
-        for batch in found.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0):
-            values = np.stack(list(batch["value"])) if batch["value"].dtype == object else batch["value"]
-            out = np.empty((len(rows), *values.shape[1:]), values.dtype) if out is None else out
-            # Blocks come as they are finished; every row knows its place.
-            out[batch["block"] * block + batch["row"]] = values
+        with _told(ray, "work on blocks of rows"):
+            for batch in found.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0):
+                values = np.stack(list(batch["value"])) if batch["value"].dtype == object else batch["value"]
+                out = np.empty((len(rows), *values.shape[1:]), values.dtype) if out is None else out
+                # Blocks come as they are finished; every row knows its place.
+                out[batch["block"] * block + batch["row"]] = values
         assert out is not None
         return out
 
@@ -191,16 +192,28 @@ def _alone(work: Callable[[Any], Any], unit: Any) -> Any:
         return _Refused(type(error).__name__, error.called, said)
 
 
-def _result(ray: Any, reference: Any, number: int) -> Any:
+@contextmanager
+def _told(ray: Any, what: str) -> Iterator[None]:
+    """Ray's own failures as ours: memory, workers and machines that are lost; errors of the work itself pass as they
+    are."""
     try:
-        found = ray.get(reference)
-    except ray.exceptions.WorkerCrashedError as error:
+        yield
+    except ray.exceptions.RayTaskError:
+        raise
+    except ray.exceptions.RayError as error:
+        said = " ".join(str(error).split())[:300]
         raise DecoctError(
-            f"running work unit {number} on Ray",
-            received=f"a worker that died {RETRIES + 1} times ({str(error).partition(chr(10))[0][:200]})",
-            expected="a worker that lives to the end of the unit",
-            remedy="look at the memory of the workers, and start the same command again: finished units stay",
+            f"running {what} on Ray",
+            received=f"{type(error).__name__}, after {RETRIES + 1} tries where trying again could help ({said})",
+            expected="workers and machines that live to the end, and memory for what runs at a time",
+            remedy="look at the memory of the workers, ask for fewer of them, and start the same command again: "
+            "finished units stay",
         ) from error
+
+
+def _result(ray: Any, reference: Any, number: int) -> Any:
+    with _told(ray, f"work unit {number}"):
+        found = ray.get(reference)
     if isinstance(found, _Refused):
         raise getattr(errors, found.kind, DecoctError)(found.called, **found.parts)
     return found
