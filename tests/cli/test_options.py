@@ -38,6 +38,10 @@ def parse(line: str) -> Any:
             "distill digits --out D --device cpu",
             {"recipe": "auto", "objective": None, "budget": None, "steps": None, "device": "cpu"},
         ),
+        (
+            "distill digits --out D --augment color_crop_cutout_scale_rotate --experts E",
+            {"augment": "color_crop_cutout_scale_rotate", "experts": Path("E")},
+        ),
         ("distill digits --out D --network my.module:factory", {"network": "my.module:factory"}),
         ("select digits --method herding --ipc 10 --out DIR", {"method": "herding", "ipc": 10, "count": None}),
         ("select digits --method herding --fraction 0.1 --out DIR", {"fraction": 0.1, "ipc": None}),

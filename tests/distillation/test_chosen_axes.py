@@ -18,12 +18,14 @@ from decoct.distillation.limit import Limit
 from decoct.distillation.objective.nothing import NothingState
 from decoct.distillation.objective.random_features import RandomFeatures
 from decoct.distillation.objective.ridge import Ridge
+from decoct.distillation.problem import GRAY_STRATEGY
 from decoct.distillation.queue import Queue
 from decoct.distillation.recipes import table
-from decoct.distillation.recipes.table import OBJECTIVES
+from decoct.distillation.recipes.table import OBJECTIVES, resolve
+from decoct.distillation.recipes.task import Task
 from decoct.distillation.run import Distillation
 from decoct.distillation.storage.bases import Bases
-from decoct.errors import UnknownNameError
+from decoct.errors import ConfigError, UnknownNameError
 from decoct.registry import Registry
 
 OWN = """
@@ -113,6 +115,30 @@ def test_an_objective_changes_the_set_and_nothing_else_of_the_recipe():
     assert not torch.equal(plain.decode(), changed.decode())
     kept = {name: value for name, value in plain.provenance["settings"].items() if name != "objective"}
     assert kept == {name: value for name, value in changed.provenance["settings"].items() if name != "objective"}
+
+
+@pytest.mark.parametrize(("asked", "stored"), [(GRAY_STRATEGY, GRAY_STRATEGY), ("none", "")])
+def test_digits_in_colour_are_matched_without_mirror_images_where_that_is_asked_for(asked, stored):
+    data = blob_images(shape=(3, 8, 8))
+    options = {"ipc": 2, "steps": 3, "network": "convnet2-w4", "device": "cpu"}
+    plain = decoct.distill(data, "dm", **options)  # type: ignore[arg-type]
+    small = decoct.distill(data, "dm", augment=asked, **options)  # type: ignore[arg-type]
+    assert small.provenance["settings"] == {**plain.provenance["settings"], "augment": stored}
+    assert not torch.equal(plain.decode(), small.decode())
+    point = replace(resolve("dm", Task(data.spec, 2)), augment=stored)
+    assert torch.equal(decoct.distill(data, point, **options).decode(), small.decode())  # type: ignore[arg-type]
+
+
+def test_an_augmentation_is_checked_before_the_work(tmp_path, capsys):
+    with pytest.raises(ConfigError, match="the family 'flop'(.|\n)*did you mean 'flip'"):
+        distilled(augment="color_flop")
+    with pytest.raises(ConfigError, match=r"'crop' for rows of shape \(12,\)(.|\n)*leave the augmentation out"):
+        decoct.distill(blob_features(), "dm", ipc=2, steps=1, augment="crop")
+    assert decoct.distill(blob_features(), "dm", ipc=2, steps=1, augment="none").decode().shape == (6, 12)
+    assert (
+        main(["distill", str(tmp_path / "not-read.npz"), "--augment", "color_flop", "--out", str(tmp_path / "o")]) == 2
+    )
+    assert "did you mean 'flip'" in capsys.readouterr().err
 
 
 def test_an_unknown_objective_comes_with_the_nearest_names():

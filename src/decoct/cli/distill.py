@@ -38,6 +38,11 @@ class Options:
     """What is matched, such as characteristic; `decoct methods` lists all. Without it, the recipe's own choice."""
     labels: Annotated[str | None, left_out("NAME")] = None
     """What is taught: hard, learned, teacher; without it, the recipe's own choice."""
+    augment: Annotated[str | None, left_out("FAMILIES")] = None
+    """Picture changes under which rows are matched, if at all: none, or families of color, crop, cutout, flip, scale,
+    rotate joined by underscores; leave out flip for digits in colour. Without it, the recipe's own choice."""
+    experts: Annotated[Path | None, left_out("DIR")] = None
+    """Folder that runs share for networks trained on the real data, such as experts of mtt; without it, in --out."""
     track: Annotated[Literal["tensorboard"] | None, left_out("tensorboard")] = None
     """Also write the metrics for this tool."""
     device: Annotated[str | None, left_out("NAME")] = None
@@ -48,13 +53,15 @@ class Options:
 
 def run(options: Options) -> dict[str, Any]:
     """Distill, and say what was made."""
+    from decoct.augment.siamese import Siamese
     from decoct.distillation.driver import distill
     from decoct.distillation.recipes.table import LABELS, OBJECTIVES, RECIPES, STORAGES
 
-    # A wrong name is told before the data are read, which can take minutes.
+    # A wrong name or family is told before the data are read, which can take minutes.
     axes = ((STORAGES, options.storage), (OBJECTIVES, options.objective), (LABELS, options.labels))
     for registry, name in ((RECIPES, options.recipe), *axes):
         _ = name is None or registry[name]
+    Siamese(options.augment or "none")
     data = options.opening.open(options.source)
     small = distill(
         data,
@@ -67,7 +74,9 @@ def run(options: Options) -> dict[str, Any]:
         storage=options.storage,
         objective=options.objective,
         labels=options.labels,
+        augment=options.augment,
         out=options.out,
+        experts=options.experts,
         device=options.device,
         track=options.track,
         preset=options.preset,

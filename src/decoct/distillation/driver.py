@@ -48,7 +48,9 @@ def distill(
     storage: Any = None,
     objective: Any = None,
     labels: Any = None,
+    augment: str | None = None,
     out: str | Path | None = None,
+    experts: str | Path | None = None,
     device: str | None = None,
     track: str | None = None,
     preset: Preset = "cpu",
@@ -69,7 +71,11 @@ def distill(
     real rows are drawn, for matching, for networks trained on them or as a start, they are drawn in proportion. Equal
     weights change nothing.
 
-    With `out`, the run is kept in that folder and the same call resumes it; a finished one is loaded. Runs bounded by
+    `augment` names the picture changes under which rows are matched, where the objective has any: "none", or families
+    of `Siamese` such as "color_crop_cutout_scale_rotate", which has no mirror images, for digits in colour.
+
+    With `out`, the run is kept in that folder and the same call resumes it; a finished one is loaded. `experts` is a
+    folder that several runs share for networks trained on the real data, by default one inside `out`. Runs bounded by
     steps give the same bits for the same seed on the same machine and CPU, interrupted or not.
 
     Raises `BudgetError` (more images than a class has), `UnknownNameError`, `ConfigError`, `MismatchError` (`out` holds
@@ -82,11 +88,12 @@ def distill(
         budget = task.seconds
     speed = _speed_of(task, usable_device(device), None if out is None else Path(out))
     task = _timed(replace(task, speed=speed), budget, len(data.train))
-    point = resolve(recipe, task, Changes(storage=storage, objective=objective, labels=labels))
+    point = resolve(recipe, task, Changes(storage, objective, labels, augment))
     limit = limit_of(point, budget, steps, looks)
     problem = _problem(data, point, limit, ipc, network, device)
-    if out is not None:
-        problem = replace(problem, cache=Path(out) / "experts")
+    if experts is None and out is not None:
+        experts = Path(out) / "experts"
+    problem = replace(problem, cache=None if experts is None else Path(experts))
     problem.require_budget()
     identity = {
         "recipe": recipe if isinstance(recipe, str) else "custom",

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from decoct.augment.siamese import Siamese
 from decoct.distillation.axes import Labels, Objective, Storage
 from decoct.distillation.recipe import Recipe
 from decoct.distillation.recipes.task import Task
+from decoct.errors import ConfigError
 from decoct.registry import Registry
 
 STORAGES = Registry(
@@ -77,18 +79,35 @@ class Changes:
     storage: str | Storage | None = None
     objective: str | Objective | None = None
     labels: str | Labels | None = None
+    augment: str | None = None
+    """Picture changes by their families, or "none"."""
 
 
 def resolve(recipe: str | Recipe, task: Task, changes: Changes | None = None) -> Recipe:
     """The recipe of this name for the task (or the recipe as given) with the changes applied.
 
-    Raises `UnknownNameError` for a name that no registry lists.
+    Raises `UnknownNameError` for a name that no registry lists, `ConfigError` for picture changes that there are not,
+    or for rows that are no pictures.
     """
     found: Recipe = RECIPES.load(recipe)(task) if isinstance(recipe, str) else recipe
     chosen = changes or Changes()
     axes = (("storage", STORAGES), ("objective", OBJECTIVES), ("labels", LABELS))
     wanted = {name: _member(table, getattr(chosen, name)) for name, table in axes if getattr(chosen, name) is not None}
+    if chosen.augment is not None:
+        wanted["augment"] = _strategy(chosen.augment, task)
     return replace(found, **wanted)
+
+
+def _strategy(augment: str, task: Task) -> str:
+    families = Siamese(augment).families
+    if families and not task.spec.is_image:
+        raise ConfigError(
+            "choosing an augmentation",
+            received=f"{augment!r} for rows of shape {task.spec.shape}",
+            expected="images, whose augmentation it is",
+            remedy="leave the augmentation out",
+        )
+    return "_".join(families)
 
 
 def _member(table: Registry, choice: Any) -> Any:
