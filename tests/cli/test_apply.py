@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from toys import blob_images, saved_npz
 
+from decoct.analysis.finding import Chart, Finding
 from decoct.cli.main import main
 from decoct.evaluation.data_facts import data_facts
 
@@ -40,6 +41,7 @@ def test_architectures_are_ranked_and_told_in_a_report(source: str, tmp_path: Pa
     told = (tmp_path / "ranked" / "report.html").read_text()
     assert "early stopping" in told
     assert "No set has been judged yet" not in told
+    assert (tmp_path / "ranked" / "finding-architectures.json").is_file()
     assert main(["report", str(tmp_path / "ranked"), "--out", str(tmp_path / "again.html")]) == 0
     assert "early stopping" in (tmp_path / "again.html").read_text()
     capfd.readouterr()
@@ -62,6 +64,33 @@ def test_hyperparameters_are_ordered_by_condensed_validation_sets(
     assert [one["name"] for one in found["orderings"]] == ["herding", "hcdc", "random", "whole split"]
     assert found["names"] == ["weight decay"]
     assert "Spearman" in (tmp_path / "ordered" / "report.html").read_text()
+    assert (tmp_path / "ordered" / "finding-hyperparameters.json").is_file()
+
+
+def test_a_graph_search_leaves_the_section_of_another_application(tmp_path: Path, say, monkeypatch) -> None:
+    class Found:
+        def to_json(self) -> dict[str, Any]:
+            return {"kind": "graph"}
+
+        def finding(self) -> Finding:
+            return Finding("graph", "Filters are ordered.", Chart("", "", ()), ({"filter": "low"},))
+
+        def table(self) -> str:
+            return "a table"
+
+    class Graph:
+        def most_frequent(self, count: int) -> Graph:
+            return self
+
+    monkeypatch.setattr("decoct.data.graph.open_graph", lambda path: Graph())
+    monkeypatch.setattr("decoct.applications.graph_orders.order_filters", lambda *_, **__: Found())
+    other = Finding("architectures", "Networks are ranked.", Chart("", "", ()), ({"network": "small"},))
+    other.save(tmp_path / "finding-architectures.json")
+    found = say("graph", tmp_path / "cora.npz", "--out", tmp_path)
+    assert (found["kind"], found["table"]) == ("graph", "a table")
+    page = (tmp_path / "report.html").read_text()
+    assert "Filters are ordered." in page
+    assert "Networks are ranked." in page
 
 
 def test_what_cannot_be_done_is_one_screen(source: str, tmp_path: Path, say) -> None:

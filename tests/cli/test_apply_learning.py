@@ -36,6 +36,23 @@ def test_continual_writes_its_result_and_a_report(capsys, tmp_path):
     assert "report:" in text
 
 
+def test_two_applications_in_one_folder_are_both_told(capsys, tmp_path):
+    common = ("--network", "mlp", "--seeds", "1", "--out", tmp_path, "--json")
+    first = ("continual", "digits", "--memories", "random", "--tasks", "2", "--bytes", "1500", "--device", "cpu")
+    second = ("federated", "digits", "--makers", "random", "--clients", "2", "--alpha", "5", "--ipc", "1", "--rounds")
+    assert command(capsys, *first, *common)[0] == 0
+    # What a version before this one left behind, from the same command and from another one.
+    (tmp_path / "finding.json").write_text((tmp_path / "finding-continual.json").read_text())
+    assert command(capsys, *first, *common)[0] == 0
+    assert not (tmp_path / "finding.json").exists(), "told twice otherwise"
+    (tmp_path / "finding-continual.json").rename(tmp_path / "finding.json")
+    assert command(capsys, *second, "1", *common)[0] == 0
+    assert {path.name for path in tmp_path.glob("finding*.json")} == {"finding.json", "finding-federated.json"}
+    page = (tmp_path / "report.html").read_text()
+    for told in ("accuracy on all classes so far", "FedAvg"):
+        assert told in page
+
+
 def test_federated_writes_its_result_and_a_report(capsys, tmp_path):
     code, out, err = command(
         capsys, "federated", "digits", "--makers", "herding", "random", "--clients", "3", "--alpha", "1", "--ipc", "3",

@@ -49,9 +49,8 @@ def run(options: Options) -> dict[str, Any]:
     from dataclasses import replace
 
     from decoct.applications.architecture_search import PROTOCOL, architecture_search, ranked_networks
-    from decoct.files import make_folder, write_json
-    from decoct.report.collect import Judged
-    from decoct.report.html import write_report
+    from decoct.cli.finding_report import write_finding
+    from decoct.files import make_folder
 
     for name in ("seeds", "epochs", "full_epochs", "ipc"):
         if getattr(options, name) < 1:
@@ -70,11 +69,7 @@ def run(options: Options) -> dict[str, Any]:
         data, _sets(options, data), names, seeds=options.seeds, protocol=protocol,
         early_epochs=options.early, out=make_folder(options.out), device=options.device,
     )  # fmt: skip
-    write_json(options.out / "architectures.json", found.to_json())
-    finding = found.finding()
-    finding.save(options.out / "finding.json")
-    report = write_report(options.out / "report.html", [Judged(options.out.name, findings=(finding,))], data)
-    return {**found.to_json(), "table": found.table(), "report": str(report)}
+    return write_finding(options.out, "architectures", found, data)
 
 
 def _sets(options: Options, data: Any) -> dict[str, Any]:

@@ -47,10 +47,8 @@ def run(options: Options) -> dict[str, Any]:
     """Open the graph, order the candidates, and report."""
     from decoct.applications.graph_model import GraphSearch
     from decoct.applications.graph_orders import order_filters
+    from decoct.cli.finding_report import write_finding
     from decoct.data.graph import open_graph
-    from decoct.files import write_json
-    from decoct.report.collect import Judged
-    from decoct.report.html import write_report
 
     graph = open_graph(options.graph)
     search = GraphSearch(
@@ -61,11 +59,7 @@ def run(options: Options) -> dict[str, Any]:
         graph.most_frequent(options.columns) if options.columns else graph, options.methods, search,
         per_class=options.ipc, seeds=options.seeds, out=options.out,
     )  # fmt: skip
-    write_json(options.out / "graph.json", found.to_json())
-    finding = found.finding()
-    finding.save(options.out / "finding.json")
-    report = write_report(options.out / "report.html", [Judged(options.out.name, findings=(finding,))])
-    return {**found.to_json(), "table": found.table(), "report": str(report)}
+    return write_finding(options.out, "graph", found)
 
 
 def show(result: dict[str, Any]) -> str:

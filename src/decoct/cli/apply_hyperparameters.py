@@ -54,12 +54,10 @@ def run(options: Options) -> dict[str, Any]:
     """Make the sets, order the candidates, and report."""
     from decoct.applications.candidates import Search
     from decoct.applications.hyperparameter_search import hyperparameter_search
+    from decoct.cli.finding_report import write_finding
     from decoct.compact.load import load
     from decoct.evaluation.compare import Maker
-    from decoct.files import write_json
     from decoct.machine import usable_device
-    from decoct.report.collect import Judged
-    from decoct.report.html import write_report
 
     space, search = _space(options.space), Search(candidates=options.candidates)
     data = options.opening.open(options.source)
@@ -72,11 +70,7 @@ def run(options: Options) -> dict[str, Any]:
         data, load(train), made, space,
         network=options.network, search=search, seeds=options.seeds, out=options.out, device=device,
     )  # fmt: skip
-    write_json(options.out / "hyperparameters.json", found.to_json())
-    finding = found.finding()
-    finding.save(options.out / "finding.json")
-    report = write_report(options.out / "report.html", [Judged(options.out.name, findings=(finding,))], data)
-    return {**found.to_json(), "table": found.table(), "report": str(report)}
+    return write_finding(options.out, "hyperparameters", found, data)
 
 
 def _validation_set(

@@ -48,7 +48,7 @@ def results_in(folder: Path) -> list[Judged]:
 
 
 def application_findings(folder: Path) -> tuple[Finding, ...]:
-    """What `decoct apply` found: finding.json, and finding-NAME.json where one command finds several things.
+    """What `decoct apply` found: a finding-NAME.json for each thing; finding.json is what earlier versions wrote.
 
     Raises `IntegrityError`.
     """
