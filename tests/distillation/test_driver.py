@@ -323,3 +323,38 @@ def test_an_interrupt_while_experts_train_is_told_and_the_same_call_goes_on(tmp_
         distill(tmp_path / "run")
     monkeypatch.setattr(Distillation, "prepare", prepare)
     assert np.array_equal(distill(tmp_path / "run").decode(), distill().decode())
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_an_interrupt_while_a_storage_is_set_up_is_told_and_the_same_call_goes_on(tmp_path, monkeypatch, begun):
+    """Where experts are trained for it, that takes minutes."""
+    whole, advance = distill(), Distillation.advance
+
+    def pressed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if begun:
+        monkeypatch.setattr(Workplace, "checkpoint_seconds", 0.0)
+        monkeypatch.setattr(Distillation, "advance", lambda run, at: pressed() if run.step == 5 else advance(run, at))
+        with pytest.raises(InterruptedRunError):
+            distill(tmp_path / "run")
+        monkeypatch.setattr(Distillation, "advance", advance)
+    with monkeypatch.context() as patch:
+        patch.setattr(Pixels, "init", pressed)
+        remedy = "from its last checkpoint in" if begun else "from its beginning"
+        with pytest.raises(InterruptedRunError, match=f"an interrupt while it was set up(.|\n)*{remedy}"):
+            distill(tmp_path / "run")
+        with pytest.raises(InterruptedRunError, match="nothing was kept"):
+            distill()
+    assert np.array_equal(distill(tmp_path / "run").decode(), whole.decode())
+
+
+def test_an_interrupt_while_the_result_is_labelled_is_told_and_the_same_call_goes_on(tmp_path, monkeypatch):
+    def pressed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Distillation, "result", pressed)
+        with pytest.raises(InterruptedRunError, match="an interrupt at step 12(.|\n)*same command again"):
+            distill(tmp_path / "run")
+    assert np.array_equal(distill(tmp_path / "run").decode(), distill().decode())

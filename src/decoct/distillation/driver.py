@@ -107,11 +107,15 @@ def distill(
             return finished
         require_room(problem, point)
         began = time.monotonic()
-        run = Distillation(problem, point, seed)
-        place.resume(run)
-        _loop(run, limit, place, began)
-        small = run.result({"name": _name(recipe, point, task), **identity, **_provenance(run)})
-        place.finish(small)
+        run = None
+        try:
+            run = Distillation(problem, point, seed)
+            place.resume(run)
+            _loop(run, limit, place, began)
+            small = run.result({"name": _name(recipe, point, task), **identity, **_provenance(run)})
+            place.finish(small)
+        except KeyboardInterrupt:
+            raise cut_off(run, place) from None
     return small
 
 
@@ -170,45 +174,39 @@ def _loop(run: Distillation, limit: Limit, place: Workplace, began: float) -> No
     """
     start = began - run.elapsed
     saved = time.monotonic()
-    try:
-        run.prepare()
-    except KeyboardInterrupt:
-        raise cut_off(run, place) from None
+    run.prepare()
     before, since, looked = run.step, time.monotonic(), 0.0
     total = limit.steps or limit.seconds or 1
     with (
         held_back() as stopped,
         progress(_title(run), total, timed=limit.steps is None) as tick,
     ):
-        try:
-            while (share := limit.share(run.step, run.elapsed)) < 1:
-                loss = run.advance(share)
-                if not math.isfinite(loss):
-                    raise _diverged(run, loss)
+        while (share := limit.share(run.step, run.elapsed)) < 1:
+            loss = run.advance(share)
+            if not math.isfinite(loss):
+                raise _diverged(run, loss)
+            run.elapsed = time.monotonic() - start
+            if due := _look_due(run, limit, looked):
+                looked -= time.monotonic()
+                accuracy = run.look(due)
+                looked += time.monotonic()
+                place.log({"step": run.step, "seconds": run.elapsed, "val_accuracy": accuracy})
                 run.elapsed = time.monotonic() - start
-                if due := _look_due(run, limit, looked):
-                    looked -= time.monotonic()
-                    accuracy = run.look(due)
-                    looked += time.monotonic()
-                    place.log({"step": run.step, "seconds": run.elapsed, "val_accuracy": accuracy})
-                    run.elapsed = time.monotonic() - start
-                place.log({"step": run.step, "seconds": run.elapsed, "loss": loss}, every=10)
-                if time.monotonic() - saved > place.checkpoint_seconds:
-                    place.save(run)
-                    saved = time.monotonic()
-                seen = f", best on validation {run.best_score:.1%}" if run.best else ""
-                rate = (run.step - before) / (time.monotonic() - since)
-                steps = "" if limit.steps else f"step {run.step}, {rate:.3g}/s, "
-                tick(run.step if limit.steps else run.elapsed, f"{steps}loss {loss:.4g}{seen}")
-                if stopped():
-                    place.save(run)
-                    raise interrupted(run, place)
-            if not run.best:
-                run.look(limit.looks)
-                # A set that takes no steps costs its teacher.
-                run.elapsed = time.monotonic() - start
-        except KeyboardInterrupt:
-            raise cut_off(run, place) from None
+            place.log({"step": run.step, "seconds": run.elapsed, "loss": loss}, every=10)
+            if time.monotonic() - saved > place.checkpoint_seconds:
+                place.save(run)
+                saved = time.monotonic()
+            seen = f", best on validation {run.best_score:.1%}" if run.best else ""
+            rate = (run.step - before) / (time.monotonic() - since)
+            steps = "" if limit.steps else f"step {run.step}, {rate:.3g}/s, "
+            tick(run.step if limit.steps else run.elapsed, f"{steps}loss {loss:.4g}{seen}")
+            if stopped():
+                place.save(run)
+                raise interrupted(run, place)
+        if not run.best:
+            run.look(limit.looks)
+            # A set that takes no steps costs its teacher.
+            run.elapsed = time.monotonic() - start
 
 
 def _title(run: Distillation) -> str:

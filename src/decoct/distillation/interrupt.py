@@ -55,18 +55,19 @@ def interrupted(run: Distillation, place: Workplace) -> InterruptedRunError:
     return _stopped(run, kept if place.folder is not None else _NAME_A_FOLDER)
 
 
-def cut_off(run: Distillation, place: Workplace) -> InterruptedRunError:
-    """Stopped in the middle of a step, from where nothing can go on."""
+def cut_off(run: Distillation | None, place: Workplace) -> InterruptedRunError:
+    """Stopped in the middle of a step, or before there is a run (`None`), from where nothing can go on."""
     again = "give the same command again: the run goes on from its last checkpoint" + (
         f" in {place.folder}" if place.has_checkpoint else ", or from its beginning where there is none yet"
     )
     return _stopped(run, again if place.folder is not None else _NAME_A_FOLDER)
 
 
-def _stopped(run: Distillation, remedy: str) -> InterruptedRunError:
+def _stopped(run: Distillation | None, remedy: str) -> InterruptedRunError:
+    when = "while it was set up" if run is None else f"at step {run.step}, after {show_duration(run.elapsed)}"
     return InterruptedRunError(
         "distilling",
-        received=f"an interrupt at step {run.step}, after {show_duration(run.elapsed)}",
+        received=f"an interrupt {when}",
         expected="the run to reach its end",
         remedy=remedy,
     )
