@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from toys import blob_images
 
+import decoct
 from decoct.compact.decoders import DECODERS
 from decoct.distillation.labels.hard import Hard
 from decoct.distillation.labels.learned import Learned
@@ -14,7 +16,7 @@ from decoct.distillation.problem import Problem
 from decoct.distillation.recipe import Recipe
 from decoct.distillation.run import Distillation
 from decoct.distillation.storage.multiformation import Multiformation
-from decoct.distillation.storage.pixels import Pixels
+from decoct.distillation.storage.pixels import Pixels, initial_rows
 from decoct.errors import ConfigError
 from decoct.streams import Streams
 
@@ -36,6 +38,25 @@ def test_cells_hold_the_shrunken_images_in_order(shape, factor, monkeypatch):
     rows = torch.tensor([count - 1, 0, 5])
     assert torch.equal(storage.decode(tensors, rows), flat[rows])
     assert storage.classes(_problem(shape)).tolist() == [row // (2 * factor**2) for row in range(count)]
+
+
+def test_medoids_of_a_class_with_too_few_rows_are_repeated():
+    data = blob_images()
+    few = np.flatnonzero(data.train.y == 1)[3:]
+    small = data.with_train(np.setdiff1d(np.arange(len(data.train)), few))
+    rows = initial_rows("medoids", Problem(small, 2, "convnet2-w4", "cpu", "", 0.0), 8, Streams(0)).reshape(3, 8, -1)
+    assert [len(own.unique(dim=0)) for own in rows] == [8, 3, 8]
+    assert torch.equal(rows[1, 3:], rows[1, :5]), "one after another"
+    tensors = Multiformation(init_from="medoids").init(Problem(small, 2, "convnet2-w4", "cpu", "", 0.0), Streams(0))
+    assert tensors["pixels"].shape == (6, 1, 8, 8)
+
+
+def test_medoids_are_those_that_k_means_selects():
+    problem = _problem()
+    core = decoct.select(problem.data, "k-means", ipc=2, seed=5)
+    inputs, _, _ = core.materialize()
+    expected = inputs[torch.argsort(core.classes, stable=True)]
+    assert torch.equal(initial_rows("medoids", problem, 2, Streams(5)), expected)
 
 
 @pytest.mark.parametrize("storage", [Pixels(), Multiformation()])

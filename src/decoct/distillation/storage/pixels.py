@@ -35,9 +35,11 @@ def initial_rows(init: Init, problem: Problem, per_class: int, streams: Streams)
     if init == "medoids":
         from decoct.selection.driver import select
 
-        core = select(problem.data, "k-means", ipc=per_class, seed=streams.seed)
+        sizes = torch.bincount(problem.data.train.labels(), minlength=problem.class_count)
+        core = select(problem.data, "k-means", count=int(sizes.clamp_max(per_class).sum()), seed=streams.seed)
         inputs, _, _ = core.materialize()
-        return inputs[torch.argsort(core.classes, stable=True)]
+        members = [torch.nonzero(core.classes == label).flatten() for label in range(problem.class_count)]
+        return inputs[torch.cat([own.repeat(-(-per_class // len(own)))[:per_class] for own in members])]
     rows = []
     for members in problem.data.train.class_rows(problem.class_count):
         order = random_order(len(members), problem.data.train.weight(members), generator)
