@@ -70,6 +70,18 @@ def test_features_do_not_take_the_place_of_a_score(source: str, ids: list[str], 
     assert not (tmp_path / "o").exists()
 
 
+def test_features_beside_scores_say_which_rows_are_near(
+    source: str, scores: Path, ids: list[str], tmp_path: Path, say
+) -> None:
+    places = np.arange(len(ids), dtype=float)[:, None] * [1, 1]
+    np.save(tmp_path / "emb.npy", places)
+    line = ("select", source, "--method", "hardest", "--count", 2, "--balance", "global", "--scores", scores)
+    words = ("--features", f"npy:{tmp_path / 'emb.npy'}", "--explain", ids[0], "--out", tmp_path / "o")
+    told = say(*line, *words)["explanations"][0]
+    assert f"The nearest kept row is {ids[-2]} " in told
+    assert f"at distance {np.sqrt(2) * (len(ids) - 2):.4g}" in told
+
+
 def test_a_window_beside_scores_is_refused(source: str, scores: Path, tmp_path: Path, say) -> None:
     line = ("select", source, "--method", "dyn-unc", "--ipc", 1, "--scores", scores, "--score", "aum")
     error = say(*line, "--set", "window=5", "--out", tmp_path / "o", code=2)["error"]

@@ -146,15 +146,17 @@ def chosen(options: Options) -> Any:
     found = with_settings(selector(name), options.words, name)
     if isinstance(found, ByScore):
         _require_score(options, found, name)
-    elif options.score is not None or options.scores is not None:
+        # A score of another tool has a name of its own, which no list of ours knows.
+        own = options.score is None or options.scores is not None
+        return found if own else replace(found, score=options.score)
+    if options.score is not None or options.scores is not None:
         raise ConfigError(
             f"selecting by {name}",
             received="--score or --scores",
             expected="a method that looks at scores: hardest, easiest, middle, ccs or dyn-unc",
             remedy="leave --score out, or choose one of these methods",
         )
-    # A score of another tool has a name of its own, which no list of ours knows.
-    return found if options.score is None or options.scores is not None else replace(found, score=options.score)
+    return found
 
 
 def _require_score(options: Options, method: ByScore, name: str) -> None:
@@ -163,8 +165,9 @@ def _require_score(options: Options, method: ByScore, name: str) -> None:
     from decoct.selection.features import OWN
 
     if options.scores is not None:
+        # Features beside scores are what --explain and --dropped compare rows by.
         method.require_used()
-    if options.features.startswith(OWN):
+    elif options.features.startswith(OWN):
         raise ConfigError(
             f"selecting by {name}",
             received=f"--features {options.features}",

@@ -88,7 +88,7 @@ class ByScore(Selector):
         if sources.kind != "array":
             return self.computed(sources)
         self.require_used()
-        return score_column(sources.table)[:, 0]
+        return torch.as_tensor(score_column(sources.table))[:, 0]
 
     def computed(self, sources: Sources) -> Float[Tensor, " n"]:
         """The score of every training row from training dynamics."""
