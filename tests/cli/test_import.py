@@ -28,6 +28,10 @@ def test_a_published_file_is_imported_and_judged(tmp_path: Path, capfd: pytest.C
     said = capfd.readouterr().out
     assert "res_theirs, 6 rows with hard labels" in said
     assert "assumed: class numbers" in said
+    again = ["import", str(tmp_path / "res_theirs.pt"), "--data", source, "--out", str(tmp_path / "again"), "--json"]
+    assert main([*again, "--scale", "unit"]) == 0
+    told = json.loads(capfd.readouterr().out)
+    assert (told["name"], told["rows"], told["out"]) == ("res_theirs", 6, str(tmp_path / "again"))
     assert main(["evaluate", str(out), "--data", source, "--networks", "mlp", "--seeds", "1", "--baselines", "random",
                  "--json"]) == 0  # fmt: skip
     card = json.loads(capfd.readouterr().out)

@@ -12,10 +12,15 @@ import pytest
 from toys import blob_features, blob_images
 
 import decoct.evaluation.contender as contender_module
-from decoct.errors import ConfigError, IntegrityError, UnknownNameError
+from decoct.errors import ConfigError, DivergenceError, IntegrityError, UnknownNameError
 from decoct.evaluation.augmentations import AUGMENTATIONS, with_augmentation
+from decoct.evaluation.fair_scores import fair_scores_of
+from decoct.evaluation.leaderboard import leaderboard, table_of_groups
 from decoct.evaluation.matrix import Matrix, evaluate_matrix
 from decoct.evaluation.protocol import DSA, PROTOCOLS, Protocol
+from decoct.evaluation.scorecard import Scorecard
+from decoct.report.leaderboard import leaderboard_page
+from decoct.report.matrix_section import matrix_section
 from decoct.selection.driver import select
 from decoct.training.config import FitConfig
 
@@ -105,6 +110,59 @@ def test_saved_and_read_again(tmp_path: Path) -> None:
     (tmp_path / "matrix.json").write_text(json.dumps(value))
     with pytest.raises(IntegrityError, match="scorecards by augmentation"):
         Matrix.load(tmp_path / "matrix.json")
+
+
+def diverging(monkeypatch: pytest.MonkeyPatch, when: Callable[[FitConfig, int], bool]) -> None:
+    real: Callable[..., Any] = contender_module.fit
+
+    def some(build: Any, inputs: Any, targets: Any, config: FitConfig, seeds: list[int], **options: Any) -> Any:
+        if when(config, seeds[0]):
+            raise DivergenceError("training", received="a loss of nan", expected="a number", remedy="lower lr")
+        return real(build, inputs, targets, config, seeds, **options)
+
+    monkeypatch.setattr(contender_module, "fit", some)
+
+
+def test_a_run_that_diverges_costs_its_own_cell(
+    fits: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: dict[str, Any] = {"networks": ["mlp"], "augmentations": ("protocol", "cutmix"), "seeds": 2, "out": tmp_path}
+    diverging(monkeypatch, lambda config, seed: config.mix == "cutmix" and seed == 1)
+    matrix = judged(**asked)
+    line = matrix.lines[0]
+    whole, lame = (matrix.entry(line, "mlp", name) for name in ("protocol", "cutmix"))
+    assert whole is not None
+    assert lame is not None
+    assert (whole.seeds, lame.seeds, len(lame.last)) == ((0, 1), (0,), 1)
+    said = "random on mlp: 1 of 2 runs diverged and are not in its numbers: seed 1, a loss of nan"
+    assert matrix.diverged == (f"cutmix: {said}",)
+    assert f"note: cutmix: {said}" in matrix.table()
+    assert f'<ul class="notes"><li>cutmix: {said}</li></ul>' in matrix_section([("random", matrix)])
+    [_, group] = leaderboard(list(matrix.scorecards.items()))
+    assert f"random (cutmix): {said.removeprefix('random on mlp: ')}" in group.diverged
+    assert group.diverged[0] in table_of_groups([group])
+    assert group.diverged[0] in leaderboard_page([group])
+    assert Scorecard.from_json(matrix.scorecards["cutmix"].to_json()) == matrix.scorecards["cutmix"]
+    before = len(fits)
+    assert judged(**asked).table() == matrix.table()
+    assert len(fits) == before, "what diverged is not run again"
+
+
+def test_a_field_all_of_whose_runs_diverge_is_empty_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    diverging(monkeypatch, lambda config, seed: config.mix == "cutmix")
+    matrix = judged(networks=["mlp"], augmentations=("cutmix", "protocol"), baselines=())
+    assert matrix.entry(("random", "judged"), "mlp", "cutmix") is None
+    assert matrix.entry(("random", "judged"), "mlp", "protocol") is not None
+    assert matrix.diverged == ("random on mlp under test+cutmix: every run diverged (a loss of nan)",)
+    assert "every run diverged" in matrix.table()
+    assert fair_scores_of(matrix)[0].ars == ()
+
+
+def test_a_single_field_that_diverges_still_raises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    diverging(monkeypatch, lambda config, seed: True)
+    with pytest.raises(DivergenceError, match="a loss of nan"):
+        judged(networks=["mlp"], augmentations=("protocol",), out=tmp_path)
+    assert list((tmp_path / "cells").iterdir()) == []
 
 
 def test_bad_requests_are_refused_before_anything_is_trained(fits: list[str]) -> None:

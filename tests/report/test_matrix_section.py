@@ -91,6 +91,7 @@ def test_a_scorecard_that_is_newer_than_the_matrix_counts_in_it(tmp_path: Path) 
     newer = replace(card(0.02), protocol=MATRIX.first.protocol)
     newer.save(tmp_path / "scorecard.json")
     [one] = results_in(tmp_path)
+    assert one.matrix is not None
     assert one.matrix == Matrix({"none": newer, "cutmix": MATRIX.scorecards["cutmix"]})
     assert contents_of([one]).scores == fair_scores_of(one.matrix)
     assert scorecards_in([tmp_path]) == [(tmp_path.name, newer), (tmp_path.name, MATRIX.scorecards["cutmix"])]

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
@@ -15,11 +14,12 @@ from torch import nn
 
 from decoct.compact.compact_set import CompactSet
 from decoct.data.dataset import Dataset, Split
-from decoct.errors import ConfigError
+from decoct.errors import ConfigError, DivergenceError
 from decoct.evaluation.baselines import BASELINES, baseline
 from decoct.evaluation.cells import Cell, Cells, Records, cell_name
 from decoct.evaluation.contender import HARD_LABELS, Contender, Judged, Training
 from decoct.evaluation.data_facts import data_facts, data_key, require_rows
+from decoct.evaluation.entry import entry_of, nothing_left
 from decoct.evaluation.match import require_match
 from decoct.evaluation.protocol import Protocol, protocol_from
 from decoct.evaluation.reads import Reads
@@ -54,6 +54,8 @@ class Bench:
     reads: Reads
     trials: Records
     search: Search | None = None
+    goes_on: bool = False
+    """Whether a run that diverges is kept as such and the others go on; else it ends everything."""
     _choices: dict[tuple[str, str, str], tuple[Protocol, str]] = field(default_factory=dict, repr=False)
     """What the search chose for rows, network and protocol, so that it is looked up once."""
 
@@ -134,11 +136,15 @@ class Bench:
         """Every contender on every network, running what has not been run."""
         self._search(contenders)
         runs = [(c, name, seed) for c in contenders for name in self.networks for seed in self.seeds]
-        missing = [run for run in runs if self.cells.find(self._key(*run)) is None]
+        missing = [run for run in runs if not self._is_done(self._key(*run))]
         with progress(f"judging {contenders[0].label}", float(len(missing)) or 1.0) as tick:
             for done, (contender, name, seed) in enumerate(missing):
                 self._run(contender, name, seed, _after(tick, done, f"{contender.label} on {name}, seed {seed}"))
-        return [self._entry(contender, name) for contender in contenders for name in self.networks]
+        found = [self._entry(contender, name) for contender in contenders for name in self.networks]
+        return [entry for entry in found if entry is not None]
+
+    def _is_done(self, key: dict[str, Any]) -> bool:
+        return self.cells.find(key) is not None or (self.goes_on and self.cells.diverged(key) is not None)
 
     def _key(self, contender: Contender, name: str, seed: int) -> dict[str, Any]:
         return {
@@ -178,8 +184,13 @@ class Bench:
 
     def _run(self, contender: Contender, name: str, seed: int, tick: Ticker) -> None:
         """Train one network, read test data at its end, and keep the cell."""
-        fitted = contender.train(seed, self._training(name, self._chosen(contender, name)[0]), tick)
         key = self._key(contender, name, seed)
+        try:
+            fitted = contender.train(seed, self._training(name, self._chosen(contender, name)[0]), tick)
+        except DivergenceError as error:
+            if not self.goes_on:
+                raise
+            return self.cells.keep_diverged(key, error.received)
         self.reads.note(cell_name(key), len(self.data.test), {"network": name, "seed": seed, "rows_of": key["rows"]})
         self.cells.keep(key, self._measured(fitted))
 
@@ -199,30 +210,16 @@ class Bench:
             fitted.distinct_samples, fitted.peak_memory, fitted.how,
         )  # fmt: skip
 
-    def _entry(self, contender: Contender, name: str) -> Entry:
-        found = [self.cells.find(self._key(contender, name, seed)) for seed in self.seeds]
-        cells = [cell for cell in found if cell is not None]
-        weight = contender.weight
-        return Entry(
-            name=contender.name,
-            label=contender.label,
-            kind=contender.kind,
-            network=name,
-            image_bytes=weight.images,
-            label_bytes=weight.labels,
-            decoder_bytes=weight.decoder,
-            rows=weight.rows,
-            distinct=round(fmean(cell.distinct for cell in cells)),
-            samples_seen=round(fmean(cell.samples_seen for cell in cells)),
-            label_kind=weight.label_kind,
-            seeds=self.seeds,
-            last=tuple(cell.last for cell in cells),
-            selected=tuple(cell.selected for cell in cells),
-            val=tuple(cell.val for cell in cells),
-            seconds=fmean(cell.seconds for cell in cells),
-            peak_memory=max(cell.peak_memory for cell in cells),
-            notes=(*contender.notes, *filter(None, [self._chosen(contender, name)[1]])),
-        )
+    def _entry(self, contender: Contender, name: str) -> Entry | None:
+        """The entry of the runs that came to an end; None, and a note, where none did."""
+        keys = {seed: self._key(contender, name, seed) for seed in self.seeds}
+        cells = {seed: cell for seed, key in keys.items() if (cell := self.cells.find(key)) is not None}
+        lost = {seed: self.cells.diverged(key) or "" for seed, key in keys.items() if seed not in cells}
+        if cells:
+            return entry_of(contender, name, cells, lost, self._chosen(contender, name)[1])
+        told = nothing_left(contender, name, self.protocol.name, lost)
+        self.cells.notes.extend([told] if told not in self.cells.notes else [])
+        return None
 
     @cached_property
     def _val(self) -> Split:

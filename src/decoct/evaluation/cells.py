@@ -93,12 +93,21 @@ class Cells:
     def find(self, key: dict[str, Any]) -> Cell | None:
         """The cell of this key, or None; a file that is not whole or not of this key counts as none, with a note."""
         value = self.records.find(key)
-        if value is None:
+        if value is None or set(value) == {"diverged"}:
             return None
         if set(value) != {item.name for item in fields(Cell)}:
             self.notes.append(f"the finished run {cell_name(key)}.json was damaged and has been done again")
             return None
         return Cell(**value)
+
+    def diverged(self, key: dict[str, Any]) -> str | None:
+        """Why the run of this key diverged, where that is what it came to."""
+        value = self.records.find(key)
+        return str(value["diverged"]) if value is not None and set(value) == {"diverged"} else None
+
+    def keep_diverged(self, key: dict[str, Any], reason: str) -> None:
+        """Remember a run that came to nothing; raises `OutputError` where it cannot be written."""
+        self.records.keep(key, {"diverged": reason})
 
     def keep(self, key: dict[str, Any], cell: Cell) -> None:
         """Remember a finished run; raises `OutputError` where it cannot be written."""

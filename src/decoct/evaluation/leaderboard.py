@@ -11,6 +11,7 @@ from decoct.errors import SourceError
 from decoct.evaluation import statistics
 from decoct.evaluation.contender import HARD_LABELS
 from decoct.evaluation.data_facts import DATA_KEYS
+from decoct.evaluation.entry import DIVERGED
 from decoct.evaluation.gain import RANDOM, gain_over_random
 from decoct.evaluation.scorecard import Entry, Scorecard
 
@@ -44,6 +45,12 @@ class Group:
         weights = str(self.data.get("weights") or "")[:12]
         weighted = f", rows weighted ({weights})" if weights else ""
         return f"{self.data.get('source')}, {self.network}, {self.protocol.get('name')}{weighted}"
+
+    @property
+    def diverged(self) -> tuple[str, ...]:
+        """What is said of places some of whose runs diverged."""
+        told = ((place, note) for place in self.places for note in place.entry.notes if f" {DIVERGED} " in note)
+        return tuple(f"{place.entry.label} ({place.run}): {note}" for place, note in told)
 
 
 def leaderboard(cards: Sequence[tuple[str, Scorecard]]) -> tuple[Group, ...]:
@@ -123,5 +130,6 @@ def table_of_groups(groups: Sequence[Group]) -> str:
         ]
         alone = sum(place.fewer_runs for place in group.places)
         note = [f"note: {alone} entries of one run have no interval"] if alone else []
+        note += [f"note: {told}" for told in group.diverged]
         parts.append("\n".join([group.title, *lines, *note]))
     return "\n\n".join(parts) + "\n"

@@ -13,6 +13,7 @@ from decoct.evaluation import statistics
 from decoct.evaluation.augmentations import OWN, require_fitting, with_augmentation
 from decoct.evaluation.baselines import BASELINES
 from decoct.evaluation.data_facts import DATA_KEYS
+from decoct.evaluation.entry import diverged_notes
 from decoct.evaluation.judge import Bench, set_protocol
 from decoct.evaluation.protocol import Protocol
 from decoct.evaluation.scorecard import Entry, Kind, Scorecard, expect, read_json
@@ -39,6 +40,13 @@ class Matrix:
     @property
     def networks(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(entry.network for card in self.scorecards.values() for entry in card.entries))
+
+    @property
+    def diverged(self) -> tuple[str, ...]:
+        """What is said of runs that diverged, under each augmentation."""
+        told = [(name, note) for name, card in self.scorecards.items() for note in diverged_notes(card)]
+        # An entry without any run names its protocol itself.
+        return tuple(dict.fromkeys(note if " under " in note else f"{name}: {note}" for name, note in told))
 
     @property
     def lines(self) -> tuple[tuple[str, Kind], ...]:
@@ -107,7 +115,8 @@ class Matrix:
                 cells = "  ".join(text.rjust(w) for text, w in zip(shown, columns, strict=True))
                 lines.append(f"{label:<{width}}  {cells}")
             parts.append("\n".join(lines))
-        return "\n\n".join(parts) + "\n"
+        told = [f"note: {note}" for note in self.diverged]
+        return "\n\n".join([*parts, *(["\n".join(told)] if told else [])]) + "\n"
 
     def details(self) -> str:
         """Every entry under the first augmentation with its bytes, as `Scorecard.table` shows them."""
@@ -143,6 +152,9 @@ def evaluate_matrix(
     What is judged under several augmentations shares one command and one folder, never one column: the protocol of
     each scorecard has its own name and hash.
 
+    Of several fields, one whose training diverges does not end the others: its cell is kept as diverged with the
+    reason, is not run again, and notes say which numbers lack it. A single field raises, as `evaluate` does.
+
     Raises what `evaluate` raises, `UnknownNameError` for an augmentation that does not exist, and `ConfigError` for
     one that features cannot take, all before the first run.
     """
@@ -153,5 +165,6 @@ def evaluate_matrix(
         with_augmentation(base, name)
         require_fitting(name, data.spec)
     bench = Bench.of(data, base, networks, seeds, baselines=baselines, search=search, out=out, device=device)
+    bench = replace(bench, goes_on=len(names) * len(bench.networks) > 1)
     cards = {name: replace(bench, protocol=with_augmentation(base, name)).judge(compact_set) for name in names}
     return Matrix({name: replace(card, notes=(*notices, *card.notes)) for name, card in cards.items()})

@@ -111,10 +111,12 @@ def _section(group: Group) -> str:
     )
     heads = "".join(f'<th scope="col"><button type="button">{escape(head)}</button></th>' for head in _HEADS)
     rows = "".join(map(_row, group.places))
+    told = "".join(f"<li>{escape(note)}</li>" for note in group.diverged)
+    notes = f'<ul class="notes">{told}</ul>' if told else ""
     return (
         f"<section><h2>{escape(group.title)}</h2><p>{escape(facts)}</p>"
         f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(group.title)}"><table>'
-        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></section>"
+        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>{notes}</section>"
     )
 
 

@@ -23,7 +23,9 @@ def matrix_section(matrices: Sequence[tuple[str, Matrix]]) -> str:
     for title, matrix in matrices:
         wide = len(matrix.networks) > 1 or len(matrix.augmentations) > 1
         if wide:
-            parts.append(f"<h3>{escape(title)}</h3>" + _tables(matrix))
+            told = "".join(f"<li>{escape(note)}</li>" for note in matrix.diverged)
+            notes = f'<ul class="notes">{told}</ul>' if told else ""
+            parts.append(f"<h3>{escape(title)}</h3>{_tables(matrix)}{notes}")
     if not parts:
         return ""
     return (
