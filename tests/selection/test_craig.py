@@ -21,15 +21,21 @@ def clusters(sizes: tuple[int, ...] = (30, 20, 10)) -> torch.Tensor:
     return centres + torch.randn(centres.shape, generator=chance(7))
 
 
-def value(table: torch.Tensor, rows: list[int]) -> float:
-    return float((table.max() - table[:, rows].min(1).values).sum())
+def value(table: torch.Tensor, rows: list[int], masses: torch.Tensor | None = None) -> float:
+    gained = table.max() - table[:, rows].min(1).values
+    return float((gained if masses is None else gained * masses).sum())
 
 
-def naive(table: torch.Tensor, count: int) -> list[int]:
+def naive(table: torch.Tensor, picked: list[int], masses: torch.Tensor | None = None) -> list[int]:
+    """What greedy picks. Of two rows that gain exactly the same, as rows nearest to each other do, the one in `picked`
+    is right as well."""
     rows: list[int] = []
-    for _ in range(count):
+    for place in range(len(picked)):
         left = [row for row in range(len(table)) if row not in rows]
-        rows.append(max(left, key=lambda row: value(table, [*rows, row])))
+        gains = torch.tensor([value(table.double(), [*rows, row], masses) for row in left], dtype=torch.float64)
+        best = [left[at] for at in (gains >= gains.max() * (1 - 1e-7)).nonzero()[:, 0]]
+        assert len(best) <= 2
+        rows.append(picked[place] if picked[place] in best else best[0])
     return rows
 
 
@@ -39,7 +45,7 @@ def test_lazy_equals_naive_and_keeps_the_bound_on_gradients_written_out(seed: in
     full = written_out(layer, seen)
     table = torch.cdist(full, full)
     picks = Craig().pick_from(seen.gradients(), 4, chance())
-    assert picks.rows.tolist() == naive(table, 4)
+    assert picks.rows.tolist() == naive(table, picks.rows.tolist())
     best = max(value(table, list(rows)) for rows in combinations(range(12), 4))
     assert value(table, picks.rows.tolist()) >= (1 - 1 / torch.e) * best
     assert abs(float(picks.scores.sum()) * 12 - value(table, picks.rows.tolist())) < 1e-3
@@ -48,7 +54,11 @@ def test_lazy_equals_naive_and_keeps_the_bound_on_gradients_written_out(seed: in
 def test_lazy_equals_naive_on_more_rows_than_are_renewed_together():
     table = torch.randn(90, 3, generator=chance(3), dtype=torch.float64)
     rows = Craig().pick(table, 25, chance()).rows.tolist()
-    assert rows == naive(torch.cdist(table, table), 25)
+    assert rows == naive(torch.cdist(table, table), rows)
+    # Where rows count differently, none tie.
+    masses = torch.rand(90, generator=chance(4), dtype=torch.float64) + 0.5
+    weighed = Craig().pick_weighted(table, masses, 25, chance()).rows.tolist()
+    assert weighed == naive(torch.cdist(table, table), [-1] * 25, masses)
 
 
 def test_weights_count_every_row_once():

@@ -9,6 +9,7 @@ from toys import blob_features
 from decoct.selection import similarity
 from decoct.selection.active import Active
 from decoct.selection.coverage import Coverage
+from decoct.selection.craig import Craig
 from decoct.selection.deduplicate import SemDeDup
 from decoct.selection.deepdistal import DeepDistal
 from decoct.selection.driver import select
@@ -21,6 +22,7 @@ from decoct.selection.k_means import KMeans
 from decoct.selection.k_median import KMedian
 from decoct.selection.kernel_thinning import KernelThinning
 from decoct.selection.log_det import LogDet
+from decoct.selection.methods import METHODS, selector
 from decoct.selection.selector import Selector
 from decoct.selection.sharded.selector import Sharded
 
@@ -87,6 +89,37 @@ def test_weights_of_rows_go_with_them() -> None:
     permuted = KMeans().pick_weighted(cloud[ORDER], weights[ORDER], 40, _generator())
     assert ORDER[permuted.rows].tolist() == picks.rows.tolist()
     torch.testing.assert_close(permuted.weights, picks.weights)
+
+
+@pytest.mark.parametrize("method", sorted(set(METHODS) - {"random"}))
+@pytest.mark.parametrize(("n", "d"), [(60, 2), (60, 5), (90, 8)])
+def test_so_do_nearly_all_rows_of_a_cloud_in_their_order(method: str, n: int, d: int) -> None:
+    """Where few rows are left, pairs that are nearest to each other tie exactly for facility location and CRAIG."""
+    cloud, order = torch.randn(n, d, generator=_generator(n + d)), torch.randperm(n, generator=_generator(1))
+    picks = selector(method).pick(cloud, n - 2, _generator())
+    permuted = selector(method).pick(cloud[order], n - 2, _generator())
+    assert order[permuted.rows].tolist() == picks.rows.tolist()
+
+
+@pytest.mark.parametrize("method", [
+    Craig(), Craig(table_rows=0), FacilityLocation(), FacilityLocation(engine="naive"), FacilityLocation(form="blocks"),
+], ids=["craig", "craig, columns", "facility-location", "naive", "blocks"])  # fmt: skip
+def test_so_do_rows_with_weights_that_tie(method: Selector) -> None:
+    cloud, order = CLOUD[:60], torch.randperm(60, generator=_generator(5))
+    weights = torch.randint(1, 3, (60,), generator=_generator(7)).float()
+    for weighed in (False, True):
+        picks, permuted = (
+            method.pick_weighted(cloud[rows], weights[rows], 58, _generator()) if weighed
+            else method.pick(cloud[rows], 58, _generator()) for rows in (torch.arange(60), order)
+        )  # fmt: skip
+        assert order[permuted.rows].tolist() == picks.rows.tolist()
+        torch.testing.assert_close(permuted.weights, picks.weights)
+
+
+def test_of_equal_rows_the_lowest_is_picked() -> None:
+    cloud = CLOUD[:10].repeat(3, 1)
+    for method in (Craig(), FacilityLocation()):
+        assert int(method.pick(cloud, 10, _generator()).rows.max()) < 10
 
 
 def test_the_seed_still_decides() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from decoct.cards import MethodCard
 from decoct.machine import available_memory
+from decoct.selection.content_order import content_order, numbered
 from decoct.selection.gradients import LastLayer, WeighedGradientSelector
 from decoct.selection.limits import require_settings
 from decoct.selection.selector import Picks, unit_mean
@@ -54,7 +55,9 @@ class Craig(WeighedGradientSelector):
     score of a pick is its gain in f divided by n: how much nearer a row has its nearest pick, on average.
     Cost: O(n^2 (C + d)) time for the first pick; the others compute again only what could win (a lazy greedy). The
     n x n table is kept up to `table_rows` rows where half of the free memory holds it; otherwise its columns are
-    computed when asked for, in O(n) memory, with the same answer. Ties go to the lowest row.
+    computed when asked for, in O(n) memory, with the same answer. Two rows that are nearest to each other, and nearer
+    than all picks to nobody else, gain exactly the same: of such rows, and of others that tie, what they hold decides
+    which comes first, and of equal rows the lowest.
     A plain table is taken as the gradients themselves.
     Differs from code that starts the weights at 1 before it counts, so that every pick counts double; from code that
     reads gradients in a shuffled order and numbers the picks as if it had not; and from code that finds the picks
@@ -79,6 +82,13 @@ class Craig(WeighedGradientSelector):
     def pick_from(
         self, gradients: LastLayer, count: int, generator: torch.Generator, masses: Float[Tensor, " n"] | None = None
     ) -> Picks:
+        # Rounding goes by the order of sums, and decides between rows that gain the same.
+        parts = [gradients.residuals, gradients.features, *([] if masses is None else [masses[:, None]])]
+        order = content_order(torch.cat(parts, 1))
+        found = self._covering(gradients.take(order), count, None if masses is None else masses[order])
+        return numbered(found, order)
+
+    def _covering(self, gradients: LastLayer, count: int, masses: Float[Tensor, " n"] | None) -> Picks:
         columns = distance_columns(gradients, self.table_rows)
         rows, gains, owner = facility_location(columns, len(gradients), count, masses)
         total = len(gradients) if masses is None else float(masses.sum())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int64
@@ -71,13 +71,16 @@ class FacilityLocation(Pairwise[Coverage]):
     Shapes: features `[n, d]`, similarities `[n, n]` that are computed or kept by `form`.
     Weights are the sizes of the clusters (every row to the pick most like it; each pick has at least itself), scaled
     to mean 1. The score of a pick is its gain, in similarities, at most n; their sum is f. A prefix is what greedy
-    picks for fewer. Cost: O(n^2 d) time for the first gains, then O(n d) for each gain that the lazy engine renews,
-    and O(n d) memory, with "blocks"; 4 n^2 bytes with "dense"; O(n k) time a round with "sparse" of k neighbours.
+    picks for fewer. Two rows that are nearest to each other, and better than all picks for nobody else, gain exactly
+    the same: of such rows, and of others that tie, what they hold decides which comes first, and of equal rows the
+    lowest. Cost: O(n^2 d) time for the first gains, then O(n d) for each gain that the lazy engine renews, and O(n d)
+    memory, with "blocks"; 4 n^2 bytes with "dense"; O(n k) time a round with "sparse" of k neighbours.
     Differs from DeepCore, whose sum in pieces takes in the first piece of the rows only. Negative similarities ("dot")
     count as 0. Where rows have weights, each term of the sum over i has that of row i, and clusters weigh what their
     rows do.
     """
 
+    paired: ClassVar[bool] = True
     because = "adds {value:.4g} to how well the picks cover all rows"
 
     kind: Literal["cosine", "rbf", "dot"] = "cosine"

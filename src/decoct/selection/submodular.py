@@ -27,6 +27,8 @@ RENEWED = 32
 class Submodular(Selector, Generic[F]):
     """Picks in the order in which greedy search adds them. The score of a pick is its gain."""
 
+    paired: ClassVar[bool] = False
+    """Whether two rows often gain exactly the same, so that only rounding tells them apart."""
     engine: Engine = "lazy"
     """"lazy" and "naive" give the same picks; "stochastic" looks at a sample for each, for large budgets."""
     epsilon: float = 0.01
@@ -41,9 +43,9 @@ class Submodular(Selector, Generic[F]):
 
     def pick(self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Picks:
         features = checked(features, count)
-        if self.engine != "stochastic":
+        if self.engine != "stochastic" and not self.paired:
             return self._greedy(self.function(features, count, generator), count, generator)
-        # Its draws go by place, so every row is given the same one whatever the order of the rows.
+        # Draws go by place, and rounding by the order of sums: both are the same whatever the order of the rows.
         order = content_order(features)
         function = self.function(features[order.to(features.device)], count, generator)
         return numbered(self._greedy(function, count, generator), order)
@@ -90,7 +92,7 @@ class Pairwise(Submodular[F]):
         """The same function of rows of which row i stands for `w_i` rows, and is picked once at most; the width of
         "rbf" is that of the rows without weights."""
         features, masses = checked(features, count), weights.to(features)
-        if self.engine != "stochastic":
+        if self.engine != "stochastic" and not self.paired:
             return self._greedy(self.function(features, count, generator, masses), count, generator)
         order = content_order(torch.cat([features, masses[:, None]], 1))
         place = order.to(features.device)
