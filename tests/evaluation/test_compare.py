@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from toys import blob_images
 
@@ -13,7 +16,7 @@ import decoct.evaluation.compare as compare_module
 import decoct.evaluation.judge as judge_module
 from decoct.compact.folder import STAGING
 from decoct.errors import BudgetError, ConfigError, MismatchError, UnknownNameError
-from decoct.evaluation.compare import compare
+from decoct.evaluation.compare import Maker, compare
 from decoct.evaluation.comparison import Comparison
 from decoct.evaluation.protocol import Protocol
 from decoct.training.config import FitConfig
@@ -115,6 +118,36 @@ def test_sets_of_other_data_are_not_taken(tmp_path: Path) -> None:
     other = blob_images(classes=3, per_class=12, seed=5)
     with pytest.raises(MismatchError, match="another out folder"):
         compare(other, ("k-means",), (1,), protocol=FAST, networks=("mlp",), seeds=1, baselines=(), out=tmp_path)
+
+
+WEIGHTS = 1.0 + np.arange(36) % 5
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "text"),
+    [
+        (DATA, DATA.with_weights(WEIGHTS), r"rows without weights(.|\n)*sets of rows with weights [0-9a-f]{12}"),
+        (DATA.with_weights(WEIGHTS), DATA, r"rows with weights [0-9a-f]{12}(.|\n)*sets of rows without weights"),
+        (DATA.with_weights(WEIGHTS), DATA.with_weights(WEIGHTS**2), r"rows with weights(.|\n)*another out folder"),
+        (DATA, DATA.with_train(np.arange(30)), r"made from other rows, [0-9a-f]{12}(.|\n)*sets of these rows"),
+    ],
+)
+def test_a_selection_of_other_weights_or_other_rows_is_not_taken(first, second, text, tmp_path: Path) -> None:
+    made, _ = Maker(first, None, None, 0, tmp_path, "cpu").make("k-means", 1)
+    assert Maker(first, None, None, 0, tmp_path, "cpu").make("k-means", 1)[0].content_hash == made.content_hash
+    with pytest.raises(MismatchError, match=text):
+        Maker(second, None, None, 0, tmp_path, "cpu").make("k-means", 1)
+
+
+def test_a_selection_that_does_not_name_its_rows_is_taken_where_nothing_is_weighted(tmp_path: Path) -> None:
+    made, path = Maker(DATA, None, None, 0, tmp_path, "cpu").make("k-means", 1)
+    assert path is not None
+    former = replace(made, provenance={k: v for k, v in made.provenance.items() if k != "rows_key"})
+    shutil.rmtree(path)
+    former.save(path)
+    assert Maker(DATA, None, None, 0, tmp_path, "cpu").make("k-means", 1)[0].content_hash == made.content_hash
+    with pytest.raises(MismatchError, match="rows without weights"):
+        Maker(DATA.with_weights(WEIGHTS), None, None, 0, tmp_path, "cpu").make("k-means", 1)
 
 
 def test_bad_requests_are_refused_before_anything_is_made(work: list[str], tmp_path: Path) -> None:

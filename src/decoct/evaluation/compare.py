@@ -12,6 +12,7 @@ from decoct.compact.budget import Budget
 from decoct.compact.compact_set import CompactSet
 from decoct.compact.load import load
 from decoct.data.dataset import Dataset
+from decoct.data.sample_weights import weights_key
 from decoct.distillation.driver import distill
 from decoct.distillation.recipes.table import RECIPES
 from decoct.durations import parse_duration
@@ -130,13 +131,25 @@ def _contest(bench: Bench, maker: Maker, method: str, ipc: int) -> Contest:
 
 
 def _require_same(path: Path, found: CompactSet, data: Dataset) -> None:
+    """Raise `MismatchError` for a set of other data, of other rows of them, or of rows with other weights."""
+    made, ours, own = found.provenance, weights_key(data.train), data.rows_key
     if found.spec.fingerprint != data.spec.fingerprint:
-        raise MismatchError(
-            "going on with a comparison",
-            received=f"{path}, made from data {found.spec.fingerprint[:12]}",
-            expected=f"sets of these data, {data.spec.fingerprint[:12]}",
-            remedy="name another out folder, or remove this one",
-        )
+        received, expected = f"data {found.spec.fingerprint[:12]}", f"these data, {data.spec.fingerprint[:12]}"
+    elif made.get("weights", "") != ours:
+        received, expected = (f"rows {_by_weights(key)}" for key in (made.get("weights", ""), ours))
+    # Sets of earlier versions do not say which rows they are of.
+    elif made.get("rows_key", own) != own:
+        received, expected = f"other rows, {made['rows_key'][:12]}", f"these rows, {own[:12]}"
+    else:
+        return
+    raise MismatchError(
+        "going on with a comparison", received=f"{path}, made from {received}", expected=f"sets of {expected}",
+        remedy="name another out folder, or remove this one",
+    )  # fmt: skip
+
+
+def _by_weights(key: str) -> str:
+    return f"with weights {key[:12]}" if key else "without weights"
 
 
 def _require_own(out: Path) -> None:
