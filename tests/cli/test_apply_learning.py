@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from decoct.applications.privacy.dp import PrivateConfig
 from decoct.cli.main import main
+from decoct.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)
@@ -97,6 +99,21 @@ def test_privacy_attacks_looks_for_copies_and_makes_a_private_set(capsys, tmp_pa
     _use(private, tmp_path, capsys)
 
 
+def test_epsilon_and_delta_are_those_of_the_private_sets_that_are_attacked(capsys, tmp_path, monkeypatch):
+    asked = []
+
+    def membership(data, ways, config, **options):
+        asked.append((ways, config.private))
+        raise ConfigError("attacking", received="a test", expected="no work", remedy="none")
+
+    monkeypatch.setattr("decoct.applications.privacy.membership.membership", membership)
+    monkeypatch.setattr("decoct.cli.apply_privacy._private", lambda *_: None)
+    line = ("privacy", "digits", "--ways", "private", "--out", tmp_path)
+    command(capsys, *line, "--epsilon", "3", "--delta", "1e-6")
+    command(capsys, *line)
+    assert asked == [(("private",), PrivateConfig(target=3.0, delta=1e-6)), (("private",), None)]
+
+
 def _use(private: Path, tmp_path: Path, capsys) -> None:
     """The private set by the commands that need the data it was made from, which it does not name."""
     capsys.readouterr()
@@ -132,6 +149,7 @@ def _short(make):
         (("federated", "digits", "--alpha", "0"), "alpha=0.0"),
         (("privacy", "digits", "--models", "4"), "models=16"),
         (("privacy", "digits", "--ways", "reel"), "recipe or selector"),
+        (("privacy", "digits", "--ways", "private"), "--epsilon on the command line"),
     ],
 )
 def test_what_cannot_be_done_is_one_screen(capsys, tmp_path, words, text):

@@ -18,7 +18,8 @@ class Options:
     source: Source
     """digits, npz:PATH, imagefolder:PATH, parquet:PATH, hub:NAME or a bare path."""
     ways: Annotated[tuple[str, ...], arg(metavar="NAME...")] = ("real", "random", "dm+noise", "dm+real")
-    """What networks are trained on: real (all rows of a half), selectors, recipes, or recipe+start (dm+noise)."""
+    """What networks are trained on: real (all rows of a half), selectors, recipes, recipe+start (dm+noise), or
+    private (with --epsilon: a private set of each half)."""
     models: int = 16
     """Networks of each way, an even number; each is attacked with the others as shadows. 0 attacks nothing."""
     attack: Literal["online", "offline"] = "online"
@@ -65,6 +66,7 @@ def run(options: Options) -> dict[str, Any]:
 
 
 def _attack(options: Options, data: Any) -> dict[str, Any]:
+    from decoct.applications.privacy.dp import PrivateConfig
     from decoct.applications.privacy.lira import Lira
     from decoct.applications.privacy.membership import MembershipConfig, membership
     from decoct.cli.finding_report import write_finding
@@ -72,6 +74,7 @@ def _attack(options: Options, data: Any) -> dict[str, Any]:
     config = MembershipConfig(
         models=options.models, ipc=options.ipc, steps=options.steps, network=options.network,
         attack=Lira(options.attack),
+        private=None if options.epsilon is None else PrivateConfig(target=options.epsilon, delta=options.delta),
     )  # fmt: skip
     attacked = membership(data, options.ways, config, seed=options.seed, out=options.out, device=options.device)
     return write_finding(options.out, "membership", attacked, data)

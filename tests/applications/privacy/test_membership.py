@@ -10,6 +10,7 @@ import torch
 from toys import blob_images
 
 from decoct.analysis.finding import Finding
+from decoct.applications.privacy.dp import PrivateConfig
 from decoct.applications.privacy.membership import MembershipConfig, _made, membership
 from decoct.errors import ConfigError, DataError, UnknownNameError
 from decoct.training.config import FitConfig
@@ -53,6 +54,33 @@ def test_distilled_sets_of_both_starts_can_be_attacked(monkeypatch):
     assert [way.way for way in result.ways] == ["dm+noise", "dm+real"]
     assert result.ways[0].auc != result.ways[1].auc
     assert result.ways[0].rows == 4
+
+
+def test_private_sets_are_attacked_like_any_other(tmp_path, monkeypatch):
+    pytest.importorskip("opacus")
+    private = PrivateConfig(releases=4, rate=1.0, noise=1e-3, size_noise=1e-3, steps=20, delta=1e-3, accountant="rdp")
+    config = settings(network="convnet1-w4", private=private)
+    data = blob_images(classes=2, per_class=20)
+    [loud] = membership(data, ["private"], config, out=tmp_path, device="cpu").ways
+    assert (loud.way, loud.rows, len(loud.auc)) == ("private", 4, 6)
+    cells = len(list((tmp_path / "cells").iterdir()))
+    drowned = replace(config, private=replace(private, noise=1e3))
+    [quiet] = membership(data, ["private"], drowned, out=tmp_path, device="cpu").ways
+    assert len(list((tmp_path / "cells").iterdir())) == 2 * cells, "sets of other noise are other cells"
+    assert quiet.auc != loud.auc
+    # Nothing else depends on how private sets are made.
+    membership(data, ["random"], settings(network="convnet1-w4"), out=tmp_path, device="cpu")
+    monkeypatch.setattr("decoct.applications.privacy.membership._cell", lambda *_: pytest.fail("done twice"))
+    membership(data, ["random"], config, out=tmp_path, device="cpu")
+
+
+def test_the_private_way_needs_its_settings_and_rows_without_weights():
+    data = blob_images()
+    with pytest.raises(ConfigError, match=r"'private' without its settings(.|\n)*--epsilon"):
+        membership(data, ["private"], settings())
+    heavy = data.with_weights(1 + torch.arange(len(data.train)) % 2)
+    with pytest.raises(ConfigError, match="weights on the training rows"):
+        membership(heavy, ["private"], settings(private=PrivateConfig()))
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def private_matching(
     `DivergenceError`.
     """
     config, name = config or PrivateConfig(), name or default_network(data.spec.shape)
-    _require(data, ipc, config)
+    require_request(data, ipc, config)
     sizes = Release(config.size_noise, 1.0, 1)
     noise = config.noise or noise_for(config.target, config.delta, config.rate, config.releases, [sizes])
     streams = Streams(secrets.randbits(62) if seed is None else derive_seed(seed, "private"))
@@ -222,7 +222,8 @@ def _matched(
     return images.detach()
 
 
-def _require(data: Dataset, ipc: int, config: PrivateConfig) -> None:
+def require_request(data: Dataset, ipc: int, config: PrivateConfig) -> None:
+    """Raise `ConfigError` for data or settings that `private_matching` refuses."""
     rows: Any = len(data.train)
     for option, good, received, expected, remedy in (
         (

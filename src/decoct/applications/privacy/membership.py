@@ -14,6 +14,7 @@ from torch import Tensor
 
 from decoct.applications.class_subset import real_rows, rows_of_set
 from decoct.applications.privacy.attacked import RATES, Attacked, Membership
+from decoct.applications.privacy.dp import PrivateConfig, private_matching, public_view, require_request
 from decoct.applications.privacy.lira import FEWEST, Lira, balanced, halves, logit_confidence, roc
 from decoct.applications.small_set import require_maker, require_usable, small_set
 from decoct.data.dataset import Dataset
@@ -21,6 +22,7 @@ from decoct.errors import ConfigError, DataError
 from decoct.evaluation.cells import Records
 from decoct.evaluation.contender import Material
 from decoct.evaluation.data_facts import data_facts, data_key
+from decoct.evaluation.withheld import in_terms_of
 from decoct.files import make_folder
 from decoct.machine import usable_device
 from decoct.networks.build import default_network, network
@@ -30,6 +32,8 @@ from decoct.training.accuracy import predict
 from decoct.training.config import FitConfig
 
 WAYS = ("real", "random", "dm+noise", "dm+real")
+PRIVATE = "private"
+"""The way whose small sets are differentially private in their half."""
 REAL = FitConfig(optimizer="adamw", lr=2e-3, weight_decay=0.01, epochs=25, batch_size=64, schedule="cosine")
 """How a network is trained on half of the rows."""
 LIRA = Lira()
@@ -55,6 +59,13 @@ class MembershipConfig:
     """Training on half of the rows."""
     small: FitConfig = SMALL
     """Training on a small set."""
+    private: PrivateConfig | None = None
+    """What the way "private" makes its sets by."""
+
+    def of_cell(self, way: str) -> dict[str, Any]:
+        """The settings that a trained network depends on: the attack is none of them."""
+        found = {**asdict(self), "attack": None}
+        return found if way == PRIVATE else {name: value for name, value in found.items() if name != "private"}
 
 
 def membership(
@@ -68,12 +79,12 @@ def membership(
 ) -> Membership:
     """Attack networks trained on what `ways` make of random halves of the training rows of `data`.
 
-    A way is "real" (all rows of the half), a selector, a recipe, or a recipe with the start of its images ("dm+noise",
-    "dm+real"). Every row is in the half of exactly half of the `models` networks of a way; members are the rows of
-    the half, whether or not a selector kept them. Each network is attacked with the others as shadows, which are made
-    in the same way from their own halves, as an attacker would who knows how the set was made. Without the one under
-    attack a row has one shadow fewer on the side of the truth; one of the other side, drawn anew for each row, is left
-    out too.
+    A way is "real" (all rows of the half), a selector, a recipe, a recipe with the start of its images ("dm+noise",
+    "dm+real"), or "private" (`private_matching` of the half by `config.private`, noise from `seed`). Every row is in
+    the half of exactly half of the `models` networks of a way; members are the rows of the half, whether or not a
+    selector kept them. Each network is attacked with the others as shadows, which are made in the same way from their
+    own halves, as an attacker would who knows how the set was made. Without the one under attack a row has one shadow
+    fewer on the side of the truth; one of the other side, drawn anew for each row, is left out too.
 
     What "Privacy for Free: How does Dataset Condensation Help Privacy?" (Dong, Zhao, Lyu, 2022,
     https://arxiv.org/abs/2206.00240) did not have and "No Free Lunch in 'Privacy for Free'" (Carlini, Feldman, Nasr,
@@ -102,7 +113,7 @@ def membership(
                 tick(place * config.models + number, f"{way}, network {number}")
                 key = {
                     "membership": 3 if data.weighted else 2, "data": data_key(data), "way": way, "number": number,
-                    "seed": seed, "config": {**asdict(config), "attack": None},
+                    "seed": seed, "config": config.of_cell(way),
                 }  # fmt: skip
                 cell = records.find(key)
                 if cell is None:
@@ -134,9 +145,15 @@ def _cell(
 def _made(half: Dataset, way: str, config: MembershipConfig, seed: int, device: str) -> Material:
     if way == "real":
         return real_rows(half, torch.arange(len(half.train)))
-    made = small_set(
-        half, way, ipc=config.ipc, steps=config.steps, seed=seed, network=config.network, device=device
-    )  # fmt: skip
+    if way == PRIVATE:
+        noised = private_matching(
+            public_view(half), ipc=config.ipc, config=config.private, name=config.network, seed=seed
+        )  # fmt: skip
+        made, _ = in_terms_of(noised.compact_set, half.spec)
+    else:
+        made = small_set(
+            half, way, ipc=config.ipc, steps=config.steps, seed=seed, network=config.network, device=device
+        )  # fmt: skip
     return rows_of_set(made, range(half.spec.classes), half.spec.classes)
 
 
@@ -159,7 +176,7 @@ def _attacked(
 
 def _require(data: Dataset, ways: tuple[str, ...], config: MembershipConfig) -> None:
     for way in ways:
-        require_maker(way, more=("real",))
+        require_maker(way, more=("real", PRIVATE))
     # The one under attack is no shadow, and one of the other side is left out: models / 2 - 1 on each.
     least = 2 * (FEWEST + 1)
     if not ways or config.models < least or config.models % 2:
@@ -176,3 +193,11 @@ def _require(data: Dataset, ways: tuple[str, ...], config: MembershipConfig) -> 
             remedy="open the data with test_fraction above 0",
         )  # fmt: skip
     require_usable(data, ways, config.ipc, config.network)
+    if PRIVATE in ways:
+        if config.private is None:
+            raise ConfigError(
+                "attacking networks", received="the way 'private' without its settings",
+                expected="the epsilon or the noise of its sets", remedy="give private=PrivateConfig(target=...), or "
+                "--epsilon on the command line",
+            )  # fmt: skip
+        require_request(public_view(data), config.ipc, config.private)
