@@ -48,8 +48,8 @@ class PrivateConfig:
     rate: float = 0.2
     """Chance of a row to be in a sample."""
     clip: float = 1.0
-    """Bound of the L2 norm of one embedding. Those of ConvNets are longer, so that 1 makes them unit vectors; with batch
-    normalisation, which at the start changes nothing, they may be shorter, and then noise drowns more of them."""
+    """Bound of the L2 norm of one embedding. Those of ConvNets are longer, so that 1 makes them unit vectors; those of
+    networks with batch normalisation, which changes nothing at first, may be shorter: noise drowns more of them."""
     noise: float | None = None
     """Standard deviation of the noise divided by `clip`; none finds the least for `target`."""
     target: float = 8.0
