@@ -11,7 +11,7 @@ from toys import blob_features, class_balance
 
 import decoct
 from decoct.data.dataset import Dataset
-from decoct.errors import ConfigError
+from decoct.errors import ConfigError, DataError
 from decoct.selection.active import Active
 from decoct.selection.driver import select
 from decoct.selection.gradients import LastLayer
@@ -86,6 +86,14 @@ def test_gradients_and_arrays_are_compared_too():
     by_gradients = select(DATA, dataclasses.replace(QUICK, compare="gradients"), ipc=3).indices
     by_array = select(DATA, QUICK, ipc=3, features=torch.randn(42, 2, generator=chance())).indices
     assert by_gradients.tolist() != by_array.tolist()
+
+
+def test_an_array_too_large_to_be_compared_is_refused_before_anything_is_trained(monkeypatch):
+    monkeypatch.setattr("decoct.selection.rounds.fit_dataset", lambda *_, **__: pytest.fail("trained first"))
+    own = torch.randn(42, 2, generator=chance())
+    own[5, 1] = 1e20
+    with pytest.raises(DataError, match="too large to be compared in 1 rows, first in row 5"):
+        select(DATA, QUICK, ipc=3, features=own)
 
 
 def test_all_rows_can_be_asked_for():

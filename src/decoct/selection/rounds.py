@@ -36,7 +36,7 @@ class Rounds:
         raw = sources.data.train.x
         mark = torch.from_numpy(marks(raw.reshape(len(raw), -1)).view(np.int64))
         self._groups = tuple(rows[mark[rows].argsort(stable=True)] for rows in groups)
-        self._table = LastLayer.of_table(sources.table) if sources.kind == "array" else None
+        self._table = LastLayer.of_table(checked(sources.table, 1)) if sources.kind == "array" else None
         self._chosen = torch.empty(0, dtype=torch.int64)
         self._scores = torch.empty(0)
         self._drawn = torch.empty(0, dtype=torch.bool)
