@@ -5,6 +5,6 @@ from decoct.applications.client_work import FederatedConfig
 from decoct.applications.federated import federated
 
 data = decoct.open("digits")
-config = FederatedConfig(clients=5, alpha=0.5, ipc=5, steps=20, rounds=5, network="convnet2-w16")
+config = FederatedConfig(clients=5, alpha=0.5, ipc=5, steps=10, rounds=3, network="convnet2-w16")
 result = federated(data, ["dm", "random"], config, seeds=2)
 print(result.table())

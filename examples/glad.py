@@ -4,8 +4,8 @@ import decoct
 from decoct.distillation.storage.generator import Generator
 
 data = decoct.open("digits")
-storage = Generator(decoder="small-decoder-z8-w8", train_steps=200)
-small = decoct.distill(data, "glad", storage=storage, ipc=1, steps=20, network="convnet2-w16", looks=2)
+storage = Generator(decoder="small-decoder-z8-w8", train_steps=100)
+small = decoct.distill(data, "glad", storage=storage, ipc=1, steps=10, network="convnet2-w16", looks=2)
 print(f"{len(small)} images out of {small.nbytes.images} bytes of latents and {small.nbytes.decoder} of decoder")
 
 card = decoct.evaluate(small, data, "quick", networks=["convnet2-w16"], seeds=2, baselines=["random"])
