@@ -140,5 +140,8 @@ def figure(cells: Cells, path: Path) -> None:
         axes.plot([100 * part for part in own], gains, marker="o", markersize=3, **style)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set(xscale="log", xlabel="share of the pool, %", ylabel="points above random")
+    shares = sorted({fraction for _, fraction in cells})
+    axes.set_xticks([100 * part for part in shares], [f"{100 * part:g}" for part in shares])
+    axes.minorticks_off()
     axes.legend(frameon=False, fontsize=8)
     drawing.savefig(path)
