@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from decoct.analysis.finding import Chart, Series
 from decoct.report.contents import Estimate
+from decoct.report.lines import line_chart
 from decoct.report.plots import COLOURS, MARKERS, Curve, Frame, Point, _spread, accuracy_chart
 
 
@@ -81,3 +83,9 @@ def test_names_never_overlap_and_stay_inside(heights: list[float]) -> None:
     apart = sorted(heights)
     if all(b - a >= 17 for a, b in pairwise(apart)):
         assert placed == apart
+
+
+def test_large_numbers_on_an_axis_are_read_at_a_glance():
+    series = Series.of("sent", [2244, 93_540, 12_000_000], [{"mean": 0.5}, {"mean": 0.6}, {"mean": 0.7}])
+    drawing = line_chart(Chart("bytes", "accuracy", (series,), log_x=True), 800.0, 300.0, "sent")
+    assert [tick for tick in (">2244<", ">93,540<", ">1.2e+07<") if tick not in drawing] == []

@@ -177,7 +177,9 @@ def _cut(name: str, room: float) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.4g}".replace("-", "−") if abs(value) < 1e5 else f"{value:.1e}"
+    size = abs(value)
+    text = f"{value:.4g}" if size < 1e4 else f"{value:,.0f}" if size < 1e7 else f"{value:.1e}"
+    return text.replace("-", "−")
 
 
 def _spoken(chart: Chart, shown: Sequence[Series], title: str) -> str:
