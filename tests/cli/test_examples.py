@@ -10,7 +10,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import jaxtyping
 import pytest
 
 from decoct.distillation.recipes.table import RECIPES
@@ -86,8 +85,6 @@ def test_an_example_runs(
     monkeypatch.setenv("DECOCT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(sys, "argv", [str(path)])
-    # As a user runs it: shapes are checked in the tests of each function, and would take a third more time here.
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     runpy.run_path(str(path), run_name="__main__")
     assert SAYS.get(path.stem, "") in capsys.readouterr().out
 
