@@ -206,7 +206,7 @@ def _matched(
     with progress("matching noisy means", float(config.steps)) as tick:
         for step in range(config.steps):
             number = int(torch.randint(len(tables), (1,), generator=streams("pick")))
-            module = modules.setdefault(number, release_network(data, name, streams, number))
+            module = modules[number] = modules.get(number) or release_network(data, name, streams, number)
             means = weights @ clipped(embed(module, images), config.clip)
             loss = (tables[number] - means).square().sum()
             optimizer.zero_grad()
