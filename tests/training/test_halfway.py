@@ -1,8 +1,8 @@
-"""Experts that were killed in the middle of a pass go on after an earlier one, and end with the same bits."""
+"""Trainings that were killed in the middle of a pass go on after an earlier one, and end with the same bits."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from math import prod
 
 import pytest
@@ -13,6 +13,7 @@ from toys import blob_images
 from decoct.training.batches import Batches
 from decoct.training.checkpoint import load_optimizer, optimizer_tensors
 from decoct.training.config import FitConfig
+from decoct.training.dynamics import Dynamics, record_dynamics
 from decoct.training.expert import Expert, expert_config, train_expert
 from decoct.training.halfway import Halfway
 from decoct.training.optimise import optimizer_for
@@ -118,6 +119,63 @@ def test_a_damaged_or_foreign_file_is_not_used(tmp_path, passes):
         for path in tmp_path.iterdir():
             if "halfway" not in path.name:
                 path.unlink()
+
+
+def told_the_same(one: Dynamics, other: Dynamics) -> bool:
+    pairs = [(getattr(one, field.name), getattr(other, field.name)) for field in fields(Dynamics)]
+    return all(torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b for a, b in pairs)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("at", [2, EPOCHS])
+def test_a_recording_goes_on_to_the_same_bits(tmp_path, passes, kind, at):
+    config, network = CONFIGS[kind]
+    config = replace(config, batch_size=16)
+
+    def record(cache):
+        return record_dynamics(DATA, network, EPOCHS, 3, config=config, cache=cache)
+
+    whole = record(None)
+    passes.kill(at, lambda: record(tmp_path))
+    resumed = record(tmp_path)
+    assert passes.begun == list(range(at, EPOCHS + 1)), "what was done is not done again"
+    assert told_the_same(resumed, whole)
+    [path] = tmp_path.iterdir()
+    assert "halfway" not in path.name
+    assert told_the_same(record(tmp_path), whole)
+
+
+def test_a_recording_does_not_go_on_with_a_damaged_or_foreign_file(tmp_path, passes):
+    def record(seed, cache=tmp_path):
+        return record_dynamics(DATA, "convnet2-w4", EPOCHS, seed, cache=cache)
+
+    whole = record(3, None)
+    passes.kill(3, lambda: record(3))
+    [place] = tmp_path.iterdir()
+    passes.kill(3, lambda: record(4))
+    [other_place] = [path for path in tmp_path.iterdir() if path != place]
+    mine, foreign = place.read_bytes(), other_place.read_bytes()
+    assert told_the_same(record(3), whole)
+    assert passes.begun == [3, 4, 5], "its own file is used"
+    for other in (foreign, mine[:-1] + bytes([mine[-1] ^ 1]), mine[:500], b""):
+        for path in tmp_path.iterdir():
+            path.unlink()
+        place.write_bytes(other)
+        passes.begun = []
+        assert told_the_same(record(3), whole)
+        assert passes.begun == [1, 2, 3, 4, 5]
+        assert [path.name for path in tmp_path.iterdir()] == [place.name.replace("-halfway", "")]
+
+
+def test_what_is_left_of_the_way_of_a_finished_recording_is_removed(tmp_path, passes):
+    """The process may end between the two files."""
+    passes.kill(3, lambda: record_dynamics(DATA, "convnet2-w4", EPOCHS, 3, cache=tmp_path))
+    [path] = tmp_path.iterdir()
+    kept = path.read_bytes()
+    whole = record_dynamics(DATA, "convnet2-w4", EPOCHS, 3, cache=tmp_path)
+    path.write_bytes(kept)
+    assert told_the_same(record_dynamics(DATA, "convnet2-w4", EPOCHS, 3, cache=tmp_path), whole)
+    assert not path.exists()
 
 
 COURSE = Course(

@@ -22,14 +22,18 @@ from decoct.networks.build import default_network, network
 from decoct.networks.identity import network_identity
 from decoct.progress import Ticker
 from decoct.training.accuracy import accuracy
+from decoct.training.checkpoint import under
 from decoct.training.config import FitConfig
 from decoct.training.fit import fit_dataset
+from decoct.training.halfway import Halfway
 from decoct.training.looks import Watched, observe
 
 SMALL = 5000
 """Training rows below which batches of 32 are used instead of 128."""
 SCHEMA = 2
 """What a recording on disk holds; 1 kept probabilities themselves, in halves."""
+Columns = list[dict[str, Tensor]]
+"""What was seen after each pass, as it is kept on disk."""
 HALVES = ("margin", "error_norm", "gradient_norm")
 """Facts kept in half precision; the others tell learned rows apart, for which halves are too coarse."""
 
@@ -98,8 +102,10 @@ def record_dynamics(
 
     An `engine` looks at the rows; the training is one, and stays here. `config` replaces `dynamics_config`; with
     `cache`, a folder, a recording made before on the same data with the same settings and the same network
-    (`network_identity`) is read instead. Cost: one training and, after each pass, one forward pass over the split.
-    Raises `ConfigError` for fewer than 2 passes, and what training raises.
+    (`network_identity`) is read instead, and one that was killed on its way goes on after a pass that ended about a
+    minute before, to the same bits. Cost: one training and, after each pass, one forward pass over the split.
+    Raises `ConfigError` for fewer than 2 passes, `OutputError` where the cache cannot be written, and what training
+    raises.
     """
     if epochs < 2:
         raise ConfigError(
@@ -114,19 +120,22 @@ def record_dynamics(
              "seed": seed, "config": asdict(chosen)}  # fmt: skip
     told = json.dumps(facts, sort_keys=True)
     path = None if cache is None else cache / f"dynamics-{hashlib.sha256(told.encode()).hexdigest()[:16]}.safetensors"
+    columns: Columns = []
+    halfway = None if path is None else _halfway(path, facts, columns)
     found = None if path is None else _read(path, told)
     if found is None:
-        found = _recorded(data, name, chosen, seed, device, tick, engine, told)
+        found = _recorded(data, name, chosen, seed, device, tick, engine, told, columns, halfway)
         if path is not None:
             _write(path, told, found)
+    if halfway is not None:
+        halfway.drop()
     return found
 
 
 def _recorded(
     data: Dataset, name: str, config: FitConfig, seed: int, device: str, tick: Ticker | None, engine: Engine | None,
-    told: str,
+    told: str, columns: Columns, halfway: Halfway | None,
 ) -> Dynamics:  # fmt: skip
-    columns: list[dict[str, Tensor]] = []
     rows = len(data.train) * config.epochs
 
     def look(module: nn.Module, epoch: int) -> float:
@@ -138,11 +147,26 @@ def _recorded(
     def build(start: int) -> nn.Module:
         return network(name, data.spec.shape, data.spec.classes, start)
 
-    [fitted] = fit_dataset(build, data, config, [seed], device=device, evaluate=look, evaluate_every=1, tick=tick)
+    [fitted] = fit_dataset(
+        build, data, config, [seed], device=device, evaluate=look, evaluate_every=1, tick=tick, halfway=halfway
+    )
     return _joined(columns, tuple(value for _, value in fitted.history))
 
 
-def _joined(columns: list[dict[str, Tensor]], val_accuracy: tuple[float, ...]) -> Dynamics:
+def _halfway(path: Path, facts: dict[str, Any], columns: Columns) -> Halfway:
+    """What is kept of a recording on its way: its training, and a column for each pass so far."""
+
+    def collected() -> dict[str, Tensor]:
+        return {f"{place}.{key}": values for place, column in enumerate(columns) for key, values in column.items()}
+
+    def restore(tensors: dict[str, Tensor]) -> None:
+        passes = 1 + max(int(name.partition(".")[0]) for name in tensors)
+        columns.extend(under(str(place), tensors) for place in range(passes))
+
+    return Halfway(path.with_name(f"{path.stem}-halfway.safetensors"), facts, collected, restore)
+
+
+def _joined(columns: Columns, val_accuracy: tuple[float, ...]) -> Dynamics:
     tables = {key: torch.stack([column[key] for column in columns], 1) for key in columns[0]}
     return Dynamics(**_wide(tables), val_accuracy=val_accuracy)
 
