@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,14 +13,17 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from decoct.networks.build import network as build_network
+from decoct.networks.identity import network_identity
 from decoct.progress import progress
 from decoct.selection.content_order import marks
 from decoct.selection.gradients import LastLayer
+from decoct.selection.repeated import digest
 from decoct.selection.selector import Picks, checked
 from decoct.selection.sources import Sources
 from decoct.selection.uncertainty import COMMITTEE, diverse, observed, uncertainty
 from decoct.streams import derive_seed
 from decoct.training.fit import fit_dataset
+from decoct.training.halfway import Halfway
 
 if TYPE_CHECKING:
     from decoct.selection.active import Active
@@ -41,24 +46,72 @@ class Rounds:
         self._scores = torch.empty(0)
         self._drawn = torch.empty(0, dtype=torch.bool)
         self._generator = torch.Generator().manual_seed(derive_seed(sources.seed, "active"))
+        # What stands in the record already is of other loops.
+        self._before = len(sources.record)
 
     def run(self) -> Rounds:
-        """Choose until the budget is spent; every round goes into the record of the sources."""
-        settings = self._settings
+        """Choose until the budget is spent; every round goes into the record of the sources.
+
+        Where the sources have a cache, each finished round is kept there until the last is done, and so are the passes
+        of a training, where one network is trained a round: the same loop goes on with them, to the same bits.
+        """
+        settings, kept = self._settings, self._halfway("rounds")
+        done = 0 if kept is None else self._go_on(kept)
+        if not len(self._chosen):
+            self._start()
+        with progress("choosing in rounds", float(settings.rounds)) as tick:
+            for number in range(1 + done, settings.rounds + 1):
+                shares = self._shares(number)
+                if sum(shares):
+                    self._round(number, shares)
+                    self._keep(kept, number)
+                tick(float(number), f"{len(self._chosen)} rows")
+        self._sources.record.extend(settings.closed(self._sources.record))
+        if kept is not None:
+            kept.drop()
+        return self
+
+    def _start(self) -> None:
         start = [
             rows[torch.randperm(len(rows), generator=self._generator)[:count]]
             for rows, count in zip(self._groups, self._shares(0), strict=True)
         ]
         self._draw(torch.cat(start))
         self._sources.record.append({"round": 0, "added": len(self._chosen)})
-        with progress("choosing in rounds", float(settings.rounds)) as tick:
-            for number in range(1, settings.rounds + 1):
-                shares = self._shares(number)
-                if sum(shares):
-                    self._round(number, shares)
-                tick(float(number), f"{len(self._chosen)} rows")
-        self._sources.record.extend(settings.closed(self._sources.record))
-        return self
+
+    def _halfway(self, what: str) -> Halfway | None:
+        """Where the loop, or the training that it is at, is kept: a file that this very question alone is told by."""
+        sources, spec = self._sources, self._sources.data.spec
+        if sources.cache is None:
+            return None
+        groups = hashlib.sha256("/".join(digest(rows.numpy()) for rows in self._groups).encode()).hexdigest()
+        facts = {
+            "what": what, "settings": repr(self._settings), "seed": sources.seed, "device": sources.device,
+            "fingerprint": spec.fingerprint, "transform": spec.transform.kind, "ids": sources.data.rows_key,
+            "groups": groups, "wanted": self._wanted,
+            "network": network_identity(sources.network, spec.shape, spec.classes),
+            "table": None if self._table is None else digest(sources.table.numpy()),
+        }  # fmt: skip
+        key = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+        return Halfway(Path(sources.cache) / f"active-{key}-halfway.safetensors", facts, dict, lambda _: None)
+
+    def _keep(self, kept: Halfway | None, number: int) -> None:
+        """Everything that moves, after this round."""
+        if kept is not None:
+            tensors = {"chosen": self._chosen, "scores": self._scores, "drawn": self._drawn,
+                       "generator": self._generator.get_state()}  # fmt: skip
+            kept.save(tensors, {"round": number, "record": self._sources.record[self._before :]})
+
+    def _go_on(self, kept: Halfway) -> int:
+        """Take back what was kept last: the number of the round after which that was."""
+        found = kept.read()
+        if found is None:
+            return 0
+        tensors, facts = found
+        self._chosen, self._scores, self._drawn = (tensors[name] for name in ("chosen", "scores", "drawn"))
+        self._generator.set_state(tensors["generator"])
+        self._sources.record.extend(facts["record"])
+        return facts["round"]
 
     def within(self, rows: Int64[Tensor, " m"]) -> Picks:
         """What was chosen of these rows, numbered within them."""
@@ -114,7 +167,12 @@ class Rounds:
             return build_network(sources.network, data.spec.shape, data.spec.classes, seed)
 
         config = settings.training(len(self._chosen))
-        return [fitted.module for fitted in fit_dataset(build, data, config, seeds, device=sources.device)]
+        # A committee is trained in one call, which no single training can be kept of.
+        halfway = self._halfway(f"training of round {number}") if members == 1 else None
+        found = fit_dataset(build, data, config, seeds, device=sources.device, halfway=halfway)
+        if halfway is not None:
+            halfway.drop()
+        return [fitted.module for fitted in found]
 
     def _compared(self, features: Tensor, probabilities: Tensor) -> LastLayer:
         """What rows differ by, as factors."""
