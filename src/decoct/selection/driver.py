@@ -67,8 +67,9 @@ def select(
     same seed gives the same coreset. Network features are trained on `device`. `out` saves the result there as well;
     where that folder holds the answer to this very question, it is returned and nothing is computed.
     `cache` is a folder in which training dynamics and trained networks are kept, so that another selection from the
-    same data finds them, and unfinished ones and finished rounds, so that the same call goes on after a kill. `weights` say how much each row counts (`SampleWeights`, or numbers in the order of
-    `data.train`), to the methods that have a weighted form.
+    same data finds them, and unfinished ones and finished rounds, so that the same call goes on after a kill.
+    `weights` say how much each row counts (`SampleWeights`, or numbers in the order of `data.train`), to the methods
+    that have a weighted form.
     `shard_rows` cuts what is picked from into shards of near rows, at most that many in each (`Sharded`), which makes
     quadratic methods linear. `engine` looks at the rows and picks from the classes as work units, on one thread each;
     None does the same here, one unit after the other, so that the picks are those of any other engine. Trainings use
