@@ -12,14 +12,16 @@ from torch.func import functional_call
 from toys import blob_images
 
 from decoct.distillation.driver import distill
+from decoct.distillation.labels.hard import Hard
 from decoct.distillation.labels.learned import Learned
+from decoct.distillation.objective.distribution import Distribution
 from decoct.distillation.objective.trajectory import Trajectory, TrajectoryState, trajectory_loss
 from decoct.distillation.problem import Problem, RealSource, Synthetic
 from decoct.distillation.recipe import Recipe
 from decoct.distillation.recipes.table import CARDS, RECIPES
 from decoct.distillation.recipes.task import Task
 from decoct.distillation.run import Distillation
-from decoct.distillation.storage.pixels import Pixels
+from decoct.distillation.storage.pixels import Pixels, initial_rows
 from decoct.errors import ConfigError
 from decoct.networks.build import network
 from decoct.streams import Streams
@@ -248,3 +250,107 @@ def test_a_recipe_makes_a_set_that_says_how_to_train_on_it(data):
     assert small.label_kind == "probabilities"
     assert small.learned["inner_steps"] == 2
     assert 0 < small.learned["lr"] < 1
+
+
+def expert_logits(data, experts, number=0):
+    """What an expert says of all training rows after its last pass, by plain layers and not by the code under test."""
+    state = prepared(data, experts, replace(SMALL, experts=2))
+    module = network("convnet2-w4", data.spec.shape, data.spec.classes, 0)
+    torch.nn.utils.vector_to_parameters(state.experts.at(number, EXPERT.epochs), module.parameters())
+    with torch.no_grad():
+        return state, module(data.inputs(data.train))
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    """Rows of which experts get some wrong: every fourth one has the class of the next."""
+    data = blob_images(per_class=12)
+    labels = data.train.y.copy()
+    labels[::4] = (labels[::4] + 1) % 3
+    return replace(data, train=replace(data.train, y=labels))
+
+
+def places(data, images) -> list[int]:
+    """The training rows that these images are."""
+    inputs = data.inputs(data.train)
+    return [int((inputs == image).flatten(1).all(1).nonzero()) for image in images]
+
+
+def test_images_start_as_rows_that_an_expert_classifies_right_then_as_the_likeliest(noisy, tmp_path):
+    state, said = expert_logits(noisy, tmp_path)
+    problem, labels = Problem(noisy, 10, "convnet2-w4", "cpu", "", 0.0), noisy.train.labels()
+    tensors = Pixels(init_from="correct").init(problem, Streams(1))
+    Pixels(init_from="correct").begin(tensors, problem, state, Streams(2))
+    rows = torch.tensor(places(noisy, tensors["pixels"])).reshape(3, 10)
+    right = said.argmax(1) == labels
+    few = [label for label in range(3) if int((right & (labels == label)).sum()) < 10]
+    assert few, "else the filling is not tested"
+    for label, picked in enumerate(rows):
+        own = (labels == label).nonzero().flatten()
+        assert set(picked.tolist()) <= set(own.tolist())
+        assert len(set(picked.tolist())) == 10
+        count = min(10, int(right[own].sum()))
+        assert bool(right[picked[:count]].all())
+        wrong = own[~right[own]]
+        likely = wrong[said.softmax(1)[wrong, label].argsort(descending=True)]
+        assert picked[count:].tolist() == likely[: 10 - count].tolist()
+
+
+def test_such_starts_prefer_heavy_rows_and_follow_the_seed(noisy, tmp_path):
+    state, said = expert_logits(noisy, tmp_path)
+    right = said.argmax(1) == noisy.train.labels()
+    heavy = [int((right & (noisy.train.labels() == label)).nonzero()[-1]) for label in range(3)]
+    weights = torch.ones(len(right)).scatter(0, torch.tensor(heavy), 1e6)
+
+    def start(data, seed):
+        problem = Problem(data, 1, "convnet2-w4", "cpu", "", 0.0)
+        tensors = {"pixels": torch.zeros(3, *problem.shape)}
+        Pixels(init_from="correct").begin(tensors, problem, state, Streams(seed))
+        return places(data, tensors["pixels"])
+
+    assert start(noisy.with_weights(weights.numpy()), 0) == heavy
+    seeds = [start(noisy, seed) for seed in range(5)]
+    assert seeds[0] == start(noisy, 0)
+    assert len({tuple(found) for found in seeds}) > 1
+
+
+def test_labels_start_at_the_mean_logits_of_the_experts_that_are_right(noisy, tmp_path):
+    state, first = expert_logits(noisy, tmp_path)
+    _, second = expert_logits(noisy, tmp_path, 1)
+    problem, classes = Problem(noisy, 12, "convnet2-w4", "cpu", "", 0.0), noisy.train.labels()
+    labels = Learned(teacher="experts").init(problem, Pixels(), SMALL, Streams(0))
+    labels.begin(noisy.inputs(noisy.train), classes, state)
+    counts = []
+    for row, (one, other) in enumerate(zip(first, second, strict=True)):
+        kept = [logits for logits in (one, other) if logits.argmax() == classes[row]]
+        counts.append(len(kept))
+        expected = torch.stack(kept or [one, other]).mean(0)
+        assert torch.allclose(labels.tensors["labels"][row], expected, atol=1e-5)
+    assert {0, 2} <= set(counts), "rows that no expert is right about, and rows that both are right about"
+
+
+def test_a_run_that_starts_from_experts_is_resumed_to_the_same_bits(noisy, tmp_path):
+    point = Recipe(Pixels(init_from="correct"), replace(SMALL, batch=4, experts=2), Learned(teacher="experts"), lr=0.1)
+    problem = Problem(noisy, 2, "convnet2-w4", "cpu", "", 0.0, tmp_path)
+    whole, first, second, fresh = (Distillation(problem, point, seed=7) for _ in range(4))
+    require_exact_resume(whole, first, second)
+    fresh.prepare()
+    assert not torch.equal(fresh.tensors["pixels"], initial_rows("real", problem, 2, Streams(7)))
+
+
+def test_only_an_objective_with_experts_can_say_where_to_start():
+    with pytest.raises(ConfigError, match="storage of a recipe") as told:
+        Recipe(Pixels(init_from="correct"), Distribution(), Hard())
+    assert "trains experts on the real data" in str(told.value)
+    with pytest.raises(ConfigError, match="labels of a recipe"):
+        Recipe(Pixels(), Distribution(), Learned(teacher="experts"))
+
+
+def test_where_datm_starts():
+    spec = replace(blob_images(classes=2).spec, class_names=tuple(map(str, range(100))))
+    for preset in ("cpu", "paper"):
+        for ipc in (1, 10, 50):
+            point = RECIPES.load("datm")(Task(spec, ipc, preset))
+            real = preset == "paper" and ipc == 50
+            assert point.storage == Pixels(init_from="real" if real else "correct")
+            assert point.labels == Learned(teacher="experts")

@@ -7,6 +7,7 @@ the driver owns, optimises and checkpoints. A method never loops: the loop stand
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
@@ -31,6 +32,11 @@ class Axis:
     def __post_init__(self) -> None:
         require_choices(self)
 
+    @property
+    def asks_experts(self) -> bool:
+        """Whether it starts from what the experts of an objective say, so that only an objective with some will do."""
+        return False
+
 
 class Storage(Axis, ABC):
     """What is kept: learnable tensors and a differentiable decoder from them to images."""
@@ -50,6 +56,9 @@ class Storage(Axis, ABC):
     @abstractmethod
     def pack(self, tensors: Tensors, problem: Problem) -> tuple[str, Tensors, dict[str, Any]]:
         """As stored on disk: the name of the decoder, its tensors, its settings."""
+
+    def begin(self, tensors: Tensors, problem: Problem, objective: ObjectiveState, streams: Streams) -> None:
+        """Called once, without gradients, when the objective is prepared: start anew, in place, from what it knows."""
 
     def project(self, tensors: Tensors, problem: Problem) -> None:
         """Called after every step, without gradients: bring `tensors` back, in place, to where they may be."""
@@ -88,6 +97,9 @@ class LabelState(ABC):
     def final(self, images: Float[Tensor, "m ..."]) -> Tensor:
         """Labels as stored, for the finished `images`: int64 `[m]`, float `[m, C]`, or `[V, m, C]` for V views."""
 
+    def begin(self, images: Float[Tensor, "m ..."], classes: Int[Tensor, " m"], objective: ObjectiveState) -> None:
+        """Called once, without gradients and before the first `refresh`, with all decoded images as they start."""
+
     def learned(self) -> dict[str, Any]:
         """What goes with the set, as plain JSON: `teacher`, and `views` where every view has its own labels."""
         return {}
@@ -110,6 +122,8 @@ class Objective(Axis, ABC):
     """What learned labels are under this objective: probabilities, or scores fitted by regression."""
     moves: bool = True
     """Whether there are steps at all."""
+    has_experts: bool = False
+    """Whether its state trains networks on the real data whose word it gives, `said_by_experts`."""
 
     @abstractmethod
     def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
@@ -146,6 +160,10 @@ class ObjectiveState(ABC):
 
     def prepare(self, real: RealSource) -> None:
         """Called before the first step and again after a resume: train what the objective is made from, once."""
+
+    def said_by_experts(self, images: Float[Tensor, "n ..."]) -> Iterator[Float[Tensor, "n classes"]]:
+        """Logits of these images by each network that it trained on the real data, in turn; from `prepare` on."""
+        return iter(())
 
     def schedule(self, share: float) -> None:
         """Called before each step with the part of the run that is done, in [0, 1): of its steps, or of its clock.

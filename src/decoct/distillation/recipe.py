@@ -53,6 +53,8 @@ class Recipe:
         for name, kind in (("storage", Storage), ("objective", Objective), ("labels", Labels)):
             _require_axis(name, getattr(self, name), kind)
         require_choices(self)
+        for name in ("storage", "labels"):
+            _require_experts(name, getattr(self, name), self.objective)
         above = ("lr", "lr_labels", "lr_objective", "steps", "rows_per_step", "clip_norm", "clip_ema")
         require_above(self, "a recipe", **dict.fromkeys(above, 0))
         require_share(self, "a recipe", "momentum")
@@ -64,6 +66,18 @@ class Recipe:
         axes = {"storage": self.storage, "objective": self.objective, "labels": self.labels}
         named = {name: {"kind": type(axis).__name__, **asdict(axis)} for name, axis in axes.items()}  # type: ignore[call-overload]
         return {**asdict(self), **named}
+
+
+def _require_experts(name: str, axis: Axis, objective: Objective) -> None:
+    """Raise `ConfigError` where this axis starts from what experts say and the objective has none."""
+    if axis.asks_experts and not objective.has_experts:
+        raise ConfigError(
+            f"choosing the {name} of a recipe",
+            received=f"{axis!r:.100}, which starts from what experts say, beside the objective "
+            f"{type(objective).__name__}",
+            expected="an objective that trains experts on the real data, such as Trajectory",
+            remedy=f"give another {name} too, such as that of another recipe, or keep the objective",
+        )
 
 
 def _require_axis(name: str, axis: object, kind: type[Axis]) -> None:

@@ -62,7 +62,14 @@ class Distillation:
         with seeded(derive_seed(self.streams.seed, "prepare")):
             self.objective.prepare(self.real)
             if self.step == 0:
+                self._begin()
                 self._refresh_labels()
+
+    @torch.no_grad()
+    def _begin(self) -> None:
+        """Images, and then labels of them, that start from what the prepared objective knows."""
+        self.recipe.storage.begin(self.tensors, self.problem, self.objective, self.streams)
+        self.labels.begin(self._decoded(), self.classes, self.objective)
 
     def advance(self, share: float) -> float:
         """One outer step at this share of the run; returns the loss.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -28,6 +28,8 @@ EXPERT = FitConfig(
     optimizer="sgd", lr=0.01, momentum=0.0, weight_decay=0.0, epochs=10, batch_size=256, schedule="constant"
 )
 """Plain SGD, as the student's own steps are; the published experts train for 50 epochs."""
+BLOCK = 256
+"""Rows that an expert is asked about at a time."""
 BEND = 10.0
 """The step size follows its parameter as it is, down to about this part of its start, and stays positive below."""
 
@@ -62,6 +64,7 @@ class Trajectory(Objective):
     `first-order` TESLA's formula with the factor 2 that its code loses; soft targets work under every mode.
     """
 
+    has_experts = True
     mode: Mode = "recompute"
     """full: one graph of all inner steps (MTT). recompute: the same gradient in constant memory. first-order: TESLA as
     published, each step's weights held constant."""
@@ -175,6 +178,14 @@ class TrajectoryState(ObjectiveState):
 
     def prepare(self, real: RealSource) -> None:
         self.experts.train()
+
+    def said_by_experts(self, images: Float[Tensor, "n ..."]) -> Iterator[Float[Tensor, "n classes"]]:
+        """Logits of each expert after its last pass; BatchNorm takes the statistics of `BLOCK` of the images."""
+        for number in range(len(self.experts)):
+            weights = self.experts.at(number, self.experts.epochs).to(images)
+            with torch.no_grad():
+                said = torch.cat([self._flat.logits(weights, part) for part in images.split(BLOCK)])
+            yield said
 
     def schedule(self, share: float) -> None:
         self._share = share

@@ -12,11 +12,13 @@ from torch import Tensor
 from decoct.compact.decoders import quantise
 from decoct.data.sample_weights import random_order
 from decoct.data.transform import Standardise
-from decoct.distillation.axes import Storage, Tensors
+from decoct.distillation.axes import ObjectiveState, Storage, Tensors
 from decoct.distillation.problem import Problem
 from decoct.streams import Streams
 
 Init = Literal["real", "noise", "unit-noise", "medoids"]
+BLOCK = 256
+"""Rows of a class that an expert is asked about at a time, in search of those that it classifies right."""
 
 
 def initial_rows(init: Init, problem: Problem, per_class: int, streams: Streams) -> Float[Tensor, "n ..."]:
@@ -47,24 +49,65 @@ def initial_rows(init: Init, problem: Problem, per_class: int, streams: Streams)
     return problem.data.inputs(problem.data.train, torch.cat(rows))
 
 
+def correct_rows(
+    problem: Problem, per_class: int, objective: ObjectiveState, streams: Streams
+) -> Float[Tensor, "n ..."]:
+    """`per_class` network inputs of each class, grouped by class, that the objective's first expert classifies right.
+
+    The rows of a class come in random order, heavy ones first where rows have weights, and the first ones that are
+    right are taken. Where a class has too few of them, those follow that the expert gives the largest probability of
+    the class, and where it has too few rows, its rows are repeated.
+    """
+    data, rows = problem.data, []
+    for label, members in enumerate(data.train.class_rows(problem.class_count)):
+        order = random_order(len(members), data.train.weight(members), streams("init"))
+        right, wrong, likely = list[Tensor](), list[Tensor](), list[Tensor]()
+        for block in torch.from_numpy(members)[order].split(BLOCK):
+            said = next(objective.said_by_experts(data.inputs(data.train, block, problem.device))).softmax(1).cpu()
+            hit = said.argmax(1) == label
+            right, wrong, likely = [*right, block[hit]], [*wrong, block[~hit]], [*likely, said[~hit, label]]
+            if sum(map(len, right)) >= per_class:
+                break
+        others = torch.cat(wrong)[torch.cat(likely).argsort(descending=True, stable=True)]
+        found = torch.cat([*right, others])
+        rows.append(found.repeat(-(-per_class // len(found)))[:per_class])
+    return data.inputs(data.train, torch.cat(rows))
+
+
 @dataclass(frozen=True)
 class Pixels(Storage):
     """The images themselves: `decode(t) = t["pixels"]`, `[C ipc, ...]` in network-input space.
 
     Stored with `bits` bits a value (8 bits: one affine scale for each channel), so that one synthetic image weighs
     what one real image weighs; features are stored with 16 bits at least. Cost: nothing beyond the images.
+
+    `init_from="correct"` is the start of DATM ("Towards Lossless Dataset Distillation via Difficulty-Aligned Trajectory
+    Matching", Guo et al., ICLR 2024, https://arxiv.org/abs/2310.05773, https://github.com/NUS-HPC-AI-Lab/DATM): random
+    training images that an expert of the objective classifies right after its last pass, so it wants an objective that
+    trains experts. Cost: forward passes of about `ipc` rows a class. Where the official code goes on to the next expert
+    when all rows of a class are seen, this one takes the likeliest of the others (`correct_rows`).
     """
 
-    init_from: Init = "real"
-    """Start from random training images, from noise (of unit deviation, or each image of unit L2 norm), or from the
-    k-means medoids of each class."""
+    init_from: Init | Literal["correct"] = "real"
+    """Start from random training images, from noise (of unit deviation, or each image of unit L2 norm), from the
+    k-means medoids of each class, or from random training images that an expert of the objective classifies right."""
     bits: Literal[8, 16, 32] = 8
     """Bits a stored value: 8, 16 (half floats) or 32."""
     clamp: bool = False
     """Keep images inside the range of real ones after every step; features and whitened images have no such range."""
 
     def init(self, problem: Problem, streams: Streams) -> Tensors:
-        return {"pixels": initial_rows(self.init_from, problem, problem.ipc, streams).to(problem.device)}
+        # Before there are experts, any images hold the place of those that they will choose.
+        init = "real" if self.init_from == "correct" else self.init_from
+        return {"pixels": initial_rows(init, problem, problem.ipc, streams).to(problem.device)}
+
+    @property
+    def asks_experts(self) -> bool:
+        return self.init_from == "correct"
+
+    def begin(self, tensors: Tensors, problem: Problem, objective: ObjectiveState, streams: Streams) -> None:
+        if self.asks_experts:
+            tensors["pixels"].copy_(correct_rows(problem, problem.ipc, objective, streams))
 
     def classes(self, problem: Problem) -> Int[Tensor, " m"]:
         return torch.arange(problem.class_count).repeat_interleave(problem.ipc)
