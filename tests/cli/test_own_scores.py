@@ -114,10 +114,15 @@ def test_an_array_without_a_name_is_explained_by_a_column(
     assert (error["kind"], error["received"]) == ("ConfigError", "--score el2n without --scores")
 
 
-def test_rows_of_a_table_are_not_explained_and_why(tmp_path: Path, say) -> None:
+def test_options_of_other_sources_beside_a_table_that_is_explained_are_refused(
+    source: str, ids: list[str], tmp_path: Path, say
+) -> None:
     np.save(tmp_path / "phi.npy", np.random.default_rng(0).standard_normal((40, 3)))
-    say("select", f"features:{tmp_path / 'phi.npy'}", "--count", 3, "--out", tmp_path / "o")
-    error = say("explain", tmp_path / "o", f"features:{tmp_path / 'phi.npy'}", "3", code=2)["error"]
-    assert error["kind"] == "ConfigError"
-    assert error["received"].endswith("phi.npy, a table of features")
-    assert f"read {tmp_path / 'o' / 'selection.parquet'}" in error["remedy"]
+    table = f"features:{tmp_path / 'phi.npy'}"
+    say("select", table, "--count", 3, "--out", tmp_path / "o")
+    error = say("explain", tmp_path / "o", table, "3", "--features", "pca", "--whiten", code=2)["error"]
+    assert (error["kind"], error["received"]) == ("ConfigError", "--features and --whiten")
+    say("select", source, "--ipc", 1, "--out", tmp_path / "p")
+    error = say("explain", tmp_path / "p", source, ids[0], "--labels", "y.npy", code=2)["error"]
+    assert error["received"] == "--labels y.npy"
+    assert "other sources hold their own" in error["expected"]

@@ -70,6 +70,28 @@ def test_labels_balance_and_scores_order(table: Path, capsys: pytest.CaptureFixt
     assert pq.read_table(table.parent / "b" / "selection.parquet").to_pydict()["index"] == [599, 598, 597]
 
 
+def test_rows_of_a_table_are_explained_at_once_and_later(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = table.parent / "run"
+    line = (f"features:{table}", "--method", "hardest", "--count", 6, "--labels", table.parent / "y.npy")
+    code, said, _ = _run(capsys, *line, "--scores", table.parent / "hard.npy", "--out", out, "--explain", 599, 3)
+    assert code == 0
+    first, second = said.splitlines()[-2:]
+    assert first.startswith("row 599 (2) was kept by hardest as number ")
+    assert second.startswith(
+        "row 3 (0) was dropped by hardest: its hard.npy 3, the last kept 594; 6 rows were kept, 2 "
+    )
+    words = ["explain", str(out), f"features:{table}", "599", "3"]
+    assert main([*words, "--labels", str(table.parent / "y.npy")]) == 0
+    assert capsys.readouterr().out.splitlines() == [first, second], "the scores are found again"
+    np.save(table.parent / "hard.npy", np.zeros(600))
+    assert main([*words, "--labels", str(table.parent / "y.npy"), "--json"]) == 0
+    told = capsys.readouterr()
+    assert "hard.npy has changed since" in told.err
+    assert [row["score"] for row in json.loads(told.out)["rows"]] == [599, None]
+    assert main(words) == 2
+    assert "give those labels: --labels FILE.npy" in capsys.readouterr().err
+
+
 def test_own_features_from_a_file_and_shards_of_a_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import decoct
 
@@ -107,7 +129,9 @@ def test_labels_beside_a_data_set_are_refused(tmp_path: Path, capsys: pytest.Cap
     ("words", "told"),
     [
         (["--features", "pca"], "--features"),
-        (["--explain", "3"], "--explain"),
+        (["--dropped"], "--dropped"),
+        (["--explain", "600"], "a number from 0 to 599"),
+        (["--explain", "first"], "the id 'first'"),
         (["--weights", "w.parquet"], "--weights"),
         (["--images", "pictures"], "--images"),
         (["--size", "32"], "--size"),

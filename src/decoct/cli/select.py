@@ -64,8 +64,8 @@ class Options:
     images: Annotated[Path | None, left_out("DIR")] = None
     """For coco:JSON and voc:FOLDER: the folder of the pictures, where they lie in none of the usual places."""
     explain: Annotated[tuple[str, ...], left_out("ID...")] = ()
-    """Say of these training rows why they were kept or dropped; ids are those of selection.parquet. `decoct explain`
-    says it later."""
+    """Say of these training rows why they were kept or dropped; ids are those of selection.parquet, and of
+    features:PATH.npy row numbers from 0. `decoct explain` says it later."""
     dropped: bool = False
     """Write dropped.parquet beside the result: the nearest kept row of every other row, its distance, and its score."""
     seed: int = 0
@@ -96,7 +96,7 @@ def run(options: Options) -> dict[str, Any]:
     Budget(ipc=options.ipc, fraction=options.fraction, count=options.count)
     if options.source.startswith("features:"):
         return select_table.run(options, method)
-    select_table.refuse_labels(options)
+    select_table.refuse_labels(options.labels, f"selecting from {options.source}")
     data = options.opening.open(options.source)
     select_explained.require_ids(options, data)
     budget = Budget(ipc=options.ipc, fraction=options.fraction, count=options.count)
@@ -196,7 +196,7 @@ def show(result: dict[str, Any]) -> str:
     """What was picked, and why the rows that were asked about are in it or not."""
     if "boxes" in result:
         return select_images.show(result)
-    if "explanations" not in result:
+    if "of" in result:
         return select_table.show(result)
     dropped = [f"Nearest kept row of every dropped row: {result['dropped']}"] if result["dropped"] else []
     return "\n".join([made.sentence(result), *result["explanations"], *dropped])

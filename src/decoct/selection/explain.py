@@ -20,7 +20,7 @@ from decoct.compact.save import SELECTION_FILE
 from decoct.compact.stored import readable
 from decoct.data.dataset import Dataset
 from decoct.errors import DataError, MismatchError, SourceError, UnknownNameError
-from decoct.selection.explanation import Explanation, Kept
+from decoct.selection.explanation import Explanation, Kept, Near, told
 from decoct.selection.features import Table
 from decoct.selection.features import features as features_of
 from decoct.selection.selector import distances
@@ -52,7 +52,7 @@ def explain(
     `MismatchError` where the coreset was picked from other data, `SourceError` for a file that cannot be read, and
     what computing the features raises.
     """
-    kept = _from_coreset(core) if isinstance(core, Coreset) else _from_file(Path(core))
+    kept = kept_of(core) if isinstance(core, Coreset) else _from_file(Path(core))
     _require_match(kept, data)
     row = row_of(data, row_or_id)
     if scores is not None and scores.shape != (len(data.train),):
@@ -62,59 +62,10 @@ def explain(
             remedy="pass the scores of data.train, in its order",
         )  # fmt: skip
     labels = data.train.labels()
-    own = labels[kept.rows] == labels[row]
-    place = next(iter((kept.rows == row).nonzero()[:, 0].tolist()), None)
-    score, rivals = _score(kept, scores, row, place, own, labels)
     neighbour, distance, covered = _nearest(features_of(data, features, seed, device), kept.rows, row, labels)
     other = None if neighbour is None else int(kept.rows[neighbour])
-    names = data.spec.class_names
-    return Explanation(
-        row=row,
-        id=str(data.train.ids[row]),
-        label=names[int(labels[row])],
-        kept=place is not None,
-        method=kept.method,
-        rank=None if place is None else place + 1,
-        rank_in_class=None if place is None else int(own[: place + 1].sum()),
-        kept_rows=len(kept.rows),
-        kept_in_class=int(own.sum()),
-        score=score,
-        score_name=kept.score_name,
-        last_kept=_last_kept(kept, own),
-        percentile=None if score is None else _percentile(score, rivals),
-        percentile_of_kept=scores is None,
-        weight=None if place is None else float(kept.weights[place]),
-        reason=None if place is None or not kept.reasons else kept.reasons[place] or None,
-        neighbour=None if other is None else str(data.train.ids[other]),
-        neighbour_row=other,
-        neighbour_label=None if other is None else names[int(labels[other])],
-        distance=distance,
-        covered=covered,
-    )
-
-
-def _score(
-    kept: Kept, scores: Tensor | None, row: int, place: int | None, own: Tensor, labels: Tensor
-) -> tuple[float | None, Float[Tensor, " m"]]:
-    """The row's score where it is known, and those that it stands among."""
-    if scores is not None:
-        return float(scores[row]), scores[labels == labels[row]].float()
-    return (None if place is None else float(kept.scores[place])), kept.scores[own]
-
-
-def _last_kept(kept: Kept, own: Tensor) -> float | None:
-    """The score of the last row that was picked before this one was left: of its class, where classes are apart."""
-    if kept.score_name is None or not len(kept.scores):
-        return None
-    rivals = kept.scores if kept.together or not bool(own.any()) else kept.scores[own]
-    return float(rivals[-1])
-
-
-def _percentile(score: float, rivals: Float[Tensor, " m"]) -> float | None:
-    if np.isnan(score):
-        return None
-    known = rivals[~rivals.isnan()]
-    return 100 * float(((known < score).double() + (known == score).double() / 2).mean())
+    near = Near(other, None if other is None else str(data.train.ids[other]), distance, covered)
+    return told(kept, row, str(data.train.ids[row]), labels, data.spec.class_names, near, scores)
 
 
 def _nearest(
@@ -137,7 +88,8 @@ def _nearest(
     return int(others[best]), float(away[best]), 100 * float(farther)
 
 
-def _from_coreset(core: Coreset) -> Kept:
+def kept_of(core: Coreset) -> Kept:
+    """The kept rows of a coreset, and what its provenance says of the method."""
     ids = tuple(str(name) for name in core.ids)
     assert core.reasons is not None
     said = tuple(str(text) for text in core.reasons)
@@ -150,7 +102,7 @@ def _from_coreset(core: Coreset) -> Kept:
 
 def _from_file(path: Path) -> Kept:
     if path.is_dir() and is_finished(path) and isinstance(core := load(path), Coreset):
-        return _from_coreset(core)
+        return kept_of(core)
     file = path / SELECTION_FILE if path.is_dir() else path
     columns = ["index", "id", "score", "weight"]
     try:
