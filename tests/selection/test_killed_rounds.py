@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -112,7 +113,8 @@ def test_rounds_of_another_question_or_a_damaged_file_are_not_used(tmp_path, pas
     passes.kill(all_passes, lambda: select(DATA, QUICK, count=18, cache=tmp_path))
     [path] = tmp_path.iterdir()
     mine = path.read_bytes()
-    for other in ({"count": 17}, {"count": 18, "seed": 1}, {"count": 18, "balance": "global"}):
+    others: list[dict[str, Any]] = [{"count": 17}, {"count": 18, "seed": 1}, {"count": 18, "balance": "global"}]
+    for other in others:
         core, made = passes.of(lambda other=other: select(DATA, QUICK, cache=tmp_path, **other))
         assert made == all_passes, other
         require_same(core, select(DATA, QUICK, **other))
