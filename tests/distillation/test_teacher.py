@@ -70,8 +70,8 @@ def test_student_is_the_pass_whose_labels_taught_best(monkeypatch):
     shown: list[torch.Tensor] = []
     scores = iter([0.2, 0.6, 0.6, 0.1])
 
-    def student(inputs, targets, label_kind, problem, seed, *, temperature):
-        assert (label_kind, temperature) == ("probabilities", 3.0)
+    def student(inputs, targets, label_kind, problem, seed, *, temperature, classes, class_weight):
+        assert (label_kind, temperature, class_weight) == ("probabilities", 3.0, 0)
         shown.append(targets)
         return next(scores)
 
@@ -94,6 +94,39 @@ def test_several_teachers_say_the_mean_of_their_probabilities():
     assert (teacher["network"], teacher["epoch"]) == (NETWORK, experts[0].epoch)
     found = [(one["network"], one["epoch"]) for one in teacher["others"]]
     assert found == [(name, expert.epoch) for name, expert in zip(others, experts[1:], strict=True)]
+
+
+@pytest.mark.parametrize("views", [0, 2])
+def test_several_teachers_say_the_mean_of_their_logits(views):
+    """Scores as stored, `softmax` of them as the objective sees them."""
+    labels = Teacher(epochs=2, others=("convnet2-w3",), mean="logits", class_weight=0.1, views=views, mix="mixup")
+    run = run_of(labels)
+    experts = [expert_of(run.problem, name, 2, run.streams).module for name in (NETWORK, "convnet2-w3")]
+
+    def mean(images: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            return torch.stack([expert(images) for expert in experts]).mean(0)
+
+    images = run.tensors["pixels"].detach()
+    assert torch.allclose(run.labels.targets(torch.arange(6)), mean(images).softmax(1), atol=1e-6)
+    small = run.packed(run.tensors, {})
+    assert (small.label_kind, small.class_weight, small.temperature) == ("scores", 0.1, 1.0)
+    shown = [small.view(number) for number in range(views)] or [small.materialize()[:2]]
+    for inputs, scores in shown:
+        assert torch.allclose(scores, mean(inputs), atol=2e-3)
+    assert small.labels.min() < 0, "else they might be probabilities"
+
+
+def test_the_student_that_chooses_a_pass_is_taught_logits_beside_the_class(monkeypatch):
+    asked = []
+
+    def student(inputs, targets, label_kind, problem, seed, *, temperature, classes, class_weight):
+        asked.append((label_kind, temperature, classes.tolist(), class_weight))
+        return 0.5
+
+    monkeypatch.setattr(SCORE, student)
+    run_of(Teacher(epochs=2, epoch="student", candidates=1, mean="logits", class_weight=0.25))
+    assert asked == [("scores", 1.0, [0, 0, 1, 1, 2, 2], 0.25)]
 
 
 def test_candidates_are_spread_in_ratio_with_both_ends():
@@ -167,6 +200,7 @@ def test_a_set_with_views_is_looked_at_through_its_views(monkeypatch):
         Teacher(epochs=3, epoch="student", candidates=3, top_k=2),
         Teacher(epochs=2, epoch=1, views=2, mix="cutmix"),
         Teacher(epochs=2, others=("convnet2-w3",), views=2, crop=0.5),
+        Teacher(epochs=2, others=("convnet2-w3",), views=2, mean="logits", class_weight=0.1),
     ],
 )
 def test_a_resume_gives_the_same_labels_without_training_again(labels, monkeypatch):
@@ -205,6 +239,10 @@ def test_an_expert_is_read_from_the_cache_and_shared_in_memory(tmp_path, monkeyp
         ({"candidates": 0}, "at least 1"),
         ({"crop": 0.0}, "above 0 and at most 1"),
         ({"others": (NETWORK,)}, "each network once"),
+        ({"mean": "logits", "temperature": 2.0}, "'probabilities' where there is a temperature or a top_k"),
+        ({"mean": "logits", "top_k": 2}, "'probabilities' where there is a temperature or a top_k"),
+        ({"class_weight": 0.1}, "with mean='logits' a positive number"),
+        ({"mean": "logits", "class_weight": -0.1}, "with mean='logits' a positive number"),
     ],
 )
 def test_settings_out_of_range(settings, text):

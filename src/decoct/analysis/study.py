@@ -115,8 +115,9 @@ class Study:
 
     def real(self, rows: Int64[Tensor, " k"], kind: LabelKind = "hard") -> Material:
         """Real training rows with their own labels, written as labels of this kind."""
-        targets = as_kind(self.data.train.labels(rows), kind, self.classes)
-        return Material(self.data.inputs(self.data.train, rows), targets, None, kind)
+        labels = self.data.train.labels(rows)
+        targets = as_kind(labels, kind, self.classes)
+        return Material(self.data.inputs(self.data.train, rows), targets, None, kind, classes=labels)
 
     def train(self, material: Material, routine: Routine, seed: int) -> nn.Module:
         """A network trained on `material`; a set with views shows them in turn."""

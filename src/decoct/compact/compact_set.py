@@ -67,6 +67,11 @@ class CompactSet(ABC):
         return None
 
     @property
+    def class_weight(self) -> float:
+        """Weight of the cross-entropy of `classes` that students of scores minimise beside their squared error."""
+        return 0.0
+
+    @property
     def temperature(self) -> float:
         """What divided the logits that soft labels were made from; students fit them at the same temperature."""
         return 1.0

@@ -152,11 +152,25 @@ class DistilledSet(CompactSet):
 
         Raises `ConfigError` for one that is not a positive number.
         """
-        teacher = self.learned.get("teacher") if self.label_kind == "probabilities" else None
-        told = teacher.get("temperature", 1.0) if isinstance(teacher, Mapping) else 1.0
-        number = isinstance(told, float | int) and not isinstance(told, bool) and 0 < told < float("inf")
-        require(number, "reading the temperature of soft labels", repr(told)[:200], "a positive number")
+        told = self._of_teacher("temperature", 1.0) if self.label_kind == "probabilities" else 1.0
+        fits = _is_number(told) and told > 0
+        require(fits, "reading the temperature of soft labels", repr(told)[:200], "a positive number")
         return float(told)
+
+    @property
+    def class_weight(self) -> float:
+        """How much the cross-entropy of `classes` weighs beside the squared error of scores; 0 where that is not told.
+
+        Raises `ConfigError` for a weight that is not a number of at least 0.
+        """
+        told = self._of_teacher("class_weight", 0.0) if self.label_kind == "scores" else 0.0
+        fits = _is_number(told) and told >= 0
+        require(fits, "reading the weight of the class beside scores", repr(told)[:200], "a number of at least 0")
+        return float(told)
+
+    def _of_teacher(self, name: str, usual: float) -> Any:
+        teacher = self.learned.get("teacher")
+        return teacher.get(name, usual) if isinstance(teacher, Mapping) else usual
 
     def view(self, number: int) -> tuple[Float[Tensor, "m ..."], Float[Tensor, "m C"]]:
         """Inputs `[m, ...]` and targets `[m, C]` of view `number`, from 0, replayed from the seed of the set.
@@ -192,3 +206,8 @@ class DistilledSet(CompactSet):
             "config": self.config,
             "learned": self.learned,
         }
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a finite number; True and False are none."""
+    return isinstance(value, float | int) and not isinstance(value, bool) and abs(value) < float("inf")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from decoct.compact.distilled import DistilledSet
@@ -40,18 +40,19 @@ def validate(small: DistilledSet, problem: Problem, seed: int) -> float:
     return student_accuracy(
         inputs, targets, small.label_kind, problem, seed,
         weights=weights, replay=Replay.of(small), temperature=small.temperature,
+        classes=small.classes, class_weight=small.class_weight,
     )  # fmt: skip
 
 
 def student_accuracy(
     inputs: Float[Tensor, "m ..."], targets: Shaped[Tensor, "m ..."], label_kind: LabelKind, problem: Problem,
     seed: int, *, weights: Float[Tensor, " m"] | None = None, replay: Replay | None = None,
-    temperature: float = 1.0,
+    temperature: float = 1.0, classes: Int[Tensor, " m"] | None = None, class_weight: float = 0.0,
 ) -> float:  # fmt: skip
     """Accuracy (fraction) on validation rows of one student trained for `STEPS` steps on these rows.
 
-    Probabilities are fitted at the `temperature` that they were made at. Every call of a run uses the same initial
-    weights and the same batches, so that sets differ and nothing else does.
+    Probabilities are fitted at the `temperature` that they were made at, scores beside the `classes` by their weight.
+    Every call of a run uses the same initial weights and the same batches, so that sets differ and nothing else does.
     """
     config = FitConfig(
         optimizer="adamw", lr=1e-3, weight_decay=1e-2, schedule="cosine", batch_size=256,
@@ -66,6 +67,7 @@ def student_accuracy(
     fitted = fit(
         build, inputs, targets, config, seeds,
         label_kind=label_kind, weights=weights, replay=replay, device=problem.device,
+        classes=classes, class_weight=class_weight,
     )  # fmt: skip
     data = validation_rows(problem.data)
     return accuracy(fitted[0].module, data, data.val)

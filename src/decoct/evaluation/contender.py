@@ -40,6 +40,8 @@ class Material:
     """Where probabilities were made at another temperature than 1, they are fitted at that, whatever a config says."""
     classes: Int[Tensor, " m"] | None = None
     """The class that each row stands for, where soft targets do not say it."""
+    class_weight: float = 0.0
+    """How much the cross-entropy of those classes weighs beside the squared error of scores."""
     temperatures: Float[Tensor, " m"] | None = None
     """Of each row, where rows of several stand together; 1 leaves a row to the config, as `temperature` does."""
 
@@ -52,7 +54,7 @@ class Material:
         told = self.classes
         if told is None:
             told = self.targets if self.label_kind == "hard" else self.targets.argmax(1)
-        return Walked(self.inputs, self.targets, told, self.label_kind, self.temperature)
+        return Walked(self.inputs, self.targets, told, self.label_kind, self.temperature, self.class_weight)
 
     def student(self, build: Callable[[int], nn.Module], config: FitConfig, seed: int, device: str = "cpu") -> Fitted:
         """A network trained on these rows, each at the temperature of its labels, without a look at other rows."""
@@ -60,7 +62,7 @@ class Material:
         [fitted] = fit(
             build, self.inputs, self.targets, self.fitted_with(config), [seed], label_kind=self.label_kind,
             weights=self.weights, temperatures=None if own is None else own.where(own != 1, config.temperature),
-            replay=self.replay, device=device,
+            classes=self.classes, class_weight=self.class_weight, replay=self.replay, device=device,
         )  # fmt: skip
         return fitted
 
@@ -70,13 +72,13 @@ class Material:
         inputs, targets, weights = compact_set.materialize()
         return cls(
             inputs, targets, weights, compact_set.label_kind, Replay.of(compact_set),
-            compact_set.temperature, compact_set.classes,
+            compact_set.temperature, compact_set.classes, compact_set.class_weight,
         )  # fmt: skip
 
 
 def rows_together(parts: Sequence[Material]) -> Material:
     """All rows of parts with labels of one kind, each at its own temperature. Views give way to the rows as they are,
-    and rows without weights count 1."""
+    and rows without weights count 1. Where each part says the classes of its rows, they weigh as in the first."""
     each = torch.cat([
         torch.full((len(part.inputs),), part.temperature) if part.temperatures is None else part.temperatures
         for part in parts
@@ -84,9 +86,12 @@ def rows_together(parts: Sequence[Material]) -> Material:
     one = bool((each == each[0]).all())
     weights = [torch.ones(len(part.inputs)) if part.weights is None else part.weights for part in parts]
     targets: Shaped[Tensor, "m ..."] = torch.cat([part.targets for part in parts])
+    classes = [part.classes for part in parts if part.classes is not None]
+    told = len(classes) == len(parts)
     return Material(
         torch.cat([part.inputs for part in parts]), targets, torch.cat(weights), parts[0].label_kind,
-        temperature=float(each[0]) if one else 1.0, temperatures=None if one else each,
+        temperature=float(each[0]) if one else 1.0, classes=torch.cat(classes) if told else None,
+        class_weight=parts[0].class_weight if told else 0.0, temperatures=None if one else each,
     )  # fmt: skip
 
 
@@ -121,6 +126,7 @@ class Training:
         [fitted] = fit(
             self.build, material.inputs, material.targets, config, [seed],
             label_kind=material.label_kind, weights=material.weights, replay=material.replay, device=self.device,
+            classes=material.classes, class_weight=material.class_weight,
             evaluate=self.check, evaluate_every=self.protocol.check_every(config.epochs), keep_best=True,
             tick=_part_of_one(tick, config.epochs),
         )  # fmt: skip

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Int, Shaped
@@ -19,7 +20,7 @@ from decoct.progress import Ticker
 from decoct.streams import derive_seed, seeded
 from decoct.training.config import FitConfig, LabelKind
 from decoct.training.job import Build, Evaluate, Fitted
-from decoct.training.losses import row_losses
+from decoct.training.losses import row_losses, squared_error_and_class, with_classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,7 @@ class Walked:
     classes: Int[Tensor, " m"]
     label_kind: LabelKind
     temperature: float = 1.0
+    class_weight: float = 0.0
 
 
 def walk(course: Course, rows: Walked, build: Build, seed: int, device: str, check: Evaluate, tick: Ticker) -> Fitted:
@@ -74,6 +76,11 @@ def _stepper(course: Course, rows: Walked, module: nn.Module, device: str) -> Ca
     """One step of plain SGD on a batch of row numbers by a step size; gives the mean loss before it."""
     inputs, targets = rows.inputs.to(device), rows.targets.to(device)
     losses = row_losses(FitConfig().loss_for(rows.label_kind), rows.temperature)
+    if rows.class_weight:
+        losses, targets = (
+            partial(squared_error_and_class, weight=rows.class_weight),
+            with_classes(targets, rows.classes),
+        )
     optimizer = torch.optim.SGD(module.parameters(), lr=course.lrs[0], momentum=course.momentum)
 
     def step(batch: Tensor, rate: float) -> float:

@@ -156,10 +156,12 @@ class Kept(Contender):
         if self.keeping.source == "teacher":
             self.bench.teacher.prepare(tick)
         targets = self._targets(inputs, targets)
-        temperature = self.compact_set.temperature if self.keeping.source == "own" else 1.0
+        own = self.keeping.source == "own"
+        temperature, class_weight = (self.compact_set.temperature, self.compact_set.class_weight) if own else (1.0, 0.0)
         classes = self.compact_set.classes
         material = Material(
-            inputs, targets, weights, self.weight.label_kind, temperature=temperature, classes=classes
+            inputs, targets, weights, self.weight.label_kind, temperature=temperature, classes=classes,
+            class_weight=class_weight,
         )  # fmt: skip
         return training.on(material, seed, tick)
 

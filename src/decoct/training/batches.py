@@ -14,9 +14,11 @@ from decoct.augment.siamese import Siamese
 from decoct.data.sample_weights import draw
 from decoct.streams import Streams
 from decoct.training.job import Job
+from decoct.training.losses import with_classes
 
 Batch = tuple[Tensor, Tensor, Tensor | None]
-"""Inputs `[b, ...]`, targets int64 `[b]` or float `[b, C]` (`[b, C + 1]` with temperatures), weights `[b]` or none."""
+"""Inputs `[b, ...]`, targets int64 `[b]` or float `[b, C]` (`[b, C + 1]` with temperatures, `[b, 2 C]` with classes
+beside scores), weights `[b]` or none."""
 
 
 class Batches:
@@ -50,6 +52,8 @@ class Batches:
         inputs, targets = self._shown(rows)
         if targets.is_floating_point():
             targets = targets.to(inputs.dtype)
+        if job.class_weight and job.classes is not None:
+            targets = with_classes(targets, job.classes if rows is None else job.classes[rows])
         weights = None
         if job.weights is not None:
             scaled = job.weights / job.weights.mean()

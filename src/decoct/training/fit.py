@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from decoct.data.dataset import Dataset
@@ -23,7 +23,6 @@ from decoct.training.config import FitConfig, LabelKind
 from decoct.training.fast import FastGradient
 from decoct.training.halfway import Halfway
 from decoct.training.job import Build, Evaluate, Fitted, Job
-from decoct.training.losses import cross_entropy_at_own
 from decoct.training.optimise import Average, optimizer_for, uphill
 from decoct.training.sources import Replay, SplitSource, TensorSource
 
@@ -40,6 +39,8 @@ def fit(
     label_kind: LabelKind = "hard",
     weights: Float[Tensor, " m"] | None = None,
     temperatures: Float[Tensor, " m"] | None = None,
+    classes: Int[Tensor, " m"] | None = None,
+    class_weight: float = 0.0,
     replay: Replay | None = None,
     device: str = "cpu",
     evaluate: Evaluate | None = None,
@@ -51,8 +52,10 @@ def fit(
 
     `sum_i w_i l(f(x_i), y_i) / b` over batches of b rows, in a new order every pass, as the field's loops do;
     `weights` are scaled to a mean of 1 first. `temperatures` take the place of that of the config, row by row, where
-    probabilities of several are fitted together. `evaluate(module, epoch)` (larger is better) is called after every
-    `evaluate_every` passes (0: never) and after the last, with the module in eval mode; it must not change it.
+    probabilities of several are fitted together. With a `class_weight` above 0 that many times the cross-entropy of the
+    `classes` is added to the squared error of scores (`losses.squared_error_and_class`). `evaluate(module, epoch)`
+    (larger is better) is called after every `evaluate_every` passes (0: never) and after the last, with the module in
+    eval mode; it must not change it.
     `tick(done, note)` gets the passes done, over all seeds. With `replay`, pass after pass shows the views of a set
     that has labels for them, in turn; `inputs` and `targets` then only say how large it is, and what the config says
     about augmentation and mixing is left undone, since the labels are those of the replayed pixels.
@@ -70,7 +73,8 @@ def fit(
     a loss is not finite.
     """
     job = Job(build, TensorSource(inputs, device), targets, config, label_kind, weights, device,
-              evaluate, evaluate_every, keep_best, replay=replay, temperatures=temperatures)  # fmt: skip
+              evaluate, evaluate_every, keep_best, replay=replay, temperatures=temperatures,
+              classes=classes, class_weight=class_weight)  # fmt: skip
     return train(job, seeds, tick)
 
 
@@ -111,7 +115,7 @@ def train(job: Job, seeds: Sequence[int], tick: Ticker | None = None) -> list[Fi
             module = job.build(seed).to(job.device)
             # The work of one seed decides, so that a seed's bits do not depend on how many there are.
             gradient = gradient or FastGradient(
-                module, config.loss_for(job.label_kind) if job.temperatures is None else cross_entropy_at_own,
+                module, job.loss,
                 temperature=config.temperature,
                 dtype=getattr(torch, config.precision), planned_rows=len(job.source) * config.epochs,
                 rows=job.batch_size,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from torch import Tensor, nn
 
 from decoct.errors import ConfigError
-from decoct.training.config import FitConfig, LabelKind
+from decoct.training.config import FitConfig, LabelKind, Loss
 from decoct.training.halfway import Halfway
+from decoct.training.losses import RowLosses, cross_entropy_at_own, squared_error_and_class
 from decoct.training.sources import Replay, Source
 
 Build = Callable[[int], nn.Module]
@@ -67,6 +69,10 @@ class Job:
     """How often a pass shows each row, with mean 1; none shows each once."""
     temperatures: Tensor | None = None
     """Of each row, in the place of that of the config; none where all have that."""
+    classes: Tensor | None = None
+    """The class that each row stands for, int64 `[m]`, whose cross-entropy stands beside a squared error."""
+    class_weight: float = 0.0
+    """How much that cross-entropy weighs; 0 leaves it out."""
     halfway: Halfway | None = None
     """Where the training of the one seed that there is then is kept between passes; none keeps nothing."""
 
@@ -93,6 +99,19 @@ class Job:
             )
         if self.temperatures is not None:
             self._require_temperatures(self.temperatures)
+        if self.class_weight != 0:
+            self._require_classes()
+
+    def _require_classes(self) -> None:
+        fits = self.classes is not None and len(self.classes) == len(self.source) and self.class_weight > 0
+        if not fits or self.label_kind != "scores" or self.config.loss not in ("auto", "mse"):
+            told = "no classes" if self.classes is None else f"{len(self.classes)} classes"
+            raise _refusal(
+                f"{told} of {len(self.source)} rows with the weight {self.class_weight:g} beside {self.label_kind} "
+                f"labels, loss {self.config.loss}",
+                "a weight of 0 or more, a class for each row, and scores that are fitted by mse",
+                "pass the label_kind, the classes and the class_weight of one set",
+            )
 
     def _require_temperatures(self, given: Tensor) -> None:
         fits = len(given) == len(self.source) and bool((given > 0).all())
@@ -105,6 +124,15 @@ class Job:
                 "a positive one for each row, probabilities that are fitted by kl, no views and no mixing of rows",
                 "leave mixing out where rows of several temperatures are trained on together",
             )
+
+    @property
+    def loss(self) -> Loss | RowLosses:
+        """What is minimised, by its name or as a function of logits and of the targets that `Batches` gives."""
+        if self.temperatures is not None:
+            return cross_entropy_at_own
+        if self.class_weight:
+            return partial(squared_error_and_class, weight=self.class_weight)
+        return self.config.loss_for(self.label_kind)
 
     @property
     def batch_size(self) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from decoct.training.config import Loss
@@ -42,6 +43,22 @@ def squared_error(logits: Float[Tensor, "n classes"], targets: Shaped[Tensor, "n
     if targets.ndim == 1:
         targets = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
     return (logits - targets).square().mean(1)
+
+
+def with_classes(scores: Float[Tensor, "n classes"], classes: Int[Tensor, " n"]) -> Float[Tensor, "n twice_classes"]:
+    """The scores of each row, and beside them the one-hot row of its class: targets of `squared_error_and_class`."""
+    return torch.cat([scores, F.one_hot(classes.to(scores.device), scores.shape[1]).to(scores.dtype)], 1)
+
+
+def squared_error_and_class(
+    logits: Float[Tensor, "n classes"], told: Float[Tensor, "n twice_classes"], weight: float
+) -> Float[Tensor, " n"]:
+    """`mean_c (z_c - t_c)^2 - w sum_c p_c log softmax(z)_c`, with `told` the scores t and then the class p of each row.
+
+    What students of G-VBSM minimise, with w = 0.1 (Shao et al., CVPR 2024, https://arxiv.org/abs/2311.17950).
+    """
+    scores, classes = told.chunk(2, 1)
+    return squared_error(logits, scores) + weight * F.cross_entropy(logits, classes, reduction="none")
 
 
 def row_losses(loss: Loss, temperature: float = 1.0) -> RowLosses:

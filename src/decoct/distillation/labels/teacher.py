@@ -34,7 +34,10 @@ class Teacher(Labels):
 
     With `others` they are the mean of this over several experts (the labels of "Generalized Large-Scale Data
     Condensation via Various Backbone and Statistical Matching" (G-VBSM), Shao et al., CVPR 2024,
-    https://arxiv.org/abs/2311.17950, code: https://github.com/shaoshitong/G_VBSM_Dataset_Condensation).
+    https://arxiv.org/abs/2311.17950, code: https://github.com/shaoshitong/G_VBSM_Dataset_Condensation). With
+    `mean="logits"` labels are scores instead, the mean of the experts' logits `mean_k f_k(x)`, and students minimise
+    `mean_c (z_c - t_c)^2 - class_weight log softmax(z)_y` for a row of scores t and class y, which stays the row's own
+    where it is mixed with another, as theirs do with a `class_weight` of 0.1. The objective still sees `softmax(t)`.
 
     Paper: "A Label is Worth a Thousand Images in Dataset Distillation", Qin, Deng, Alvarez-Melis, NeurIPS 2024,
     https://arxiv.org/abs/2406.10485; code of the authors: https://github.com/sunnytqin/no-distillation. With `views`,
@@ -42,16 +45,16 @@ class Teacher(Labels):
     https://arxiv.org/abs/2306.13092, https://github.com/VILA-Lab/SRe2L), replayed by seed (see `compact.views`).
 
     While images still move, the objective sees the targets of the last refresh; the finished images are labelled
-    once more, as they will be stored. Labels are `[m, C]` probabilities, or `[V, m, C]` for V views; two bytes an
-    entry on disk, or two and a class number for each of `top_k` entries. Students of the set are trained at the same
-    temperature (`DistilledSet.temperature`). Cost: the experts (`epochs` passes over n rows each), m or V m forward
-    passes of each a look, and for `epoch="student"` one short training on m rows for each candidate.
+    once more, as they will be stored. Labels are `[m, C]`, or `[V, m, C]` for V views; two bytes an entry on disk, or
+    two and a class number for each of `top_k` entries. Students of the set are trained at the same temperature
+    (`DistilledSet.temperature`), or with the same weight of the class (`DistilledSet.class_weight`). Cost: the experts
+    (`epochs` passes over n rows each), m or V m forward passes of each a look, and for `epoch="student"` one short
+    training on m rows for each candidate.
 
     Differs from the official code: the expert's epoch is chosen on the validation split, never on test data; labels
     that are cut to `top_k` entries are scaled to sum to 1 again; pass e means the weights after pass e, from 1, for
     writer and reader alike. From SRe2L's: no stored boxes and no fixed batches, a last batch of any size. From
-    G-VBSM's: students fit the mean probabilities by KL, not the networks' logits by squared error beside a
-    cross-entropy.
+    G-VBSM's: `mean` is probabilities unless asked otherwise, and a student may cut a view into any batches.
     """
 
     epochs: int = 5
@@ -61,7 +64,11 @@ class Teacher(Labels):
     network: str | None = None
     """The expert's architecture; that of the distillation by default."""
     others: tuple[str, ...] = ()
-    """Architectures of further experts, trained alike, with whose probabilities its own are averaged in equal parts."""
+    """Architectures of further experts, trained alike, with whose word its own is averaged in equal parts."""
+    mean: Literal["probabilities", "logits"] = "probabilities"
+    """What of the experts is averaged and stored; logits are scores, without a temperature and kept whole."""
+    class_weight: float | int = 0.0
+    """Weight of the cross-entropy of the class beside the squared error of logits, 0 or more (G-VBSM: 0.1)."""
     epoch: int | Literal["accuracy", "student"] = "accuracy"
     """The pass whose expert labels, from 1: that of best validation accuracy; or the one whose labels of the images, as
     they start, teach a short student best, measured on the validation split; or a number."""
@@ -96,6 +103,10 @@ class Teacher(Labels):
             ("candidates", self.candidates >= 1, "at least 1"),
             ("top_k", self.top_k is None or 1 <= self.top_k <= top, f"none, or a number from 1 to {top}"),
             ("views", self.views >= 0, "at least 0"),
+            ("mean", self.mean == "probabilities" or (self.temperature == 1 and self.top_k is None),
+             "'probabilities' where there is a temperature or a top_k"),
+            ("class_weight", self.class_weight == 0 or (self.class_weight > 0 and self.mean == "logits"),
+             "0, or with mean='logits' a positive number"),
             ("mix", self.mix != "cutmix" or problem.spec.is_image, "'' or 'mixup' for features"),
             ("crop", 0 < self.crop <= 1, "a share of the area, above 0 and at most 1"),
             ("crop", self.crop == 1 or problem.spec.is_image, "1 for features"),
@@ -143,9 +154,8 @@ def best_epoch(expert: Expert, epochs: Sequence[int], score: Callable[[nn.Module
 class TeacherState(LabelState):
     """The experts, each of its chosen pass from the first refresh on, and the targets that they gave last."""
 
-    kind = "probabilities"
-
     def __init__(self, config: Teacher, problem: Problem, start: Float[Tensor, "m classes"], streams: Streams) -> None:
+        self.kind = "scores" if config.mean == "logits" else "probabilities"
         self.tensors, self.top_k = {}, config.top_k
         self._config, self._problem, self._streams = config, problem, streams
         self._names = (config.network or problem.network, *config.others)
@@ -154,7 +164,7 @@ class TeacherState(LabelState):
             network(name, problem.shape, problem.class_count, seed).to(problem.device).eval() for name in self._names
         ]
         self._epochs = [0] * len(self._names)
-        self._targets = start
+        self._classes, self._targets = start.argmax(1).cpu(), start
 
     @property
     def views(self) -> Views | None:
@@ -183,18 +193,21 @@ class TeacherState(LabelState):
     def _student(self, images: Float[Tensor, "m ..."]) -> Callable[[nn.Module], float]:
         problem, seed = self._problem, derive_seed(self._streams.seed, "teacher", "student")
         return lambda teacher: student_accuracy(
-            images, self._taught([teacher], images), "probabilities", problem, seed,
-            temperature=self._config.temperature,
+            images, self._taught([teacher], images), self.kind, problem, seed, temperature=self._config.temperature,
+            classes=self._classes, class_weight=float(self._config.class_weight),
         )  # fmt: skip
 
     def _taught(self, modules: Sequence[nn.Module], images: Float[Tensor, "m ..."]) -> Float[Tensor, "m classes"]:
         """What these networks say of the images, as it is stored."""
         said = [predict(module, images).float() for module in modules]
+        if self.kind == "scores":
+            return torch.stack(said).mean(0)
         mean = torch.stack([(logits / self._config.temperature).softmax(1) for logits in said]).mean(0)
         return keep_largest(mean, self.top_k)
 
     def targets(self, rows: Int[Tensor, " k"]) -> Float[Tensor, "k classes"]:
-        return self._targets[rows.to(self._targets.device)]
+        found = self._targets[rows.to(self._targets.device)]
+        return found.softmax(1) if self.kind == "scores" and all(self._epochs) else found
 
     def refresh(self, images: Float[Tensor, "m ..."]) -> None:
         self._require_experts(images)
@@ -212,8 +225,9 @@ class TeacherState(LabelState):
 
     def learned(self) -> dict[str, Any]:
         config, (first, *rest) = self._config, list(zip(self._names, self._epochs, strict=True))
+        weight = {"class_weight": float(config.class_weight)} if config.class_weight else {}
         teacher = {
-            "network": first[0], "epoch": first[1], "of": config.epochs, "temperature": config.temperature,
+            "network": first[0], "epoch": first[1], "of": config.epochs, "temperature": config.temperature, **weight,
             **({"others": [{"network": name, "epoch": epoch} for name, epoch in rest]} if rest else {}),
         }  # fmt: skip
         return {"teacher": teacher, **({"views": self.views.facts()} if self.views else {})}
