@@ -26,5 +26,5 @@ import decoct  # noqa: E402
 from decoct.report.html import write_report  # noqa: E402
 
 data = decoct.open(f"imagefolder:{folder}", size=32)
-found = decoct.compare(data, ["random", "k-means", "dm"], [1], steps=8, networks=["convnet3-w16"], seeds=2, out=out)
+found = decoct.compare(data, ["random", "k-means", "dm"], [1], steps=8, networks=["convnet3-w8"], seeds=2, out=out)
 print(found.table(), write_report(out / "report.html", found, data), sep="\n")
