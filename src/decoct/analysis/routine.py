@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from decoct.errors import ConfigError
+from decoct.settings import require_settings
 from decoct.training.config import FitConfig
 
 
@@ -26,19 +26,13 @@ class Routine:
     """Rows of a step at most; a smaller set is one batch."""
 
     def __post_init__(self) -> None:
-        for name, good, expected in (
+        require_settings(
+            self, "an analysis",
             ("steps", self.steps >= 1, "at least 1"),
             ("lr", self.lr > 0, "a positive number"),
             ("momentum", 0 <= self.momentum < 1, "a number in [0, 1)"),
             ("batch_size", self.batch_size >= 1, "at least 1"),
-        ):
-            if not good:
-                raise ConfigError(
-                    f"setting {name} of an analysis",
-                    received=repr(getattr(self, name)),
-                    expected=expected,
-                    remedy=f"give another {name}",
-                )
+        )  # fmt: skip
 
     def config(self, rows: int) -> FitConfig:
         """The training on so many rows: as many whole passes as come nearest to `steps`, at least one."""

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from decoct.compact.compact_set import CompactSet
 from decoct.data.dataset import Dataset, Split
-from decoct.errors import ConfigError
 from decoct.evaluation.data_facts import data_key
 from decoct.evaluation.ranking import FEWEST_ITEMS
 from decoct.files import write_atomically
 from decoct.networks.build import network as build_network
 from decoct.progress import progress
+from decoct.settings import require_at_least
 from decoct.streams import Streams, derive_seed
 from decoct.training.flat import FlatNetwork
 from decoct.training.responses import train_at, validation_loss
@@ -50,12 +50,7 @@ class Search:
     """Of the candidates."""
 
     def __post_init__(self) -> None:
-        for name, low in (("candidates", FEWEST_ITEMS), ("steps", 1), ("full_steps", 1), ("full_batch", 1)):
-            if getattr(self, name) < low:
-                raise ConfigError(
-                    f"setting {name} of a Search", received=repr(getattr(self, name)), expected=f"{low} or more",
-                    remedy=f"give another {name}",
-                )  # fmt: skip
+        require_at_least(self, "a Search", candidates=FEWEST_ITEMS, steps=1, full_steps=1, full_batch=1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from decoct.compact.distilled import DistilledSet
 from decoct.distillation.problem import Problem, RealSource, Synthetic
-from decoct.distillation.ranges import require_choices
+from decoct.settings import require_choices
 from decoct.streams import Streams
 
 Tensors = dict[str, Tensor]

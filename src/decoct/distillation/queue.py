@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from decoct.distillation.axes import Tensors
 from decoct.distillation.checkpoint import load_optimizer, optimizer_tensors, prefixed, under
 from decoct.distillation.problem import Problem, RealSource
-from decoct.distillation.ranges import require_above, require_at_least, require_share
 from decoct.networks.build import network
 from decoct.networks.count import flops_forward
 from decoct.progress import progress
+from decoct.settings import require_above, require_at_least, require_share
 from decoct.streams import Streams, derive_seed
 from decoct.training.fast import FastGradient
 from decoct.training.fast_embed import FastEmbed

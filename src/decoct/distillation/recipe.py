@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any, Literal
 
 from decoct.distillation.axes import Axis, Labels, Objective, Storage
-from decoct.distillation.ranges import out_of_range, require_above, require_choices, require_share
 from decoct.errors import ConfigError
+from decoct.settings import out_of_range, require_above, require_choices, require_share
 
 SAMPLED_ROWS = 2000
 """`rows_per_step` where nothing is said: what two cores can do."""
@@ -59,7 +59,7 @@ class Recipe:
         require_above(self, "a recipe", **dict.fromkeys(above, 0))
         require_share(self, "a recipe", "momentum")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise out_of_range("betas", "a recipe", self.betas, "two numbers from 0 to 1, 1 left out")
+            raise out_of_range(self, "betas", "a recipe", "two numbers from 0 to 1, 1 left out")
 
     def facts(self) -> dict[str, Any]:
         """The recipe as plain JSON, with the class of every axis."""

@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 from decoct.data.dataset import DataSpec
 from decoct.errors import ConfigError
 from decoct.registry import unknown_name
+from decoct.settings import require_at_least
 from decoct.training.config import FitConfig
 
 DSA = "color_crop_cutout_flip_scale_rotate"
@@ -43,14 +44,8 @@ class Protocol:
     """At most so many validation rows are used for that, drawn once for each data set."""
 
     def __post_init__(self) -> None:
-        for name in ("full_epochs", "full_samples", "full_batch", "checks", "val_rows"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"setting {name} of a Protocol",
-                    received=repr(getattr(self, name)),
-                    expected="at least 1",
-                    remedy=f"give another {name}",
-                )
+        least = dict.fromkeys(("full_epochs", "full_samples", "full_batch", "checks", "val_rows"), 1)
+        require_at_least(self, "a Protocol", **least)
 
     @property
     def hash(self) -> str:

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from decoct.cards import MethodCard
 from decoct.selection.k_center import KCenter
-from decoct.selection.limits import require_settings
 from decoct.selection.rounds import Rounds
 from decoct.selection.selector import Pick, Picks, Selector
 from decoct.selection.sources import Sources
 from decoct.selection.uncertainty import Strategy
+from decoct.settings import require_settings
 from decoct.training.accuracy import accuracy
 from decoct.training.config import FitConfig
 from decoct.training.expert import expert_config, passes_of

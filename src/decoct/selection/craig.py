@@ -14,8 +14,8 @@ from decoct.cards import MethodCard
 from decoct.machine import available_memory
 from decoct.selection.content_order import content_order, numbered
 from decoct.selection.gradients import LastLayer, WeighedGradientSelector
-from decoct.selection.limits import require_settings
 from decoct.selection.selector import Picks, unit_mean
+from decoct.settings import require_settings
 
 CARD = MethodCard(
     name="craig",

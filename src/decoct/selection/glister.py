@@ -13,9 +13,9 @@ from torch import Tensor
 from decoct.cards import MethodCard
 from decoct.selection.content_order import content_order, numbered
 from decoct.selection.gradients import GradientSelector, GradientSum, LastLayer, Seen, look
-from decoct.selection.limits import require_settings
 from decoct.selection.selector import Pick, Picks, checked
 from decoct.selection.sources import Sources
+from decoct.settings import require_settings
 
 CARD = MethodCard(
     name="glister",

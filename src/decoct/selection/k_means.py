@@ -15,8 +15,8 @@ from torch import Tensor
 
 from decoct.cards import MethodCard
 from decoct.selection.content_order import content_order, numbered
-from decoct.selection.limits import require_settings
 from decoct.selection.selector import Picks, Selector, checked, distances, unit_mean
+from decoct.settings import require_settings
 
 CARD = MethodCard(
     name="k-means",

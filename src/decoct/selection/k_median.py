@@ -11,9 +11,9 @@ from torch import Tensor
 from decoct.cards import MethodCard
 from decoct.machine import require_memory
 from decoct.selection.content_order import content_order, numbered
-from decoct.selection.limits import require_settings
 from decoct.selection.medoids import BLOCK, build, medoids, weighed
 from decoct.selection.selector import Picks, Selector, checked, distances, unit_mean
+from decoct.settings import require_settings
 
 CARD = MethodCard(
     name="k-median",

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from decoct.selection.content_order import content_order, numbered
 from decoct.selection.greedy import Engine, SetFunction, greedy
-from decoct.selection.limits import require_settings
 from decoct.selection.neighbours import Search
 from decoct.selection.selector import Picks, Selector, checked
 from decoct.selection.similarity import Form
+from decoct.settings import require_settings
 
 F = TypeVar("F", bound=SetFunction)
 RENEWED = 32

@@ -6,10 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from decoct.errors import ConfigError
+from decoct.settings import out_of_range, require_settings
 
 LabelKind = Literal["hard", "probabilities", "scores"]
 Loss = Literal["auto", "ce", "kl", "mse"]
+WHERE = "a FitConfig"
+"""What these settings are called where one is refused."""
 
 _CHOICES = {
     "optimizer": ("sgd", "adamw", "adam"),
@@ -63,8 +65,9 @@ class FitConfig:
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
-                raise _refusal(name, getattr(self, name), "one of " + ", ".join(repr(k) for k in known))
-        for name, good, expected in (
+                raise out_of_range(self, name, WHERE, "one of " + ", ".join(repr(k) for k in known))
+        require_settings(
+            self, WHERE,
             ("lr", self.lr > 0, "a positive number"),
             ("momentum", 0 <= self.momentum < 1, "a number in [0, 1)"),
             ("weight_decay", self.weight_decay >= 0, "a number of at least 0"),
@@ -74,16 +77,14 @@ class FitConfig:
             ("temperature", self.temperature > 0, "a positive number"),
             ("mix_alpha", self.mix_alpha > 0, "a positive number"),
             ("ema", 0 <= self.ema < 1, "a number in [0, 1)"),
-        ):
-            if not good:
-                raise _refusal(name, getattr(self, name), expected)
+        )  # fmt: skip
 
     def loss_for(self, label_kind: LabelKind) -> Loss:
         """The loss that `auto` means for these labels; raises `ConfigError` for a loss that cannot read them."""
         if self.loss == "auto":
             return {"hard": "ce", "probabilities": "kl", "scores": "mse"}[label_kind]  # type: ignore[return-value]
         if label_kind == "scores" and self.loss != "mse":
-            raise _refusal("loss", self.loss, "'auto' or 'mse': the labels are scores, not probabilities")
+            raise out_of_range(self, "loss", WHERE, "'auto' or 'mse': the labels are scores, not probabilities")
         return self.loss
 
     def lr_factor(self, step: int, steps: int) -> float:
@@ -96,9 +97,3 @@ class FitConfig:
             left = max(1, steps - self.warmup_steps)
             return 0.5 * (1 + math.cos(math.pi * (step - self.warmup_steps) / left))
         return 1.0
-
-
-def _refusal(name: str, value: object, expected: str) -> ConfigError:
-    return ConfigError(
-        f"setting {name} of a FitConfig", received=repr(value), expected=expected, remedy=f"give another {name}"
-    )

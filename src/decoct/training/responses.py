@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from decoct.errors import ConfigError, DivergenceError
+from decoct.errors import DivergenceError
 from decoct.machine import require_memory
 from decoct.progress import Ticker
+from decoct.settings import require_above, require_at_least
 from decoct.streams import Streams, derive_seed
 from decoct.training.flat import FlatNetwork
 from decoct.training.hypergradient import gauss_newton_product, hessian_product, response
@@ -44,11 +45,8 @@ class Walk:
     """gauss-newton has no negative eigenvalue; the exact Hessian asks for weights at a minimum."""
 
     def __post_init__(self) -> None:
-        for name in ("starts", "length", "first_steps"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
-        for name in ("step", "lr"):
-            _require(getattr(self, name) > 0, name, getattr(self, name), "a number above 0")
-        _require(self.next_steps >= 0, "next_steps", self.next_steps, "0 or more")
+        require_at_least(self, "a Walk", starts=1, length=1, first_steps=1, next_steps=0)
+        require_above(self, "a Walk", step=0, lr=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,10 +207,3 @@ def projected_slope(
     along = torch.zeros(moves.shape[1], dtype=theta.dtype, device=theta.device, requires_grad=True)
     loss = validation_loss(net, theta + moves @ along, rows)
     return torch.autograd.grad(loss, along, create_graph=True)[0]
-
-
-def _require(good: bool, name: str, value: object, expected: str) -> None:
-    if not good:
-        raise ConfigError(
-            f"setting {name} of a Walk", received=repr(value), expected=expected, remedy=f"give another {name}"
-        )

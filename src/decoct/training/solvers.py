@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from decoct.errors import ConfigError, CurvatureError
+from decoct.errors import CurvatureError
+from decoct.settings import require_above, require_at_least
 
 Product = Callable[[Tensor], Tensor]
 """`product(v [P]) -> H v [P]` for a symmetric matrix that is never written down."""
@@ -55,9 +56,8 @@ class ConjugateGradient(Solver):
     """Added to every eigenvalue of H, 0 or more."""
 
     def __post_init__(self) -> None:
-        _require(self.steps >= 1, "steps", self.steps, "1 or more")
-        _require(self.tolerance > 0, "tolerance", self.tolerance, "a number above 0")
-        _require(self.damping >= 0, "damping", self.damping, "0 or more")
+        require_at_least(self, "a solver", steps=1, damping=0)
+        require_above(self, "a solver", tolerance=0)
 
     def solve(self, product: Product, b: Float[Tensor, " P"]) -> Solution:
         x, r = torch.zeros_like(b), b.clone()
@@ -96,9 +96,8 @@ class Neumann(Solver):
     """Added to every eigenvalue of H, 0 or more."""
 
     def __post_init__(self) -> None:
-        _require(self.terms >= 1, "terms", self.terms, "1 or more")
-        _require(self.step is None or self.step > 0, "step", self.step, "a number above 0, or none")
-        _require(self.damping >= 0, "damping", self.damping, "0 or more")
+        require_at_least(self, "a solver", terms=1, damping=0)
+        require_above(self, "a solver", step=0)
 
     def solve(self, product: Product, b: Float[Tensor, " P"]) -> Solution:
         scale = float(b.norm())
@@ -136,13 +135,6 @@ def largest_eigenvalue(product: Product, like: Float[Tensor, " P"]) -> float:
                 remedy="check the training loss for NaN, or give the step yourself",
             )
     return size
-
-
-def _require(good: bool, name: str, value: object, expected: str) -> None:
-    if not good:
-        raise ConfigError(
-            f"setting {name} of a solver", received=repr(value), expected=expected, remedy=f"give another {name}"
-        )
 
 
 def _not_positive(curvature: float, step: int, damping: float) -> CurvatureError:

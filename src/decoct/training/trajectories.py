@@ -16,11 +16,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from decoct.data.dataset import Dataset
-from decoct.errors import ConfigError
 from decoct.files import write_atomically
 from decoct.machine import available_memory, require_memory
 from decoct.networks.build import network as build_network
 from decoct.progress import Ticker, progress
+from decoct.settings import require_settings
 from decoct.streams import derive_seed
 from decoct.training.checkpoint import prefixed, under
 from decoct.training.config import FitConfig
@@ -53,18 +53,12 @@ class Course:
     """Type of the stored difference from one pass to the next."""
 
     def __post_init__(self) -> None:
-        for name, good, expected in (
+        require_settings(
+            self, "the training of experts",
             ("rows", self.rows is None or self.rows >= 1, "at least 1, or None for the whole split"),
             ("sam_radius", self.sam_radius >= 0, "a number of at least 0"),
             ("stored", self.stored in _FLOATS, "one of " + ", ".join(_FLOATS)),
-        ):
-            if not good:
-                raise ConfigError(
-                    f"setting {name} of the training of experts",
-                    received=repr(getattr(self, name)),
-                    expected=expected,
-                    remedy=f"give another {name}",
-                )
+        )  # fmt: skip
 
 
 class Trajectories:

@@ -15,8 +15,8 @@ from torch import Tensor
 from decoct.distillation.axes import LabelKind, Labels, LabelState, Objective, ObjectiveState, Storage, Tensors
 from decoct.distillation.labels.teacher import Teacher
 from decoct.distillation.problem import Problem
-from decoct.distillation.ranges import out_of_range
 from decoct.errors import ConfigError
+from decoct.settings import out_of_range
 from decoct.streams import Streams
 
 LEAST = 1e-6
@@ -54,7 +54,7 @@ class Learned(Labels):
             raise self._wrong("a number between 1/classes and 1")
 
     def _wrong(self, expected: str) -> ConfigError:
-        return out_of_range("confidence", "the labels 'learned'", self.confidence, expected)
+        return out_of_range(self, "confidence", "the labels 'learned'", expected)
 
     @property
     def asks_experts(self) -> bool:

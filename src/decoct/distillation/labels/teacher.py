@@ -17,9 +17,9 @@ from decoct.distillation.axes import Labels, LabelState, Objective, Storage, Ten
 from decoct.distillation.checkpoint import under
 from decoct.distillation.problem import Problem
 from decoct.distillation.validate import student_accuracy
-from decoct.errors import ConfigError
 from decoct.networks.build import network
 from decoct.progress import progress
+from decoct.settings import require_settings
 from decoct.streams import Streams, derive_seed
 from decoct.training.accuracy import predict
 from decoct.training.expert import Expert, train_expert
@@ -96,7 +96,8 @@ class Teacher(Labels):
         chosen = (
             1 <= self.epoch <= self.epochs if isinstance(self.epoch, int) else self.epoch in ("accuracy", "student")
         )
-        for name, good, expected in (
+        require_settings(
+            self, "teacher labels",
             ("epochs", self.epochs >= 1, "at least 1"),
             ("temperature", self.temperature > 0, "a positive number"),
             ("epoch", chosen, f"'accuracy', 'student', or a number from 1 to {self.epochs}"),
@@ -112,14 +113,7 @@ class Teacher(Labels):
             ("crop", self.crop == 1 or problem.spec.is_image, "1 for features"),
             ("others", len({self.network or problem.network, *self.others}) == 1 + len(self.others),
              "each network once, that of the teacher itself left out"),
-        ):  # fmt: skip
-            if not good:
-                raise ConfigError(
-                    f"setting {name} of teacher labels",
-                    received=repr(getattr(self, name)),
-                    expected=expected,
-                    remedy=f"give another {name}",
-                )
+        )  # fmt: skip
 
 
 def expert_of(problem: Problem, name: str, epochs: int, streams: Streams) -> Expert:

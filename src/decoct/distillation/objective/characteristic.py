@@ -14,11 +14,11 @@ from decoct.distillation.checkpoint import prefixed, under
 from decoct.distillation.objective.queued import QueuedState, class_means, queued_flops
 from decoct.distillation.problem import Problem, RealSource, Synthetic
 from decoct.distillation.queue import Member, QueueConfig
-from decoct.distillation.ranges import require_at_least
 from decoct.distillation.strata import RealChoice
 from decoct.errors import ConfigError
 from decoct.networks.build import network
 from decoct.networks.embedding import feature_width
+from decoct.settings import require_at_least
 from decoct.streams import Streams
 
 FLOOR = 1e-6

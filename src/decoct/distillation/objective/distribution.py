@@ -15,10 +15,10 @@ from decoct.distillation.checkpoint import prefixed, under
 from decoct.distillation.objective.queued import ClassAugmentation, QueuedState, class_means, queued_flops, real_rows
 from decoct.distillation.problem import Problem, RealSource, Synthetic
 from decoct.distillation.queue import Member, QueueConfig
-from decoct.distillation.ranges import require_at_least
 from decoct.distillation.strata import RealChoice, Strata
 from decoct.networks.build import network
 from decoct.networks.count import flops_forward
+from decoct.settings import require_at_least
 from decoct.streams import Streams, derive_seed
 from decoct.training.fast_embed import FastEmbed
 

@@ -25,9 +25,9 @@ from decoct.distillation.class_gradients import (
 )
 from decoct.distillation.lessons import Lesson, lessons_of, tensors_of
 from decoct.distillation.problem import Problem, RealSource, Synthetic
-from decoct.distillation.ranges import require_above, require_at_least, require_share
 from decoct.networks.build import network
 from decoct.networks.count import flops_forward
+from decoct.settings import require_above, require_at_least, require_share
 from decoct.streams import Streams, derive_seed
 from decoct.training.config import FitConfig
 from decoct.training.fast import FastGradient

@@ -19,11 +19,12 @@ from decoct.compact.distilled import DistilledSet
 from decoct.compact.load import load
 from decoct.distillation.axes import Objective, ObjectiveState, Tensors
 from decoct.distillation.problem import Problem, RealSource, Synthetic
-from decoct.errors import ConfigError, MismatchError
+from decoct.errors import MismatchError
 from decoct.files import write_atomically
 from decoct.networks.build import network
 from decoct.networks.count import flops_forward
 from decoct.progress import progress
+from decoct.settings import require_at_least
 from decoct.streams import Streams, derive_seed
 from decoct.training.flat import FlatNetwork
 from decoct.training.responses import Points, Walk, projected_slope, walk_through
@@ -76,9 +77,7 @@ class Hypergradient(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("train_per_class", "val_rows", "points"):
-            if getattr(self, name) < 1:
-                raise _wrong(name, getattr(self, name), "1 or more")
+        require_at_least(self, "the objective 'hypergradient'", train_per_class=1, val_rows=1, points=1)
 
     def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
         return HypergradientState(self, problem, streams)
@@ -203,10 +202,3 @@ def _read(path: Path, device: str) -> Points | None:
         return Points(*(found[name].to(device) for name in names), residual=float(found["residual"]))
     except (OSError, KeyError, SafetensorError):
         return None
-
-
-def _wrong(name: str, value: object, expected: str) -> ConfigError:
-    return ConfigError(
-        f"setting {name} of the objective 'hypergradient'",
-        received=repr(value), expected=expected, remedy=f"give another {name}",
-    )  # fmt: skip

@@ -16,10 +16,10 @@ from decoct.distillation.axes import Objective, ObjectiveState, Tensors
 from decoct.distillation.objective.ridge import as_scores, platt_loss, ridge_predict, squared_loss
 from decoct.distillation.pool import Pool
 from decoct.distillation.problem import Problem, RealSource, Synthetic
-from decoct.distillation.ranges import require_above, require_at_least
 from decoct.networks.build import network
 from decoct.networks.count import flops_forward
 from decoct.networks.embedding import embed_and_classify
+from decoct.settings import require_above, require_at_least
 from decoct.streams import Streams
 
 Weights = dict[str, Tensor]

@@ -15,9 +15,9 @@ from decoct.distillation.axes import Objective, ObjectiveState, Tensors
 from decoct.distillation.checkpoint import prefixed, under
 from decoct.distillation.objective.ridge import as_scores, fitting_piece, platt_loss, ridge_weights, squared_loss
 from decoct.distillation.problem import Problem, RealSource, Synthetic
-from decoct.distillation.ranges import require_above, require_at_least
 from decoct.networks.build import network
 from decoct.networks.count import flops_forward
+from decoct.settings import require_above, require_at_least
 from decoct.streams import Streams, derive_seed
 from decoct.training.fast import FastGradient
 from decoct.training.fast_embed import FastEmbed

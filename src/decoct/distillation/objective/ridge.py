@@ -13,11 +13,11 @@ from decoct.augment.siamese import Siamese
 from decoct.distillation.axes import Objective, ObjectiveState, Tensors
 from decoct.distillation.pool import Pool
 from decoct.distillation.problem import Problem, RealSource, Synthetic
-from decoct.distillation.ranges import require_above, require_at_least
 from decoct.errors import ConfigError, DivergenceError
 from decoct.networks.build import network
 from decoct.networks.count import flops_forward
 from decoct.networks.probe import blank_inputs, undisturbed
+from decoct.settings import require_above, require_at_least
 from decoct.streams import Streams
 from decoct.training.fast_embed import FastEmbed
 from decoct.training.graphs import best_piece, measure

@@ -20,6 +20,7 @@ from decoct.distillation.problem import Problem, RealSource, Synthetic
 from decoct.errors import ConfigError
 from decoct.networks.build import network
 from decoct.networks.count import flops_forward
+from decoct.settings import require_at_least, require_settings, require_share
 from decoct.streams import Streams, derive_seed
 
 NORMALISATIONS = ("bn", "in", "ln", "gn", "none")
@@ -81,14 +82,15 @@ class Statistics(Objective):
     def __post_init__(self) -> None:
         super().__post_init__()
         low, high = self.crop
-        _require(0 < low <= high <= 1, "crop", self.crop, "two shares of the area, 0 < smallest <= largest <= 1")
-        _require(0 <= self.momentum < 1, "momentum", self.momentum, "a number from 0 to 1, 1 left out")
-        _require(0 <= self.curriculum <= 1, "curriculum", self.curriculum, "a share of the run, from 0 to 1")
-        _require(self.epochs >= 1, "epochs", self.epochs, "1 or more")
-        _require(self.real_rows >= 1, "real_rows", self.real_rows, "1 or more")
-        for name in ("bn_weight", "first_multiplier", "roll", "densify"):
-            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        _require(len(set(self.backbones)) == len(self.backbones), "backbones", self.backbones, "each network once")
+        where = "the objective 'statistics'"
+        require_settings(
+            self, where,
+            ("crop", 0 < low <= high <= 1, "two shares of the area, 0 < smallest <= largest <= 1"),
+            ("curriculum", 0 <= self.curriculum <= 1, "a share of the run, from 0 to 1"),
+            ("backbones", len(set(self.backbones)) == len(self.backbones), "each network once"),
+        )  # fmt: skip
+        require_share(self, where, "momentum")
+        require_at_least(self, where, epochs=1, real_rows=1, bn_weight=0, first_multiplier=0, roll=0, densify=0)
 
     def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
         return StatisticsState(self, problem, streams)
@@ -115,16 +117,6 @@ class Statistics(Objective):
         probes = [network(name, problem.shape, problem.class_count, 0) for name in names]
         forward = sum(flops_forward(probe, problem.shape) for probe in probes) / len(names)
         return 2.0 * problem.class_count * problem.ipc * forward
-
-
-def _require(right: bool, name: str, value: object, expected: str) -> None:
-    if not right:
-        raise ConfigError(
-            "setting up the objective 'statistics'",
-            received=f"{name}={value}",
-            expected=expected,
-            remedy=f"give another {name}",
-        )
 
 
 def with_batchnorm(name: str, shape: tuple[int, ...], classes: int) -> str:

@@ -13,8 +13,8 @@ from decoct.augment.siamese import Siamese
 from decoct.distillation.axes import Objective, ObjectiveState, Tensors
 from decoct.distillation.objective.ridge import as_scores, kernel_predict, squared_loss
 from decoct.distillation.problem import Problem, RealSource, Synthetic
-from decoct.distillation.ranges import require_at_least
 from decoct.errors import ConfigError
+from decoct.settings import require_at_least
 from decoct.streams import Streams
 
 CLOSEST = 1e-14

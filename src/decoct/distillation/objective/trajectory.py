@@ -15,9 +15,9 @@ from torch import Tensor
 from decoct.augment.siamese import Siamese
 from decoct.distillation.axes import Objective, ObjectiveState, Tensors
 from decoct.distillation.problem import Problem, RealSource, Synthetic
-from decoct.errors import ConfigError
 from decoct.networks.build import network
 from decoct.networks.count import flops_forward
+from decoct.settings import require_settings
 from decoct.streams import Streams, derive_seed
 from decoct.training.config import FitConfig
 from decoct.training.flat import SGD, FlatNetwork
@@ -102,7 +102,8 @@ class Trajectory(Objective):
     def __post_init__(self) -> None:
         super().__post_init__()
         begin = self.max_start_epoch if self.max_start_epoch_begin is None else self.max_start_epoch_begin
-        for name, good, expected in (
+        require_settings(
+            self, "trajectory matching",
             ("inner_steps", self.inner_steps >= 1, "1 or more"),
             ("batch", self.batch is None or self.batch >= 1, "1 or more, or None for all rows"),
             ("expert_epochs", self.expert_epochs >= 1, "1 or more"),
@@ -116,14 +117,7 @@ class Trajectory(Objective):
             ("sam_radius", self.sam_radius >= 0, "0 or more"),
             ("expert", self.expert.epochs >= self.max_start_epoch - 1 + self.expert_epochs,
              f"at least {self.max_start_epoch - 1 + self.expert_epochs} epochs: the last start and the passes after"),
-        ):  # fmt: skip
-            if not good:
-                raise ConfigError(
-                    f"setting {name} of trajectory matching",
-                    received=repr(getattr(self, name)),
-                    expected=expected,
-                    remedy=f"give another {name}",
-                )
+        )  # fmt: skip
 
     def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
         return TrajectoryState(self, problem, streams)

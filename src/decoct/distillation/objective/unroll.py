@@ -15,9 +15,9 @@ from torch import Tensor
 from decoct.augment.siamese import Siamese
 from decoct.distillation.axes import Objective, ObjectiveState, Tensors
 from decoct.distillation.problem import Problem, RealSource, Synthetic
-from decoct.errors import ConfigError
 from decoct.networks.build import network
 from decoct.networks.count import flops_forward
+from decoct.settings import out_of_range, require_above, require_at_least, require_share
 from decoct.streams import Streams, derive_seed
 from decoct.training.compiled_steps import CompiledSteps
 from decoct.training.fast import FastGradient
@@ -75,16 +75,12 @@ class Unroll(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("inner_steps", "window", "batch_per_class", "real_batch"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise _wrong(name, value, "1 or more")
+        where = "the objective 'unroll'"
+        require_at_least(self, where, inner_steps=1, window=1, batch_per_class=1, real_batch=1)
         if self.window is not None and self.window > self.inner_steps:
-            raise _wrong("window", self.window, f"at most inner_steps, {self.inner_steps}")
-        if not self.inner_lr > 0:
-            raise _wrong("inner_lr", self.inner_lr, "a number above 0")
-        if not 0 <= self.momentum < 1:
-            raise _wrong("momentum", self.momentum, "a number from 0 to 1, 1 left out")
+            raise out_of_range(self, "window", where, f"at most inner_steps, {self.inner_steps}")
+        require_above(self, where, inner_lr=0)
+        require_share(self, where, "momentum")
 
     def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
         return UnrollState(self, problem, streams)
@@ -109,13 +105,6 @@ class Unroll(Objective):
     def inner(self) -> InnerOptimizer:
         """The inner optimiser as a pure function."""
         return Adam() if self.optimizer == "adam" else SGD(momentum=self.momentum)
-
-
-def _wrong(name: str, value: object, expected: str) -> ConfigError:
-    return ConfigError(
-        f"setting {name} of the objective 'unroll'",
-        received=repr(value), expected=expected, remedy=f"give another {name}",
-    )  # fmt: skip
 
 
 def random_rows(

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from decoct.data.dataset import DataSpec
-from decoct.distillation.ranges import require_choices
 from decoct.networks.build import default_network, network
 from decoct.networks.count import flops_forward
+from decoct.settings import require_choices
 
 Preset = Literal["cpu", "paper"]
 TEACHERS_SHARE = 0.5

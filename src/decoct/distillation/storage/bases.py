@@ -13,9 +13,9 @@ from torch import Tensor
 from decoct.compact.decoders import bases, quantise, quantise_columns, query_bases
 from decoct.distillation.axes import Storage, Tensors
 from decoct.distillation.problem import Problem
-from decoct.distillation.ranges import require_at_least
 from decoct.distillation.storage.pixels import initial_rows
-from decoct.errors import BudgetError, ConfigError
+from decoct.errors import BudgetError
+from decoct.settings import require_at_least
 from decoct.streams import Streams
 
 FEWEST_ROWS = 8
@@ -110,12 +110,7 @@ class Bases(Storage):
 
         Raises `ConfigError` for settings below 1, `BudgetError` where not even one row of a class fits.
         """
-        for name in ("downsample", "max_per_class", "count"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ConfigError(
-                    f"setting {name} of the storage 'bases'",
-                    received=repr(getattr(self, name)), expected="1 or more", remedy=f"give another {name}",
-                )  # fmt: skip
+        require_at_least(self, "the storage 'bases'", downsample=1, max_per_class=1, count=1)
         count = self.count if self.count is not None else self._chosen(problem)
         rows = self._rows(problem, count)
         if rows < 1:

@@ -15,10 +15,10 @@ from decoct.compact.decoders import generated
 from decoct.distillation.axes import Storage, Tensors
 from decoct.distillation.checkpoint import load_checkpoint, prefixed, save_checkpoint
 from decoct.distillation.problem import Problem
-from decoct.distillation.ranges import require_at_least
 from decoct.distillation.storage.pixels import initial_rows
 from decoct.errors import BudgetError, ConfigError, DataError
 from decoct.networks.decoder_networks import admit_decoder, decoder_network, decoder_weights, structure
+from decoct.settings import require_at_least
 from decoct.streams import Streams, derive_seed
 from decoct.training.autoencoder import Encoder, encoder, train_autoencoder
 

@@ -14,9 +14,9 @@ from decoct.data.sample_weights import random_order
 from decoct.distillation.axes import Tensors
 from decoct.distillation.labels.teacher import expert_of
 from decoct.distillation.problem import Problem
-from decoct.distillation.ranges import require_at_least
 from decoct.distillation.storage.multiformation import Multiformation
 from decoct.errors import ConfigError
+from decoct.settings import require_at_least
 from decoct.streams import Streams
 from decoct.training.accuracy import predict
 from decoct.training.expert import Expert

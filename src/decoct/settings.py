@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from decoct.errors import ConfigError
+
+
+def require_settings(settings: object, where: str, *limits: tuple[str, bool, str]) -> None:
+    """Raise `ConfigError` for the first setting of `settings`, called `where`, that is not good.
+
+    Each limit is (setting, whether it is good, what it has to be).
+    """
+    for name, good, expected in limits:
+        if not good:
+            raise out_of_range(settings, name, where, expected)
 
 
 def require_at_least(settings: object, where: str, **least: int) -> None:
@@ -16,7 +26,7 @@ def require_at_least(settings: object, where: str, **least: int) -> None:
     for name, bound in least.items():
         value = getattr(settings, name)
         if value is not None and not _between(value, bound):
-            raise out_of_range(name, where, value, f"{bound} or more")
+            raise out_of_range(settings, name, where, f"{bound} or more")
 
 
 def require_above(settings: object, where: str, **bounds: int) -> None:
@@ -24,7 +34,7 @@ def require_above(settings: object, where: str, **bounds: int) -> None:
     for name, bound in bounds.items():
         value = getattr(settings, name)
         if value is not None and (not _between(value, bound) or value == bound):
-            raise out_of_range(name, where, value, f"a number above {bound}")
+            raise out_of_range(settings, name, where, f"a number above {bound}")
 
 
 def require_share(settings: object, where: str, *names: str, whole: bool = False) -> None:
@@ -32,7 +42,7 @@ def require_share(settings: object, where: str, *names: str, whole: bool = False
     for name in names:
         value = getattr(settings, name)
         if not _between(value, 0, 1) or (value == 1 and not whole):
-            raise out_of_range(name, where, value, "a number from 0 to 1" + ("" if whole else ", 1 left out"))
+            raise out_of_range(settings, name, where, "a number from 0 to 1" + ("" if whole else ", 1 left out"))
 
 
 def _between(value: Any, low: float | int, high: float | int | None = None) -> bool:
@@ -43,10 +53,19 @@ def _between(value: Any, low: float | int, high: float | int | None = None) -> b
         return False
 
 
-def out_of_range(name: str, where: str, value: object, expected: str) -> ConfigError:
-    """The error for a setting of `where`."""
+def out_of_range(settings: object, name: str, where: str, expected: str) -> ConfigError:
+    """The error for the setting `name` of `settings`, which are called `where`."""
+    kept = ", or keep the defaults" if _has_defaults(settings) else ""
     return ConfigError(
-        f"setting {name} of {where}", received=repr(value), expected=expected, remedy=f"give another {name}"
+        f"setting {name} of {where}", received=repr(getattr(settings, name)), expected=expected,
+        remedy=f"give another {name}{kept}",
+    )  # fmt: skip
+
+
+def _has_defaults(settings: object) -> bool:
+    """Whether nothing has to be given to make such settings."""
+    return is_dataclass(settings) and all(
+        field.default is not MISSING or field.default_factory is not MISSING for field in fields(settings)
     )
 
 
