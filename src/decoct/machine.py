@@ -7,6 +7,7 @@ import platform
 import resource
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -100,9 +101,14 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def total_memory() -> int:
-    """Physical memory in bytes."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def total_memory(root: Path = Path("/")) -> int:
+    """Bytes of main memory that this process could ever have.
+
+    That is what the machine has or, where less, the tightest limit that holds for this process (control groups, as
+    containers have them). `root` is where the folders proc and sys lie.
+    """
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([physical, *(group.limit for group in _groups(root))])
 
 
 def available_memory(device: str = "cpu") -> int:
@@ -123,16 +129,26 @@ def free_memory(root: Path = Path("/")) -> int:
     That is what the system estimates or, where less, what the limits leave that this process stands under with others
     (control groups, as containers have them). `root` is where the folders proc and sys lie.
     """
-    free, info = total_memory() // 2, root / "proc/meminfo"
+    free, info = total_memory(root) // 2, root / "proc/meminfo"
     if info.exists():
         for line in info.read_text().splitlines():
             if line.startswith("MemAvailable"):
                 free = int(line.split()[1]) * 1024
-    return max(0, min([free, *_left_in_groups(root)]))
+    return max(0, min([free, *(group.left for group in _groups(root))]))
 
 
-def _left_in_groups(root: Path) -> Iterator[int]:
-    """What each memory limit leaves that holds for this process: of its control group and of those above it."""
+@dataclass(frozen=True)
+class _Group:
+    """A control group that holds this process, or one above it, with a limit of memory."""
+
+    limit: int
+    """Bytes."""
+    left: int
+    """What of them is not taken, as it was when it was looked at."""
+
+
+def _groups(root: Path) -> Iterator[_Group]:
+    """Those there are."""
     groups, mounted = root / "proc/self/cgroup", root / "sys/fs/cgroup"
     for line in groups.read_text().splitlines() if groups.exists() else []:
         number, kinds, path = line.split(":", 2)
@@ -155,7 +171,7 @@ def _left_in_groups(root: Path) -> Iterator[int]:
             if most != "max":
                 # Pages of files are counted, and are given up when memory is asked for.
                 files = sum(int(stat.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive"))
-                yield int(most) - max(0, int(taken) - files)
+                yield _Group(int(most), int(most) - max(0, int(taken) - files))
 
 
 def peak_memory() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -89,6 +90,25 @@ def test_groups_of_the_first_version_count_as_well(tmp_path):
     assert free_memory(tree) == 700_000 - 250_000
     # What the first version writes where there is no limit.
     assert free_memory(_tree(tmp_path, _group("memory/job", "9223372036854771712", 300, 50, version=1))) == 8000 * 1024
+
+
+def test_the_memory_that_is_reported_is_that_of_the_container(tmp_path, monkeypatch):
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert total_memory(_tree(tmp_path, {})) == physical
+    unlimited = {"proc/self/cgroup": "0::/a/b\n", **_group("a", "max", 100, 10)}
+    assert total_memory(_tree(tmp_path, unlimited)) == physical
+    assert total_memory(_tree(tmp_path, _group("a/b", str(2 * physical), 100, 10))) == physical
+    # However much of it is taken.
+    assert total_memory(_tree(tmp_path, _group("a/b", "5000000", 4_000_000, 10))) == 5_000_000
+    assert total_memory(_tree(tmp_path, _group("a", "90000", 200_000, 10))) == 90_000
+    monkeypatch.setattr("decoct.machine.total_memory", lambda: total_memory(tmp_path))
+    assert hardware()["memory"] == 90_000
+
+
+def test_the_memory_that_is_reported_under_a_group_of_the_first_version(tmp_path):
+    told = {"proc/self/cgroup": "4:memory:/job\n0::/\n"}
+    tree = _tree(tmp_path, {**told, **_group("memory/job", "700000", 300_000, 50_000, version=1)})
+    assert total_memory(tree) == 700_000
 
 
 def test_elsewhere_than_on_a_terminal_a_line_now_and_then(monkeypatch):

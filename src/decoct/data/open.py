@@ -67,7 +67,7 @@ def open(
     noted in `spec.notices`. Splits that the source lacks are cut from its training rows, stratified, by
     `val_fraction`, `test_fraction` and `seed`. `whiten` adds ZCA whitening. `skip_bad` goes on without images that
     cannot be read. Decoded images are kept in the folder `cache` (else `DECOCT_CACHE`, else `~/.cache/decoct`) and
-    are memory-mapped where they take more than `memory_share` of this machine's memory.
+    are memory-mapped where they take more than `memory_share` of the memory of this machine, or of its container.
 
     Raises `SourceError` for a source that is missing, empty or unreadable, `DataError` for labels or values that
     cannot be used, `ConfigError` for options, `UnknownNameError` for an unknown kind of source, `MissingExtraError`
