@@ -17,7 +17,8 @@ class Options:
     source: Source
     """digits, npz:PATH, imagefolder:PATH, parquet:PATH, hub:NAME or a bare path."""
     out: Path = Path("decoct-scores")
-    """Folder of the scores; the same command again reads the training that was made there."""
+    """Folder of the scores; the same command again reads the training that was made there, or goes on with it after a
+    kill."""
     network: Annotated[str | None, left_out("NAME")] = None
     """Network to train; without it, a narrow ConvNet for images and an MLP for tables."""
     epochs: int = 20

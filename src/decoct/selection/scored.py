@@ -28,8 +28,8 @@ def score(
     """Train `network` (a narrow ConvNet or an MLP by default) once and score every training row in every way.
 
     An `engine` looks at the rows after each pass, block by block; None is `Local`, with the same scores as any other.
-    `window` is that of dynamic uncertainty, in passes. With `out`, a folder: `scores.parquet`, and the
-    recording of the training, which the same call reads again.
+    `window` is that of dynamic uncertainty, in passes. With `out`, a folder: `scores.parquet`, and the recording of the
+    training, which the same call reads again, or goes on with where it was killed on its way.
     Cost: one training and one forward pass over the training split after each of its `epochs`. Raises what
     `record_dynamics` raises, and `OutputError`.
     """
