@@ -19,6 +19,7 @@ from decoct.distillation.problem import Problem
 from decoct.distillation.recipe import Recipe
 from decoct.distillation.run import Distillation
 from decoct.distillation.storage.multiformation import Multiformation
+from decoct.distillation.storage.pixels import Pixels
 from decoct.evaluation.bench import Bench
 from decoct.evaluation.protocol import Protocol
 from decoct.networks.build import network
@@ -60,6 +61,19 @@ def test_another_device_takes_the_same_steps_as_the_processor(name, accelerator,
     one, other = (run.tensors["pixels"].detach().cpu() for run in runs)
     assert torch.allclose(one, other, atol=1e-3)
     assert math.isfinite(runs[1].look(1))
+
+
+def test_another_device_starts_from_its_experts_where_the_processor_does(accelerator):
+    """They are trained together there and in turn here: the same rows, and labels that agree to float tolerance."""
+    point = Recipe(Pixels(init_from="correct"), OBJECTIVES["trajectory"], Learned(teacher="experts"), steps=1)
+    problems = [Problem(blob_images(), 2, "convnet2-w4", device, "crop", 0.0) for device in ("cpu", accelerator)]
+    runs = [Distillation(problem, point, 7) for problem in problems]
+    for run in runs:
+        run.prepare()
+    one, other = (run.tensors["pixels"].detach().cpu() for run in runs)
+    assert torch.allclose(one, other, atol=1e-5)
+    said, told = (run.labels.tensors["labels"].detach().cpu() for run in runs)
+    assert torch.allclose(said, told, atol=1e-2)
 
 
 @pytest.mark.parametrize(("storage", "labels"), [

@@ -21,13 +21,13 @@ MATCHING = Trajectory(inner_steps=4, expert_epochs=2, max_start_epoch=2, experts
 
 def test_a_folder_of_experts_is_shared_by_runs_of_other_sizes_and_recipes(tmp_path, monkeypatch):
     data = blob_images(per_class=10)
-    trained, plain = [], Trajectories._trajectory
+    trained, plain = [], Trajectories._trajectories
 
-    def counted(self: Trajectories, seed: int, *rest: object) -> object:
-        trained.append(seed)
-        return plain(self, seed, *rest)  # type: ignore[arg-type]
+    def counted(self: Trajectories, seeds: list[int], *rest: object) -> object:
+        trained.extend(seeds)
+        return plain(self, seeds, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Trajectories, "_trajectory", counted)
+    monkeypatch.setattr(Trajectories, "_trajectories", counted)
     monkeypatch.setattr("decoct.distillation.validate.STEPS", 2)
     point = Recipe(Pixels(), MATCHING, Hard(), lr=0.01)
     other = replace(point, objective=replace(MATCHING, mode="first-order", inner_steps=2))

@@ -186,13 +186,20 @@ def test_a_run_resumed_in_the_middle_of_the_growth_goes_on_with_the_same_bits(da
     problem = Problem(data, 2, "convnet2-w4", "cpu", "crop_scale", 0.0, tmp_path)
     whole, first, second = (Distillation(problem, point, seed=7) for _ in range(3))
     whole.prepare()
-    monkeypatch.setattr(Trajectories, "_trajectory", None)
+    monkeypatch.setattr(Trajectories, "_trajectories", None)
     tops, top = [], TrajectoryState.top
     monkeypatch.setattr(TrajectoryState, "top", lambda state: tops.append(top(state)) or tops[-1])
     require_exact_resume(whole, first, second)
     assert tops == [1, 1, 1, 2, 2, 3] * 2, "the window follows the share of the run, resumed or not"
     assert second.objective.learned() == whole.objective.learned()
     assert second.packed(second.tensors, {}).learned["inner_steps"] == 4
+
+
+def test_experts_trained_together_are_those_trained_in_turn(noisy):
+    config = replace(SMALL, experts=2, stored="float32")
+    one, other = (prepared(noisy, None, replace(config, experts_together=size)).experts for size in (1, 2))
+    moved = (one.at(1, 4) - one.at(1, 0)).norm()
+    assert 0 < (one.at(1, 4) - other.at(1, 4)).norm() < 1e-3 * moved, "0 would be the training in turn"
 
 
 def test_the_step_size_starts_where_it_should_and_stays_positive(data, experts):
@@ -209,7 +216,7 @@ def test_the_step_size_starts_where_it_should_and_stays_positive(data, experts):
 @pytest.mark.parametrize(
     "wrong",
     [{"inner_steps": 0}, {"expert_rows": 0}, {"sam_radius": -0.1}, {"batch": 0}, {"expert_epochs": 0},
-     {"max_start_epoch": 0}, {"max_start_epoch": 9},
+     {"experts_together": 0}, {"max_start_epoch": 0}, {"max_start_epoch": 9},
      {"max_start_epoch_begin": 3}, {"inner_lr": 0.0}, {"experts": 0}, {"grow_share": 0.0}, {"grow_share": 1.1}],
 )  # fmt: skip
 def test_settings_out_of_range(wrong):

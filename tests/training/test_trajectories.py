@@ -93,7 +93,7 @@ def test_found_again_and_not_trained_again(data, tmp_path: Path, monkeypatch):
     longer = Trajectories(data, COURSE, (1, 2, 3), cache=tmp_path)
     assert longer.train() == 1
     assert longer.train() == 0
-    monkeypatch.setattr(Trajectories, "_trajectory", None)
+    monkeypatch.setattr(Trajectories, "_trajectories", None)
     again = trained(data, cache=tmp_path)
     for expert in range(2):
         for epoch in range(4):

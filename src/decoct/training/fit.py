@@ -202,7 +202,7 @@ class Training:
             total = total + loss * len(inputs)
         mean = float(total) / len(job.source)  # the one place that waits for the device
         if not math.isfinite(mean):
-            raise self._diverged(mean, epoch)
+            raise diverged(self._config, self._seed, epoch, mean)
         return mean
 
     def _look(self, epoch: int) -> None:
@@ -233,10 +233,12 @@ class Training:
             self._history, self._best_state,
         )  # fmt: skip
 
-    def _diverged(self, loss: float, epoch: int) -> DivergenceError:
-        return DivergenceError(
-            f"training with {self._config.optimizer}, seed {self._seed}, pass {epoch} of {self._config.epochs}",
-            received=f"a mean loss of {loss}",
-            expected="a finite loss",
-            remedy=f"lower lr (now {self._config.lr:g}), add warmup_steps, or check the inputs for NaN and infinity",
-        )
+
+def diverged(config: FitConfig, seed: int, epoch: int, loss: float) -> DivergenceError:
+    """The error for a training whose mean loss of a pass is not finite."""
+    return DivergenceError(
+        f"training with {config.optimizer}, seed {seed}, pass {epoch} of {config.epochs}",
+        received=f"a mean loss of {loss}",
+        expected="a finite loss",
+        remedy=f"lower lr (now {config.lr:g}), add warmup_steps, or check the inputs for NaN and infinity",
+    )

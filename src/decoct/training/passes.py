@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from decoct.data.dataset import Dataset
 from decoct.data.sample_weights import draw
+from decoct.training.checkpoint import Tensors, prefixed, under
 from decoct.training.sources import Source
 
 
@@ -61,3 +64,31 @@ class Passes(Source):
 
     def take(self, rows: Int[Tensor, " k"] | None) -> Float[Tensor, "k ..."]:
         return self._data.inputs(self._data.train, self._rows if rows is None else self._rows[rows], self._device)
+
+
+class Way:
+    """Experts on their way: the rows that each of them sees next, and the weights `[K, P]` of all after every pass."""
+
+    def __init__(self, sources: Sequence[Passes]) -> None:
+        self.sources = sources
+        self.seen: list[Tensor] = []
+
+    def passed(self, weights: Float[Tensor, "k p"]) -> None:
+        """Keep a copy of the weights after one more pass, on the CPU, and put other rows where there are others."""
+        self.seen.append(weights.detach().cpu().clone())
+        for source in self.sources:
+            source.renew()
+
+    def collected(self) -> Tensors:
+        """All of it, as a training that is kept halfway wants it."""
+        found = {f"pass.{place}": weights for place, weights in enumerate(self.seen)}
+        for place, source in enumerate(self.sources):
+            found |= prefixed(f"source{place or ''}", source.state_dict())
+        return found
+
+    def restore(self, tensors: Tensors) -> None:
+        """Take back what `collected` gave; a single expert of before has vectors `[P]`."""
+        for place, source in enumerate(self.sources):
+            source.load_state_dict(under(f"source{place or ''}", tensors))
+        weights = under("pass", tensors)
+        self.seen.extend(weights[str(place)].reshape(len(self.sources), -1) for place in range(len(weights)))

@@ -11,24 +11,22 @@ from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from decoct.data.dataset import Dataset
-from decoct.files import write_atomically
 from decoct.machine import available_memory, require_memory
 from decoct.networks.build import network as build_network
 from decoct.progress import Ticker, progress
 from decoct.settings import require_settings
 from decoct.streams import derive_seed
-from decoct.training.checkpoint import prefixed, under
 from decoct.training.config import FitConfig
 from decoct.training.fit import train
 from decoct.training.flat import FlatNetwork
 from decoct.training.halfway import Halfway
 from decoct.training.job import Job
-from decoct.training.passes import Passes
+from decoct.training.passes import Passes, Way
+from decoct.training.together import Together, at_once, stackable
+from decoct.training.trajectory_file import Trajectory, read_trajectory, write_trajectory
 
 _FLOATS = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 ASKED_SHARE = 0.125
@@ -74,16 +72,22 @@ class Trajectories:
     facts is not used. One that is killed on its way goes on after a pass that ended about a minute before, to the same
     bits. Weights are copied at every pass, on the CPU too, where `.cpu()` copies nothing.
 
-    Experts are trained in turn, each by the engine of `fit`, and not stacked into one model: on a processor that takes
-    1.5 to 3 times as long for ConvNets, because their convolutions become grouped ones (measured, see `fit`); the bits
-    of an expert would depend on how many there are; and each is kept as soon as it is done.
+    On a processor experts are trained in turn, each by the engine of `fit`: stacked into one model they take 1.5 to 3
+    times as long for ConvNets, because their convolutions become grouped ones (measured, see `fit`). On an accelerator,
+    where small steps are bound by launches, `ON_ACCELERATOR` of them, or as many as `together` says, are stacked
+    (`together.Together`): the same weights up to rounding, written when the last pass of all of them is done, and kept
+    on their way together. An expert's bits then depend on those beside it, so all of them are trained where one is
+    missing, and the others stay as they were. Networks that cannot be stacked, with batch normalisation or dropout
+    (`together.stackable`), are trained in turn everywhere.
     """
 
     def __init__(
-        self, data: Dataset, course: Course, seeds: Sequence[int], device: str = "cpu", cache: Path | None = None
-    ) -> None:
+        self, data: Dataset, course: Course, seeds: Sequence[int], device: str = "cpu", cache: Path | None = None,
+        together: int | None = None,
+    ) -> None:  # fmt: skip
         self._data, self._course, self._seeds, self._device, self._cache = data, course, list(seeds), device, cache
-        self._kept: dict[int, tuple[Tensor, Tensor]] = {}
+        self._together = at_once(together, device)
+        self._kept: dict[int, Trajectory] = {}
         self._asked: dict[tuple[int, int], Tensor] = {}
         self._room = 0
 
@@ -128,49 +132,58 @@ class Trajectories:
             self._train(missing)
         return len(missing)
 
-    def _train(self, seeds: list[int]) -> None:
-        course = self._course
-        flat = FlatNetwork(self._build(0))
-        remembered = len(seeds) * (course.config.epochs + 2) * flat.count * _FLOATS[course.stored].itemsize
+    def _train(self, missing: list[int]) -> None:
+        course, epochs, seeds = self._course, self.epochs, self._seeds
+        flat, before = FlatNetwork(self._build(0)), 0
+        several = self._together > 1 and stackable(flat.module, self._data.spec.shape, course.config)
+        size = self._together if several else 1
+        remembered = len(missing) * (epochs + 2) * flat.count * _FLOATS[course.stored].itemsize
+        remembered += (min(size, len(seeds)) - 1) * epochs * flat.count * torch.float32.itemsize
         require_memory("keeping the trajectories of experts", remembered, "train fewer experts, or for fewer epochs")
-        epochs = course.config.epochs
-        with progress(f"training experts, {course.network}", float(len(seeds) * epochs)) as tick:
-            for place, seed in enumerate(seeds):
-                shown = f"expert {place + 1} of {len(seeds)}"
+        with progress(f"training experts, {course.network}", float(len(missing) * epochs)) as tick:
+            for group in (seeds[first : first + size] for first in range(0, len(seeds), size)):
+                new = [seed for seed in group if seed not in self._kept]
+                if not new:
+                    continue
+                told = f"{len(self._kept) + len(new)} of {len(seeds)} experts"
 
-                def passes(done: float | int, note: str = "", before: int = place * epochs, shown: str = shown) -> None:
-                    tick(before + done, f"{shown}, {note}")
+                def passes(
+                    done: float | int, note: str = "", start: int = before, part: int = len(new), told: str = told
+                ) -> None:
+                    tick(start + part * done, f"{told}, {note}")
 
-                self._kept[seed] = self._trajectory(seed, flat, passes)
-                self._write(seed)
-                if path := self._halfway_path(seed):
+                found = dict(zip(group, self._trajectories(group, flat, passes), strict=True))
+                for seed in new:
+                    self._kept[seed] = found[seed]
+                    self._write(seed)
+                if path := self._halfway_path(group):
                     path.unlink(missing_ok=True)
+                before += epochs * len(new)
 
-    def _trajectory(self, seed: int, flat: FlatNetwork, tick: Ticker) -> tuple[Tensor, Tensor]:
-        course, seen = self._course, list[Tensor]()
-        source = Passes(self._data, course.rows, derive_seed(seed, "passes"), self._device)
+    def _trajectories(self, seeds: list[int], flat: FlatNetwork, tick: Ticker) -> list[Trajectory]:
+        """Experts of these seeds, together where there are several."""
+        course = self._course
+        way = Way([Passes(self._data, course.rows, derive_seed(seed, "passes"), self._device) for seed in seeds])
+        path, facts = self._halfway_path(seeds), [self._facts(seed) for seed in seeds]
+        known = facts[0] if len(seeds) == 1 else {"together": facts}
+        halfway = None if path is None else Halfway(path, known, way.collected, way.restore)
 
         def look(module: nn.Module, epoch: int) -> float:
-            seen.append(flat.flatten(module).cpu())
-            source.renew()
+            way.passed(flat.flatten(module)[None])
             return float(epoch)
 
-        def restore(tensors: dict[str, Tensor]) -> None:
-            source.load_state_dict(under("source", tensors))
-            weights = under("pass", tensors)
-            seen.extend(weights[str(place)] for place in range(len(weights)))
-
-        path = self._halfway_path(seed)
-        halfway = None if path is None else Halfway(
-            path, self._facts(seed),
-            lambda: {**prefixed("source", source.state_dict()), **{f"pass.{i}": part for i, part in enumerate(seen)}},
-            restore,
-        )  # fmt: skip
-        job = Job(self._build, source, source.targets, course.config, "hard", None, self._device, look, 1, False,
-                  sam_radius=course.sam_radius, shown_by=source.weights, halfway=halfway)  # fmt: skip
-        train(job, [seed], tick)
-        start = flat.flatten(self._build(seed))
-        return start, _moves(start, seen, _FLOATS[course.stored])
+        jobs = [
+            Job(self._build, source, source.targets, course.config, "hard", None, self._device, look, 1, False,
+                sam_radius=course.sam_radius, shown_by=source.weights, halfway=halfway)
+            for source in way.sources
+        ]  # fmt: skip
+        if len(seeds) == 1:
+            train(jobs[0], seeds, tick)
+        else:
+            Together(jobs, seeds).run(way.passed, tick, halfway)
+        starts = [flat.flatten(self._build(seed)) for seed in seeds]
+        kind = _FLOATS[course.stored]
+        return [(start, _moves(start, [part[n] for part in way.seen], kind)) for n, start in enumerate(starts)]
 
     def _build(self, seed: int) -> nn.Module:
         return build_network(self._course.network, self._data.spec.shape, self._data.spec.classes, seed)
@@ -186,32 +199,21 @@ class Trajectories:
         key = hashlib.sha256(json.dumps(self._facts(seed), sort_keys=True).encode()).hexdigest()[:16]
         return None if self._cache is None else self._cache / f"trajectory-{key}.safetensors"
 
-    def _halfway_path(self, seed: int) -> Path | None:
-        path = self._path(seed)
-        return None if path is None else path.with_name(f"{path.stem}-halfway.safetensors")
+    def _halfway_path(self, seeds: list[int]) -> Path | None:
+        if self._cache is None:
+            return None
+        stems = [path.stem for seed in seeds if (path := self._path(seed))]
+        key = stems[0] if len(stems) == 1 else "together-" + hashlib.sha256("/".join(stems).encode()).hexdigest()[:16]
+        return self._cache / f"{key}-halfway.safetensors"
 
     def _write(self, seed: int) -> None:
-        path = self._path(seed)
-        if path is None:
-            return
-        start, moves = self._kept[seed]
-        told = {"facts": json.dumps(self._facts(seed), sort_keys=True), "sha256": _digest(start, moves)}
-        write_atomically(path, lambda temporary: save_file({"start": start, "moves": moves}, temporary, told))
+        if path := self._path(seed):
+            write_trajectory(path, self._facts(seed), *self._kept[seed])
 
-    def _read(self, seed: int) -> tuple[Tensor, Tensor] | None:
-        """The trajectory in the cache, or None where there is none of these facts, whole and of this shape."""
+    def _read(self, seed: int) -> Trajectory | None:
+        """The trajectory in the cache, or None where there is none of these facts."""
         path = self._path(seed)
-        if path is None or not path.exists():
-            return None
-        try:
-            with safe_open(path, framework="pt") as file:
-                told = file.metadata() or {}
-                start, moves = file.get_tensor("start"), file.get_tensor("moves")
-        except (SafetensorError, OSError, RuntimeError, ValueError):
-            return None
-        known = told.get("facts") == json.dumps(self._facts(seed), sort_keys=True)
-        whole = told.get("sha256") == _digest(start, moves)
-        return (start, moves) if known and whole and moves.shape == (self.epochs, len(start)) else None
+        return None if path is None else read_trajectory(path, self._facts(seed), self.epochs)
 
 
 def _moves(start: Float[Tensor, " p"], later: list[Tensor], dtype: torch.dtype) -> Tensor:
@@ -224,11 +226,3 @@ def _moves(start: Float[Tensor, " p"], later: list[Tensor], dtype: torch.dtype) 
 
 def _after(start: Float[Tensor, " p"], moves: Tensor, epoch: int) -> Float[Tensor, " p"]:
     return start + moves[:epoch].sum(0, dtype=torch.float32)
-
-
-def _digest(*tensors: Tensor) -> str:
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(f"{tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()

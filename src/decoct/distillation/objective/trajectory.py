@@ -94,6 +94,9 @@ class Trajectory(Objective):
     """Real rows of one pass of an expert, drawn anew each time, classes in equal shares; none means the whole split."""
     expert_augmented: bool = True
     """Augment what experts see, with the strategy of the problem."""
+    experts_together: int | None = None
+    """Experts trained at once as one stacked model, up to rounding the same ones; 1 trains them in turn. None: 1 on a
+    processor, several on an accelerator (`training.trajectories`)."""
     sam_radius: float | int = 0.0
     """Above 0, flat experts: how far uphill they take their gradients, in the L2 norm of the weights (FTD: 0.01)."""
     stored: Literal["float16", "bfloat16", "float32"] = "float16"
@@ -113,6 +116,7 @@ class Trajectory(Objective):
             ("grow_share", 0 < self.grow_share <= 1, "a share of the run above 0, at most 1"),
             ("inner_lr", self.inner_lr > 0, "a positive number"),
             ("experts", self.experts >= 1, "1 or more"),
+            ("experts_together", self.experts_together is None or self.experts_together >= 1, "1 or more, or None"),
             ("expert_rows", self.expert_rows is None or self.expert_rows >= 1, "1 or more, or None for all"),
             ("sam_radius", self.sam_radius >= 0, "0 or more"),
             ("expert", self.expert.epochs >= self.max_start_epoch - 1 + self.expert_epochs,
@@ -152,7 +156,7 @@ class TrajectoryState(ObjectiveState):
             float(config.sam_radius), config.stored,
         )  # fmt: skip
         seeds = [derive_seed(streams.seed, "expert", number) for number in range(config.experts)]
-        self.experts = Trajectories(problem.data, course, seeds, problem.device, problem.cache)
+        self.experts = Trajectories(problem.data, course, seeds, problem.device, problem.cache, config.experts_together)
         self._siamese = Siamese(problem.strategy, per_sample=True, one_family=True) if config.augmented else None
         self._share = 0.0
         self._lr = {"lr": torch.tensor(config.inner_lr * math.log(math.expm1(BEND)) / BEND, device=problem.device)}
