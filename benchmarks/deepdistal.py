@@ -26,7 +26,7 @@ import decoct
 from decoct.compact.coreset import Coreset
 from decoct.data.dataset import Dataset, Split
 from decoct.data.groups import split_by_group
-from decoct.data.sources.parquet import column_of
+from decoct.data.sources.tables import column_of
 from decoct.evaluation import statistics
 from decoct.evaluation.cells import Records
 from decoct.evaluation.real_or_fake import judge_detector, one_split

@@ -19,7 +19,7 @@ from decoct.cli.opening import Opening
 from decoct.compact.coreset import Coreset
 from decoct.data.dataset import Dataset
 from decoct.data.groups import groups_by_pattern, groups_from, split_by_group
-from decoct.data.sources.parquet import column_of
+from decoct.data.sources.tables import column_of
 from decoct.errors import ConfigError, DataError, SourceError
 
 DATA = blob_images(classes=2, per_class=40, shape=(1, 4, 4))

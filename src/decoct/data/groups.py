@@ -51,14 +51,14 @@ def groups_by_pattern(ids: Sequence[str], pattern: str) -> dict[str, str]:
 def groups_from(data: Dataset, by: str) -> dict[str, str]:
     """The group of every id of `data`: a column's value, or a part of the id.
 
-    `by` names a column of parquet sources ("parquet:PATH", a folder or file of them); for other sources it is a
+    `by` names a column of tables ("parquet:PATH" and "csv:PATH", a folder or file of them); for other sources it is a
     regular expression, see `groups_by_pattern`. Raises `SourceError`, `ConfigError`, `DataError`.
     """
     kind, _, place = data.spec.source.partition(":")
-    if kind == "parquet":
-        from decoct.data.sources.parquet import column_of
+    if kind in ("parquet", "csv"):
+        from decoct.data.sources.tables import column_of
 
-        return column_of(place, by)
+        return column_of(place, by, "csv" if kind == "csv" else "parquet")
     return groups_by_pattern([name for part in PARTS for name in getattr(data, part).ids.tolist()], by)
 
 

@@ -30,7 +30,8 @@ SOURCES = Registry(
         "digits": "decoct.data.sources.digits:find",
         "npz": "decoct.data.sources.npz:find",
         "imagefolder": "decoct.data.sources.imagefolder:find",
-        "parquet": "decoct.data.sources.parquet:find",
+        "parquet": "decoct.data.sources.tables:find",
+        "csv": "decoct.data.sources.tables:find_csv",
         "hub": "decoct.data.sources.huggingface:find_hub",
     },
 )
@@ -38,7 +39,10 @@ SOURCES = Registry(
 
 WITH_BOXES = ("coco", "voc")
 """Prefixes of images with boxes, which `data.detection.open` opens."""
-_FORMS = "'digits', 'npz:PATH', 'imagefolder:PATH', 'parquet:PATH', 'hub:NAME', a path, a data set, or arrays (x, y)"
+_FORMS = (
+    "'digits', 'npz:PATH', 'imagefolder:PATH', 'parquet:PATH', 'csv:PATH', 'hub:NAME', a path, a data set, or arrays "
+    "(x, y)"
+)
 
 
 def open(
@@ -56,11 +60,11 @@ def open(
 ) -> Dataset:
     """Open real data.
 
-    `source` is "digits", "npz:PATH", "imagefolder:PATH", "parquet:PATH", "hub:NAME" or "hub:NAME:CONFIG", a bare path
-    (guessed), a torch data set of `(x, y)` or a pair of them (train, test), a Hugging Face data set, or arrays
-    `(x, y)` / `(x, y, x_test, y_test)`, or by name as in npz archives: `{"x": x, "y": y, "id": ids}`. Rows are called
-    by the source's own ids (file names, a column or array `uid`, `id` or `key`, or "parquet:PATH?id=NAME"), and by
-    their part and number, "train/7", where there are none.
+    `source` is "digits", "npz:PATH", "imagefolder:PATH", "parquet:PATH", "csv:PATH", "hub:NAME" or
+    "hub:NAME:CONFIG", a bare path (guessed), a torch data set of `(x, y)` or a pair of them (train, test), a Hugging
+    Face data set, or arrays `(x, y)` / `(x, y, x_test, y_test)`, or by name as in npz archives:
+    `{"x": x, "y": y, "id": ids}`. Rows are called by the source's own ids (file names, a column or array `uid`, `id`
+    or `key`, or "parquet:PATH?id=NAME"), and by their part and number, "train/7", where there are none.
 
     `size` (height and width in pixels, one number for a square) and `mode` ("gray", "rgb") bring images to one form;
     without them a source whose images agree is taken as it is, and otherwise a square of 32 or 64 is chosen and
@@ -148,12 +152,12 @@ def _kind_and_place(text: str) -> tuple[str, str]:
 
 def _guess(path: Path) -> str:
     if path.is_file():
-        kind = {".npz": "npz", ".parquet": "parquet"}.get(path.suffix.lower())
+        kind = {".npz": "npz", ".parquet": "parquet", ".csv": "csv"}.get(path.suffix.lower())
         if kind is None:
             raise SourceError(
                 f"opening {str(path)!r}",
                 received=f"a file that ends in {path.suffix!r}",
-                expected="a folder of class folders of images, an .npz file or a .parquet file",
+                expected="a folder of class folders of images, an .npz, a .parquet or a .csv file",
                 remedy="unpack archives first; load other tables yourself and give arrays (x, y)",
             )
         return kind

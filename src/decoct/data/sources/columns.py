@@ -163,5 +163,5 @@ def _unclear(called: str, rows: Dataset, what: str) -> SourceError:
         called,
         received=f"{what}; the columns are {listed}",
         expected="a column of images (or columns of numbers) and a column of labels",
-        remedy="name the columns: parquet:PATH?image=NAME&label=NAME (and &id=NAME)",
+        remedy="name the columns: PATH?image=NAME&label=NAME (and &id=NAME)",
     )

@@ -14,7 +14,7 @@ from decoct.data.found import ID_NAMES
 from decoct.errors import DataError
 
 SHOWN = 5
-NO_FEATURES = ("uid", "id", "__index_level_0__")
+NO_FEATURES = ("uid", "id", "__index_level_0__", "Unnamed: 0")
 """Columns that say which row it is, ours or that of a data frame, and so are never features of it."""
 
 

@@ -1,4 +1,4 @@
-"""Parquet files with images or numbers, through Hugging Face `datasets`."""
+"""Tables in files: parquet with images or numbers, csv with numbers, through Hugging Face `datasets`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 
 from decoct.data.cache import cache_key
@@ -23,43 +25,49 @@ from decoct.files import make_folder
 if TYPE_CHECKING:
     from datasets import Dataset
 
+Kind = Literal["parquet", "csv"]
+"""What such a file is called, by its ending and before the colon of a source."""
 
-def find(place: str, wish: Wish) -> Found:
-    """A parquet file, or a folder of them whose names say the part (`train-00000-of-00005.parquet`, `test/0.parquet`).
+
+def find(place: str, wish: Wish, kind: Kind = "parquet") -> Found:
+    """A file, or a folder of them whose names say the part (`train-00000-of-00005.parquet`, `test/0.parquet`).
 
     `PATH?image=NAME&label=NAME&id=NAME` names columns where they cannot be told; rows are called by a column `uid`,
-    `id` or `key` if there is one, and have numbers otherwise and with `?id=` alone. Raises `SourceError` for missing
-    files, damaged files, unreadable images and columns that cannot be told, `DataError` for ids that cannot be used;
-    `MissingExtraError` without `datasets`.
+    `id` or `key` if there is one, and have numbers otherwise and with `?id=` alone. The first line of a csv file names
+    its columns. Raises `SourceError` for missing files, damaged files, unreadable images and columns that cannot be
+    told, `DataError` for ids that cannot be used; `MissingExtraError` without `datasets`.
     """
-    called = f"opening parquet:{place}"
+    called = f"opening {kind}:{place}"
     path, asked = names_asked(called, place)
-    files, notices = _parquet_files(called, Path(path).expanduser())
+    files, notices = _files(called, Path(path).expanduser(), kind)
     listing = [(part, str(file), *_state(file)) for part, found in files.items() for file in found]
-    key = cache_key(f"parquet:{Path(path).expanduser().resolve()}?{asked}", wish.size, wish.mode, listing)
+    key = cache_key(f"{kind}:{Path(path).expanduser().resolve()}?{asked}", wish.size, wish.mode, listing)
 
     @contextmanager
     def load() -> Iterator[Mapping[str, Dataset]]:
         datasets = import_datasets(called)
         # The library first writes its own copy; it is only needed until the rows are decoded.
-        with tempfile.TemporaryDirectory(dir=_scratch(wish), prefix=".parquet-") as folder, quiet(datasets):
+        with tempfile.TemporaryDirectory(dir=_scratch(wish), prefix=f".{kind}-") as folder, quiet(datasets):
             # "all" is a word of the library's own, hence the prefix.
             names = {f"part_{part}": [str(file) for file in found] for part, found in files.items()}
-            loaded = datasets.load_dataset("parquet", data_files=names, cache_dir=folder)
+            loaded = datasets.load_dataset(kind, data_files=names, cache_dir=folder)
             yield {part: loaded[f"part_{part}"] for part in files}
 
     return open_parts(called, key, wish, load, asked=asked, notices=tuple(notices))
 
 
-def column_of(place: str, name: str) -> dict[str, str]:
+find_csv = partial(find, kind="csv")
+
+
+def column_of(place: str, name: str, kind: Kind = "parquet") -> dict[str, str]:
     """The values of one column, as texts, by the ids that `find` gives the rows: a source, a person, a generator.
 
     Raises `SourceError` for missing or damaged files and for a column that is not there, `DataError` for ids that
     cannot be used.
     """
-    called = f"reading the column {name!r} of parquet:{place}"
+    called = f"reading the column {name!r} of {kind}:{place}"
     path, asked = names_asked(called, place)
-    files, _ = _parquet_files(called, Path(path).expanduser())
+    files, _ = _files(called, Path(path).expanduser(), kind)
     values: dict[str, list[str]] = {}
     ids: dict[str, list[Any]] = {}
     own = None
@@ -78,16 +86,28 @@ def column_of(place: str, name: str) -> dict[str, str]:
 def _types(called: str, file: Path) -> dict[str, str]:
     """What the columns of a file hold, in Arrow's words; texts that are kept as numbers of a list are texts."""
     try:
-        schema = pq.read_schema(file)
+        if _is_csv(file):
+            with pyarrow.csv.open_csv(file) as reader:
+                schema = reader.schema
+        else:
+            schema = pq.read_schema(file)
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(called, file, error) from error
     kinds = {field.name: field.type for field in schema}
     return {own: str(kind.value_type if pa.types.is_dictionary(kind) else kind) for own, kind in kinds.items()}
 
 
+def _is_csv(file: Path) -> bool:
+    return file.suffix.lower() == ".csv"
+
+
 def _columns_of(called: str, file: Path, name: str, own: str | None) -> pa.Table:
     try:
-        table = pq.read_table(file, columns=[name] if own is None else list({name, own}))
+        columns = [name] if own is None else list({name, own})
+        if _is_csv(file):
+            table = pyarrow.csv.read_csv(file, convert_options=pyarrow.csv.ConvertOptions(include_columns=columns))
+        else:
+            table = pq.read_table(file, columns=columns)
         table[name]
     except (OSError, KeyError, pa.ArrowException) as error:
         raise _unreadable(called, file, error) from error
@@ -97,23 +117,23 @@ def _columns_of(called: str, file: Path, name: str, own: str | None) -> pa.Table
 def _unreadable(called: str, file: Path, error: Exception) -> SourceError:
     return SourceError(
         called, received=f"{file.name}: {str(error).splitlines()[0][:200]}",
-        expected="whole parquet files with that column",
+        expected=f"whole {file.suffix} files with that column",
         remedy="check the name of the column and the files",
     )  # fmt: skip
 
 
-def _parquet_files(called: str, path: Path) -> tuple[dict[str, list[Path]], list[str]]:
+def _files(called: str, path: Path, kind: Kind) -> tuple[dict[str, list[Path]], list[str]]:
     if not path.exists():
         raise SourceError(
-            called, received="no such file or folder", expected="a .parquet file or a folder of them",
+            called, received="no such file or folder", expected=f"a .{kind} file or a folder of them",
             remedy="check the path; relative paths start at the current folder",
         )  # fmt: skip
     if path.is_file():
         return {"all": [path]}, []
-    files = [file for file in sorted(path.rglob("*.parquet")) if not _hidden(file.relative_to(path))]
+    files = [file for file in sorted(path.rglob(f"*.{kind}")) if not _hidden(file.relative_to(path))]
     if not files:
         raise SourceError(
-            called, received="a folder without .parquet files", expected="a .parquet file or a folder of them",
+            called, received=f"a folder without .{kind} files", expected=f"a .{kind} file or a folder of them",
             remedy="check the path, or open a folder of class folders of images as imagefolder:PATH",
         )  # fmt: skip
     sorted_out: dict[str | None, list[Path]] = {}

@@ -1,0 +1,96 @@
+"""Tables in csv files: columns of numbers as features, a column of labels, ids, parts, groups, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import decoct
+from decoct.data.groups import groups_from
+from decoct.errors import DataError, SourceError
+
+pytest.importorskip("datasets")
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((60, 3)).round(4)
+KINDS = ("Ant", "Käfer")
+
+
+def lines(rows: range, head: str = ",width,height,weight,person,species") -> str:
+    """As pandas writes a frame: a first column without a name that numbers the rows."""
+    body = [f"{row},{X[row, 0]},{X[row, 1]},{X[row, 2]},p{row % 10},{KINDS[row % 2]}" for row in rows]
+    return "\n".join([head, *body]) + "\n"
+
+
+def written(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def rows_by_id(data) -> dict[str, np.ndarray]:
+    return {str(name): x for s in (data.train, data.val, data.test) for name, x in zip(s.ids, s.x, strict=True)}
+
+
+def test_a_csv_file_is_a_table_of_features(tmp_path):
+    path = written(tmp_path / "beetles.csv", lines(range(60)))
+    asked = f"{path}?label=species"
+    data = decoct.open(f"csv:{asked}", cache=tmp_path / "cache")
+    assert data.spec.class_names == KINDS
+    assert data.spec.shape == (3,), "neither the numbers of the rows nor the texts are features"
+    assert "features are the columns width, height, weight" in data.spec.notices
+    found = rows_by_id(data)
+    assert len(found) == 60
+    for row in (0, 31, 59):
+        np.testing.assert_allclose(found[f"all/{row}"], X[row].astype(np.float32))
+    with pytest.raises(SourceError, match="no column that is clearly the label"):
+        decoct.open(path, cache=tmp_path / "cache")
+
+
+def test_the_path_alone_is_enough_where_the_label_is_plain(tmp_path):
+    path = written(tmp_path / "beetles.CSV", lines(range(60), "id,a,b,c,person,label"))
+    data = decoct.open(path, cache=tmp_path / "cache")
+    assert data.spec.source == f"csv:{path}"
+    assert sorted(map(int, rows_by_id(data))) == list(range(60)), "rows are called by the column id"
+    groups = groups_from(data, "person")
+    assert groups["17"] == "p7"
+    assert len(groups) == 60
+    small = decoct.select(data, "herding", ipc=2)
+    assert len(small.ids) == 4
+
+
+def test_a_folder_of_parts(tmp_path):
+    written(tmp_path / "set" / "train.csv", lines(range(40), "id,a,b,c,person,label"))
+    written(tmp_path / "set" / "test.csv", lines(range(40, 60), "id,a,b,c,person,label"))
+    data = decoct.open(f"csv:{tmp_path / 'set'}", cache=tmp_path / "cache")
+    assert sorted(map(int, data.test.ids.tolist())) == list(range(40, 60))
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "words"),
+    [
+        ("a,b,label\n1,2,0\n3,4\n5,6,7,8\n", SourceError, "that the files are whole"),
+        ("a,b,label\n" + "1,,0\n2,3,1\n" * 4, DataError, "4 NaN or infinite values"),
+        ("a,b,label\n" + "1,2,\n2,3,1\n" * 4, DataError, "without a label"),
+        ("a;b;label\n" + "1;2;0\n2;3;1\n" * 4, SourceError, "the columns are a;b;label"),
+        ("", SourceError, "EmptyDataError|that the files are whole"),
+    ],
+)
+def test_files_that_cannot_be_used(tmp_path, text, error, words):
+    path = written(tmp_path / "a.csv", text)
+    with pytest.raises(error, match=words):
+        decoct.open(path, cache=tmp_path / "cache")
+
+
+def test_names_that_are_not_there(tmp_path):
+    with pytest.raises(SourceError, match="no such file or folder"):
+        decoct.open(f"csv:{tmp_path / 'a.csv'}")
+    written(tmp_path / "set" / "a.txt", "")
+    with pytest.raises(SourceError, match=r"a folder without \.csv files"):
+        decoct.open(f"csv:{tmp_path / 'set'}")
+    path = written(tmp_path / "b.csv", lines(range(60), "id,a,b,c,person,label"))
+    data = decoct.open(path, cache=tmp_path / "cache")
+    with pytest.raises(SourceError, match="the name of the column"):
+        groups_from(data, "place")
