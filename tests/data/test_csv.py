@@ -45,8 +45,15 @@ def test_a_csv_file_is_a_table_of_features(tmp_path):
     assert len(found) == 60
     for row in (0, 31, 59):
         np.testing.assert_allclose(found[f"all/{row}"], X[row].astype(np.float32))
-    with pytest.raises(SourceError, match="no column that is clearly the label"):
+    with pytest.raises(SourceError, match=r"clearly the label[\s\S]*person \(text\), species \(text\)"):
         decoct.open(path, cache=tmp_path / "cache")
+
+
+def test_the_only_column_of_texts_is_the_label(tmp_path):
+    path = written(tmp_path / "wine.csv", "a,b,grape\n" + "1,2,barolo\n3,4,barbera\n" * 9)
+    data = decoct.open(path, cache=tmp_path / "cache")
+    assert data.spec.class_names == ("barbera", "barolo")
+    assert data.spec.shape == (2,)
 
 
 def test_the_path_alone_is_enough_where_the_label_is_plain(tmp_path):

@@ -116,8 +116,7 @@ def _label(called: str, rows: Dataset, ids: str | None) -> str:
 
     named = [name for name in LABEL_NAMES if name in rows.features]
     typed = [name for name, feature in rows.features.items() if isinstance(feature, ClassLabel)]
-    texts = [name for name, feature in rows.features.items() if getattr(feature, "dtype", None) == "string"]
-    texts = [name for name in texts if name != ids]
+    texts = [name for name, feature in rows.features.items() if _kind(feature) == "text" and name != ids]
     for candidates in (named[:1], typed, texts):
         if len(candidates) == 1:
             return candidates[0]
@@ -134,6 +133,8 @@ def _kind(feature: Any) -> str:
     inner = getattr(feature, "feature", None)
     if type(feature).__name__.startswith("Array") or (inner is not None and _kind(inner) in ("number", "list")):
         return "list"
+    if dtype in ("string", "large_string"):
+        return "text"
     return "number" if dtype.startswith(("int", "uint", "float", "bool")) else "other"
 
 
