@@ -140,8 +140,11 @@ def figure(cells: Cells, path: Path) -> None:
         axes.plot([100 * part for part in own], gains, marker="o", markersize=3, **style)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set(xscale="log", xlabel="share of the pool, %", ylabel="points above random")
+    # Even near random rows, where methods that serve lie, and a logarithm below, where some fall by eighty points.
+    axes.set_yscale("symlog", linthresh=5, linscale=2)
+    axes.set_yticks([-80, -40, -20, -10, -5, 0, 5], ["-80", "-40", "-20", "-10", "-5", "0", "5"])
     shares = sorted({fraction for _, fraction in cells})
     axes.set_xticks([100 * part for part in shares], [f"{100 * part:g}" for part in shares])
     axes.minorticks_off()
-    axes.legend(frameon=False, fontsize=8)
+    drawing.legend(loc="outside right center", frameon=False, fontsize=8)
     drawing.savefig(path)
