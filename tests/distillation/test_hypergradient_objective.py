@@ -48,6 +48,51 @@ def test_the_whole_validation_split_agrees_with_itself():
     assert float(state.loss(part, RealSource(data, "cpu", Streams(0)("real"))).detach()) > 1e-4
 
 
+def test_gradients_of_all_weights_are_matched_beside_by_their_weight():
+    data = blob_images(per_class=24)
+    inputs, labels = data.inputs(data.val), data.val.labels()
+    whole, part = (Synthetic(x, F.one_hot(y, 3).float(), y) for x, y in ((inputs, labels), (inputs[:3], labels[:3])))
+    state, plain = prepared(data, replace(SMALL, slope_weight=2.0)), prepared(data)
+    real = RealSource(data, "cpu", Streams(0)("real"))
+    assert float(state.loss(whole, real).detach()) < 1e-5
+    rows, apart = Rows(part.images, part.targets), []
+    for k in range(8):
+        theta = state._points.theta[k].clone().requires_grad_(True)
+        mine, its = (
+            torch.autograd.grad(F.cross_entropy(state._net.logits(theta, x), y), theta)[0]
+            for x, y in ((part.images, part.targets), (inputs, labels))
+        )
+        assert torch.allclose(state._points.slope[k], its, atol=1e-6)
+        apart.append(1 - F.cosine_similarity(mine, its, dim=0))
+        found = state._disagreement(k, rows, "cosine") - plain._disagreement(k, rows, "cosine")
+        assert float(found.detach()) == pytest.approx(2 * float(apart[-1]), abs=1e-4)
+    assert min(map(float, apart)) > 1e-3
+
+
+def test_matched_gradients_hold_where_nothing_was_matched():
+    data = blob_images(classes=3, per_class=40, seed=2)
+    found = {}
+    for weight in (0.0, 1.0):
+        point = Recipe(
+            Pixels(init_from="noise"), replace(SMALL, slope_weight=weight), Hard(), lr=0.05, steps=60, augment=""
+        )
+        made = decoct.distill(data, point, ipc=1, network="convnet1-w4", looks=1)
+        state = prepared(data, replace(SMALL, slope_weight=1.0))
+        rows = state._rows(*made.materialize())
+        state._points.response.zero_()
+        apart = [float(state._disagreement(int(k), rows, "cosine").detach()) for k in state._held]
+        found[weight] = sum(apart) / len(apart)
+    assert found[1.0] < found[0.0] - 0.05
+
+
+def test_other_metrics_and_weights_take_the_points_that_are_there(tmp_path):
+    data = blob_images()
+    first = prepared(data, cache=tmp_path)._points
+    again = prepared(data, replace(SMALL, metric="relative", slope_weight=1.0, points=2), cache=tmp_path)._points
+    assert torch.equal(first.slope, again.slope)
+    assert len(list(tmp_path.glob("responses-*"))) == 1
+
+
 def test_disagreement_by_hand():
     a, b = torch.tensor([1.0, 0.0]), torch.tensor([1.0, 1.0])
     assert float(disagreement(a, b)) == pytest.approx(1 - 0.5**0.5)
@@ -145,3 +190,5 @@ def test_the_recipe_its_card_and_what_is_refused():
     for name in ("train_per_class", "val_rows", "points"):
         with pytest.raises(ConfigError, match=f"setting {name} of the objective 'hypergradient'"):
             Hypergradient(**{name: 0})
+    with pytest.raises(ConfigError, match="setting slope_weight of the objective 'hypergradient'"):
+        Hypergradient(slope_weight=-1.0)

@@ -52,12 +52,14 @@ class Walk:
 @dataclass(frozen=True, eq=False)
 class Points:
     """K points of the space: `hyper` `[K, h]`, trained weights `theta` `[K, P]`, how they move with the
-    hyper-parameters, `response` `[K, P, h]`, and the hypergradient of the whole validation set, `target` `[K, h]`.
+    hyper-parameters, `response` `[K, P, h]`, and of the whole validation set the gradient for the weights, `slope`
+    `[K, P]`, and the hypergradient, `target` `[K, h]`.
     """
 
     hyper: Float[Tensor, "K h"]
     theta: Float[Tensor, "K P"]
     response: Float[Tensor, "K P h"]
+    slope: Float[Tensor, "K P"]
     target: Float[Tensor, "K h"]
     residual: float
     """The largest relative residual of the systems that were solved."""
@@ -168,7 +170,7 @@ def walk_through(
 
     The points do not depend on any condensed validation set, so they are found once. Trajectory i starts from the
     weights `build(seed of i)`. Cost at each point: the training steps, h solves and a gradient over `val`; memory
-    `K P (h + 1)` numbers.
+    `K P (h + 2)` numbers.
 
     Raises `ConfigError`, `CurvatureError`, `DivergenceError`, `MemoryEstimateError`.
     """
@@ -176,7 +178,7 @@ def walk_through(
     count, knobs = walk.starts * walk.length, hyper.shape[1]
     require_memory(
         f"keeping {count} points of {knobs} hyper-parameters of a network of {net.count} weights",
-        4 * count * net.count * (knobs + 1), "take fewer starts or a shorter length, a narrower network, fewer knobs",
+        4 * count * net.count * (knobs + 2), "take fewer starts or a shorter length, a narrower network, fewer knobs",
     )  # fmt: skip
     kept: list[tuple[Tensor, ...]] = []
     worst = 0.0
@@ -187,8 +189,9 @@ def walk_through(
             steps = walk.next_steps if place else walk.first_steps
             theta = train_at(net, space, u, theta, start, train, steps=steps, lr=walk.lr)
             moves, residual = responses_at(net, space, u, theta, start, train, walk)
-            target = moves.T @ validation_slope(net, theta, val)
-            kept.append((u, theta, moves, target))
+            slope = validation_slope(net, theta, val)
+            target = moves.T @ slope
+            kept.append((u, theta, moves, slope, target))
             worst = max(worst, residual)
             u = (u - walk.step * target / target.norm().clamp_min(1e-12)).clamp(0, 1)  # noqa: PLW2901
             if tick:

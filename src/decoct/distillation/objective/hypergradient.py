@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -27,19 +27,20 @@ from decoct.progress import progress
 from decoct.settings import require_at_least
 from decoct.streams import Streams, derive_seed
 from decoct.training.flat import FlatNetwork
-from decoct.training.responses import Points, Walk, projected_slope, walk_through
+from decoct.training.responses import Points, Walk, projected_slope, validation_loss, walk_through
 from decoct.training.space import Space
 from decoct.training.weighted_rows import Rows
 
 HELD_OUT = 4
 """Every so manieth point is left out of the matching, and says how well it went."""
+NAMES = ("hyper", "theta", "response", "slope", "target")
 NEAR_ZERO = 1e-3
 """Hypergradients shorter than this part of the mean have no direction worth matching."""
 
 
 @dataclass(frozen=True)
 class Hypergradient(Objective):
-    """`L = mean_k 1 - cos(J_k^T d L_S(theta_k), J_k^T d L_V(theta_k))`, `J_k = -(H + d)^-1 d^2 L_train / d theta d u`.
+    """`L = mean_k 1 - cos(J_k^T g_S, J_k^T g_V) + w (1 - cos(g_S, g_V))`, `J_k = -(H + d)^-1 d2 L_train / d theta d u`.
 
     "Calibrated Dataset Condensation for Faster Hyperparameter Search" (HCDC), Ding, Xu, Rabbani, Liu, Gravelle,
     Ranadive, Tuan, Huang, 2024, https://arxiv.org/abs/2405.17535; no code of the authors is public.
@@ -47,17 +48,21 @@ class Hypergradient(Objective):
     What is condensed is a **validation** set: rows S stand for the validation split V, so that hyper-parameters u in
     `[0, 1]^h` are ordered alike by the loss of either. `theta_k` `[P]` are weights trained on a small training set at
     `u_k`, points on trajectories that descend the validation loss, each from a corner of the space; `J_k` `[P, h]` says
-    how they move. None of this depends on S, so it is found once, before the first step; a step is the loss of all
-    rows of S at `points` of them and its derivative twice. Images `[m, ...]`, targets `[m, C]`.
+    how they move, `g_S` `[P]` is `d L_S / d theta` there. `theta_k`, `J_k` and `g_V` do not depend on S, so they are
+    found once, before the first step; a step is the loss of all rows of S at `points` of them and its derivative twice.
+    Images `[m, ...]`, targets `[m, C]`.
 
     Cost before the first step: K = starts x length times (training steps + h solves) on the small training set;
-    memory `K P (h + 1)` numbers. Of a step: about 6 forward passes of S for each point.
+    memory `K P (h + 2)` numbers. Of a step: about 6 forward passes of S for each point.
 
-    Differs from the paper: the response is solved for once a point and kept, where the paper solves again at every
-    step (the same gradient, since the small training set stays); the trajectories descend V alone; the curvature is
-    Gauss-Newton's unless asked otherwise, its systems solved by conjugate gradients, or, as in the paper, by a Neumann
-    series (`Walk(solver=Neumann(...))`). Rows of the training set and of the validation split count by their weights.
-    A look at the set measures the mean cosine at points left out of the matching, not a student's accuracy.
+    Differs from the paper: the term of w = `slope_weight`, which the paper does not have (0 leaves it out). K h
+    numbers, a few hundred, let the pixels of S agree where they are matched and nowhere else; gradients for all weights
+    are K P numbers. The response is solved for once a point and kept, where the paper solves again at every step (the
+    same gradient, since the small training set stays); the trajectories descend V alone; the curvature is that of
+    Gauss-Newton unless asked otherwise, its systems solved by conjugate gradients, or, as in the paper, by a Neumann series
+    (`Walk(solver=Neumann(...))`). Rows of the training set and of the validation split count by their weights. A look
+    at the set measures the mean cosine at points left out of the matching, of both terms by their weights, not a
+    student's accuracy.
     """
 
     space: Space = field(default_factory=Space)
@@ -73,11 +78,13 @@ class Hypergradient(Objective):
     points: int = 4
     """Points of a step."""
     metric: Literal["cosine", "relative"] = "cosine"
-    """cosine, or `|g_S - g_V|^2 / |g_V|^2`, which asks for the length too."""
+    """cosine, or the squared distance relative to the target, which asks for the length too; of both terms."""
+    slope_weight: float = 0.0
+    """How much gradients for all weights count beside hypergradients, 0 or more."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_at_least(self, "the objective 'hypergradient'", train_per_class=1, val_rows=1, points=1)
+        require_at_least(self, "the objective 'hypergradient'", train_per_class=1, val_rows=1, points=1, slope_weight=0)
 
     def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
         return HypergradientState(self, problem, streams)
@@ -121,8 +128,9 @@ class HypergradientState(ObjectiveState):
     def _kept_or_walked(self) -> Points:
         config, problem = self._config, self._problem
         train, val = self._train_rows(), self._val_rows()
-        # `repr` names classes, where two kinds of settings may have the same fields.
-        facts = [repr(config), problem.network, problem.spec.fingerprint, self._streams.seed, train.key(), val.key()]
+        # `repr` names classes, where two kinds of settings may have the same fields. Matching changes no point.
+        walked = replace(config, points=1, metric="cosine", slope_weight=0.0)
+        facts = [repr(walked), problem.network, problem.spec.fingerprint, self._streams.seed, train.key(), val.key()]
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
         path = None if problem.cache is None else problem.cache / f"responses-{key}.safetensors"
         if path is not None and path.exists() and (known := _read(path, problem.device)) is not None:
@@ -169,19 +177,28 @@ class HypergradientState(ObjectiveState):
         count = min(self._config.points, len(self._matched))
         drawn = self._matched[torch.randperm(len(self._matched), generator=self._streams("points"))[:count]]
         rows = Rows(synthetic.images, synthetic.targets)
-        parts = [disagreement(self._found(int(k), rows), self._points.target[k], self._config.metric) for k in drawn]
-        return torch.stack(parts).mean()
+        return torch.stack([self._disagreement(int(k), rows, self._config.metric) for k in drawn]).mean()
+
+    def _disagreement(self, number: int, rows: Rows, metric: str) -> Float[Tensor, ""]:
+        """Both terms at one point, with a graph to the rows."""
+        assert self._points is not None
+        weight, points = self._config.slope_weight, self._points
+        if not weight:
+            return disagreement(self._found(number, rows), points.target[number], metric)
+        theta = points.theta[number].detach().requires_grad_(True)
+        slope = torch.autograd.grad(validation_loss(self._net, theta, rows), theta, create_graph=True)[0]
+        found = disagreement(points.response[number].T @ slope, points.target[number], metric)
+        return found + weight * disagreement(slope, points.slope[number], metric)
 
     def _found(self, number: int, rows: Rows) -> Float[Tensor, " h"]:
         assert self._points is not None
         return projected_slope(self._net, self._points.theta[number], self._points.response[number], rows)
 
     def measure(self, small: DistilledSet) -> float:
-        """The mean cosine at the points left out of the matching."""
-        assert self._points is not None
+        """The mean cosine at the points left out of the matching, of both terms by their weights."""
         rows = self._rows(*small.materialize())
-        cosines = [1 - disagreement(self._found(int(k), rows).detach(), self._points.target[k]) for k in self._held]
-        return float(torch.stack(cosines).mean())
+        apart = torch.stack([self._disagreement(int(k), rows, "cosine").detach() for k in self._held])
+        return 1 - float(apart.mean()) / (1 + self._config.slope_weight)
 
     def state_dict(self) -> Tensors:
         return {}
@@ -191,14 +208,13 @@ class HypergradientState(ObjectiveState):
 
 
 def _tensors(points: Points) -> Tensors:
-    found = {name: getattr(points, name).cpu().contiguous() for name in ("hyper", "theta", "response", "target")}
+    found = {name: getattr(points, name).cpu().contiguous() for name in NAMES}
     return {**found, "residual": torch.tensor(points.residual)}
 
 
 def _read(path: Path, device: str) -> Points | None:
     try:
         found = load_file(path)
-        names = ("hyper", "theta", "response", "target")
-        return Points(*(found[name].to(device) for name in names), residual=float(found["residual"]))
+        return Points(*(found[name].to(device) for name in NAMES), residual=float(found["residual"]))
     except (OSError, KeyError, SafetensorError):
         return None
