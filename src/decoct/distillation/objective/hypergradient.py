@@ -59,9 +59,9 @@ class Hypergradient(Objective):
     numbers, a few hundred, let the pixels of S agree where they are matched and nowhere else; gradients for all weights
     are K P numbers. The response is solved for once a point and kept, where the paper solves again at every step (the
     same gradient, since the small training set stays); the trajectories descend V alone; the curvature is that of
-    Gauss-Newton unless asked otherwise, its systems solved by conjugate gradients, or, as in the paper, by a Neumann series
-    (`Walk(solver=Neumann(...))`). Rows of the training set and of the validation split count by their weights. A look
-    at the set measures the mean cosine at points left out of the matching, of both terms by their weights, not a
+    Gauss-Newton unless asked otherwise, its systems solved by conjugate gradients, or, as in the paper, by a Neumann
+    series (`Walk(solver=Neumann(...))`). Rows of the training set and of the validation split count by their weights. A
+    look at the set measures the mean cosine at points left out of the matching, of both terms by their weights, not a
     student's accuracy.
     """
 
