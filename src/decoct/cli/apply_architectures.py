@@ -17,7 +17,7 @@ class Options:
     """Train 48 ConvNets on small sets and on all rows: which set ranks them best, and what time that saves or costs."""
 
     source: Source
-    """digits, npz:PATH, imagefolder:PATH, parquet:PATH, hub:NAME or a bare path."""
+    """digits, npz:PATH, imagefolder:PATH, parquet:PATH, csv:PATH, hub:NAME or a bare path."""
     sets: Annotated[tuple[Path, ...], left_out("DIR...")] = ()
     """Folders of sets made from this source, each a proxy of the name of its folder."""
     methods: Annotated[tuple[str, ...], arg(metavar="NAME...")] = ("k-center", "dm")

@@ -16,7 +16,7 @@ class Options:
     """Learn classes task by task with a memory of a few bytes: what is left at the end, and what is forgotten."""
 
     source: Source
-    """digits, npz:PATH, imagefolder:PATH, parquet:PATH, hub:NAME or a bare path."""
+    """digits, npz:PATH, imagefolder:PATH, parquet:PATH, csv:PATH, hub:NAME or a bare path."""
     memories: Annotated[tuple[str, ...], arg(metavar="NAME...")] = ("random", "herding", "reservoir", "dm")
     """What is kept of old classes: reservoir, or selectors and recipes."""
     tasks: int = 5

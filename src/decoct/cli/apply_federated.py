@@ -17,7 +17,7 @@ class Options:
     """Clients with classes of their own send small sets once, and a server trains on them; beside FedAvg."""
 
     source: Source
-    """digits, npz:PATH, imagefolder:PATH, parquet:PATH, hub:NAME or a bare path."""
+    """digits, npz:PATH, imagefolder:PATH, parquet:PATH, csv:PATH, hub:NAME or a bare path."""
     makers: Annotated[tuple[str, ...], arg(metavar="NAME...")] = ("dm", "random")
     """What clients send; the first decides the bytes, later selectors send as many real rows as fit into them."""
     clients: int = 10

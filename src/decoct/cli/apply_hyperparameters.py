@@ -23,7 +23,7 @@ class Options:
     training rows."""
 
     source: Source
-    """digits, npz:PATH, imagefolder:PATH, parquet:PATH, hub:NAME or a bare path."""
+    """digits, npz:PATH, imagefolder:PATH, parquet:PATH, csv:PATH, hub:NAME or a bare path."""
     train: Annotated[Path | None, left_out("DIR")] = None
     """Folder of a compact set to train candidates on; without it, herding picks one."""
     train_ipc: int = 10

@@ -16,7 +16,7 @@ class Options:
     """Attack networks trained on real, selected and distilled rows; find copies in sets; make a private set."""
 
     source: Source
-    """digits, npz:PATH, imagefolder:PATH, parquet:PATH, hub:NAME or a bare path."""
+    """digits, npz:PATH, imagefolder:PATH, parquet:PATH, csv:PATH, hub:NAME or a bare path."""
     ways: Annotated[tuple[str, ...], arg(metavar="NAME...")] = ("real", "random", "dm+noise", "dm+real")
     """What networks are trained on: real (all rows of a half), selectors, recipes, recipe+start (dm+noise), or
     private (with --epsilon: a private set of each half)."""

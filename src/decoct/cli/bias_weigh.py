@@ -14,7 +14,7 @@ class Options:
     """Weigh the rows of a source against its bias; distill, select and evaluate take the file as --weights."""
 
     source: Source
-    """digits, npz:PATH, imagefolder:PATH, parquet:PATH, hub:NAME or a bare path."""
+    """digits, npz:PATH, imagefolder:PATH, parquet:PATH, csv:PATH, hub:NAME or a bare path."""
     out: Path = Path("weights.parquet")
     """Where the weights go: a parquet file with the columns id and weight."""
     by: Literal["density", "errors", "groups"] = "density"

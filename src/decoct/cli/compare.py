@@ -20,7 +20,7 @@ class Options:
     """Make sets with several methods, judge them alike, and write a report. The same command again goes on."""
 
     source: Source
-    """digits, npz:PATH, imagefolder:PATH, parquet:PATH, hub:NAME or a bare path."""
+    """digits, npz:PATH, imagefolder:PATH, parquet:PATH, csv:PATH, hub:NAME or a bare path."""
     methods: Annotated[tuple[str, ...], arg(metavar="NAME...")] = ("random", "herding", "k-means", "dm", "ridge")
     """Selectors and recipes; `decoct methods` lists them."""
     ipc: Annotated[tuple[int, ...], arg(metavar="N...")] = (1, 10)

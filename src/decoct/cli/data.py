@@ -14,7 +14,7 @@ class Options:
     """Show what a source holds and draw a grid of its pictures."""
 
     source: Source
-    """digits, npz:PATH, imagefolder:PATH, parquet:PATH, hub:NAME or a bare path."""
+    """digits, npz:PATH, imagefolder:PATH, parquet:PATH, csv:PATH, hub:NAME or a bare path."""
     out: Path = Path("decoct-data.png")
     """Where the grid of pictures goes."""
     opening: Opening = field(default_factory=Opening)

@@ -15,7 +15,7 @@ class Options:
     """Synthesise a small training set. The same command again goes on where it was stopped."""
 
     source: Source
-    """digits, npz:PATH, imagefolder:PATH, parquet:PATH, hub:NAME or a bare path."""
+    """digits, npz:PATH, imagefolder:PATH, parquet:PATH, csv:PATH, hub:NAME or a bare path."""
     out: Path
     """Folder of the run; the set, its metrics and its checkpoints go there."""
     recipe: str = "auto"

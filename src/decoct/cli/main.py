@@ -105,7 +105,7 @@ def overview() -> str:
             "  decoct --version        prints the version",
             "",
             "Every command takes --json and then prints one JSON object on standard output.",
-            "A SOURCE is digits, npz:PATH, imagefolder:PATH, parquet:PATH, hub:NAME or a bare path.",
+            "A SOURCE is digits, npz:PATH, imagefolder:PATH, parquet:PATH, csv:PATH, hub:NAME or a bare path.",
             "Start with: decoct demo",
         ]
     )

@@ -48,7 +48,7 @@ class Opening:
     """Parquet file with the columns id and weight: how much each training row counts, to whatever looks at it."""
 
     group: Annotated[str | None, left_out("COLUMN|RE")] = None
-    """Cut train, val and test anew so that no group is in two: a column of parquet:PATH (a person, a source, a
+    """Cut train, val and test anew so that no group is in two: a column of a table (a person, a source, a
     generator), or for other sources a regular expression whose first group is found in the ids."""
     held_out: Annotated[tuple[str, ...], left_out("GROUP...")] = ()
     """With --group: these groups are the whole test split, such as a generator that nothing is chosen by or trained

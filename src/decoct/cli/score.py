@@ -15,7 +15,7 @@ class Options:
     """Train a network once and score every training row: scores.parquet, cartography.png, and rows to look at."""
 
     source: Source
-    """digits, npz:PATH, imagefolder:PATH, parquet:PATH, hub:NAME or a bare path."""
+    """digits, npz:PATH, imagefolder:PATH, parquet:PATH, csv:PATH, hub:NAME or a bare path."""
     out: Path = Path("decoct-scores")
     """Folder of the scores; the same command again reads the training that was made there, or goes on with it after a
     kill."""

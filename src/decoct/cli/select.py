@@ -27,9 +27,9 @@ class Options:
     """Pick a small training set out of the real rows; give one of --ipc, --fraction and --count."""
 
     source: Source
-    """digits, npz:PATH, imagefolder:PATH, parquet:PATH, hub:NAME or a bare path; or features:PATH.npy, a table of
-    features [n, d] of any size, which is picked from shard by shard without loading it; or images with boxes, coco:JSON
-    and voc:FOLDER, of which a COCO json is written."""
+    """digits, npz:PATH, imagefolder:PATH, parquet:PATH, csv:PATH, hub:NAME or a bare path; or features:PATH.npy, a
+    table of features [n, d] of any size, which is picked from shard by shard without loading it; or images with boxes,
+    coco:JSON and voc:FOLDER, of which a COCO json is written."""
     out: Path
     """Folder of the result."""
     method: Annotated[str | None, left_out("NAME")] = None
