@@ -11,6 +11,7 @@ from toys import blob_images, saved_npz
 
 from decoct.analysis.finding import Chart, Finding
 from decoct.cli.main import main
+from decoct.compact.load import load
 from decoct.evaluation.data_facts import data_facts
 
 
@@ -57,11 +58,16 @@ def test_hyperparameters_are_ordered_by_condensed_validation_sets(
     source: str, tmp_path: Path, say, monkeypatch
 ) -> None:
     found = say(
-        "hyperparameters", source, "--methods", "herding", "hcdc", "--train-ipc", "2", "--steps", "2",
+        "hyperparameters", source, "--methods", "herding", "hcdc", "hcdc-slopes", "--train-ipc", "2", "--steps", "2",
         "--space", "decay", "--candidates", "3", "--seeds", "1", "--network", "convnet1-w4",
         "--out", tmp_path / "ordered",
     )  # fmt: skip
-    assert [one["name"] for one in found["orderings"]] == ["herding", "hcdc", "random", "whole split"]
+    assert [one["name"] for one in found["orderings"]] == ["herding", "hcdc", "hcdc-slopes", "random", "whole split"]
+    made = tmp_path / "ordered" / "validation"
+    assert len(list((made / "points").iterdir())) == 1, "the second finds the points of the first"
+    weights = [load(made / f"{name}-ipc1-decay").provenance["settings"]["objective"]["slope_weight"]
+               for name in ("hcdc", "hcdc-slopes")]  # fmt: skip
+    assert weights == [0.0, 1.0]
     assert found["names"] == ["weight decay"]
     assert "Spearman" in (tmp_path / "ordered" / "report.html").read_text()
     assert (tmp_path / "ordered" / "finding-hyperparameters.json").is_file()

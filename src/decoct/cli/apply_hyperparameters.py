@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from decoct.training.space import Space
 
 
+MATCHED: dict[str, dict[str, Any]] = {
+    "hcdc": {}, "hcdc-length": {"metric": "relative"}, "hcdc-slopes": {"slope_weight": 1.0},
+}  # fmt: skip
+"""Ways to match hypergradients: settings of the objective that differ from those of the recipe hcdc."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Condense a training and a validation set, and see whether validation losses on them order hyper-parameters as
@@ -29,7 +35,8 @@ class Options:
     train_ipc: int = 10
     """Rows of each class that herding picks for it."""
     methods: Annotated[tuple[str, ...], arg(metavar="NAME...")] = ("herding", "hcdc")
-    """Selectors and recipes that make validation sets; random is always there."""
+    """Selectors and recipes that make validation sets; random is always there. hcdc matches directions of
+    hypergradients, hcdc-length their lengths too, hcdc-slopes gradients for all weights beside them."""
     ipc: int = 1
     """Rows of each class of a validation set."""
     steps: Annotated[int | None, left_out("N")] = None
@@ -86,13 +93,16 @@ def _validation_set(
     from decoct.distillation.recipes.task import Task
     from decoct.evaluation.compare import Maker
 
-    point = resolve(method, Task(data.spec, options.ipc)) if method in RECIPES else None
+    recipe = "hcdc" if method in MATCHED else method
+    point = resolve(recipe, Task(data.spec, options.ipc)) if recipe in RECIPES else None
     if point is None or not isinstance(point.objective, Hypergradient):
         maker = Maker(condensing(data), None, options.steps, 0, options.out / "validation", device)
         return maker.make(method, options.ipc)[0]
-    mine = replace(point, objective=replace(point.objective, space=space, train_set=str(train)))
+    settings = {"space": space, "train_set": str(train), **MATCHED.get(method, {})}
+    # Points of the search are the same for every way to match them.
     return distill(
-        data, mine, ipc=options.ipc, steps=options.steps, network=options.network, device=device,
+        data, replace(point, objective=replace(point.objective, **settings)), ipc=options.ipc, steps=options.steps,
+        network=options.network, device=device, experts=options.out / "validation" / "points",
         out=options.out / "validation" / f"{method}-ipc{options.ipc}-{'-'.join(options.space)}",
     )  # fmt: skip
 
