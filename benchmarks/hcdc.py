@@ -107,18 +107,20 @@ def images(task: Task, options: Options) -> None:
     )
     found: dict[str, Any] = {}
     for ipc in options.ipc:
-        sets, seconds = _validation_sets(data, ipc, task, work)
+        sets, made = _validation_sets(data, ipc, task, work)
         result = hyperparameter_search(
             data, train, sets, task.space, network=NETWORK, search=SEARCH, seeds=SEEDS, out=work, device="cpu"
         )
         print(result.table())
-        found[str(ipc)] = {**result.to_json(), "made_seconds": seconds}
+        found[str(ipc)] = {**result.to_json(), **made}
         about = {"network": NETWORK, "space": repr(task.space), "walk": asdict(task.walk), "kinds": task.kinds}
         save(f"hcdc_{task.name}", {**about, "ipc": found})
 
 
-def _validation_sets(data: Dataset, ipc: int, task: Task, work: Path) -> tuple[dict[str, Any], dict[str, float]]:
-    """Validation sets by name, and the seconds that making them took (points that several kinds share, the first)."""
+def _validation_sets(data: Dataset, ipc: int, task: Task, work: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Validation sets by name; the seconds that making them took (points that several kinds share count in the first),
+    and how well those that were matched agree at points that were left out.
+    """
     split = condensing(data)
     began = time.perf_counter()
     herding = decoct.select(split, "herding", ipc=ipc)
@@ -127,12 +129,13 @@ def _validation_sets(data: Dataset, ipc: int, task: Task, work: Path) -> tuple[d
         split, "dm", ipc=ipc, steps=150, network="convnet2-w8", looks=1, device="cpu", out=work / f"dm-{ipc}"
     )
     sets = {"herding": herding, "dm": matched}
-    seconds["dm"] = matched.provenance["seconds"]
+    seconds["dm"], agreement = matched.provenance["seconds"], {}
     for name in task.kinds:
         made = [_hypergradient(data, ipc, seed, name, task, work) for seed in range(SEEDS)]
-        print(name, "agreement of hypergradients:", [round(one.provenance["best_agreement"], 3) for one in made])
+        agreement[name] = [one.provenance["best_agreement"] for one in made]
+        print(name, "agreement of hypergradients:", agreement[name])
         sets[name], seconds[name] = made, made[0].provenance["seconds"]
-    return sets, seconds
+    return sets, {"made_seconds": seconds, "agreement": agreement}
 
 
 def _hypergradient(data: Dataset, ipc: int, seed: int, name: str, task: Task, work: Path) -> DistilledSet:

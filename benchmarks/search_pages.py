@@ -133,21 +133,23 @@ def _proxy_row(proxy: dict[str, Any], made: float | None, full_seconds: float) -
     ]  # fmt: skip
 
 
-def hyperparameters(images: dict[str, Any] | None, graph: dict[str, Any] | None, docs: Path) -> str:
+def hyperparameters(images: dict[str, dict[str, Any] | None], graph: dict[str, Any] | None, docs: Path) -> str:
     """The figure of the validation sets, and their tables."""
     parts: list[tuple[str, list[tuple[str, Value]], list[list[str]]]] = []
-    for ipc, result in (images or {"ipc": {}})["ipc"].items():
+    for ipc, where, result in (
+        (ipc, where, one) for where, task in images.items() for ipc, one in (task or {"ipc": {}})["ipc"].items()
+    ):
         ranked = [(one["name"], one["agreement"]["spearman"]) for one in result["orderings"]]
         rows = [_set_row(one["name"], one["agreement"], one["same_networks"]) for one in result["orderings"]]
-        parts.append((f"Fashion-MNIST, {ipc} a class", ranked, rows))
+        parts.append((f"Fashion-MNIST, {where}{ipc} a class", ranked, rows))
     for kind, result in (graph or {"spaces": {}})["spaces"].items():
         ranked = [(name, one["spearman"]) for name, one in result["orders"].items()]
         parts.append((f"Cora, {kind} filters", ranked, [_set_row(name, one) for name, one in result["orders"].items()]))
     figure = Figure(figsize=(9, 2.9 * ((len(parts) + 1) // 2)), layout="constrained")
-    grid = figure.subplots((len(parts) + 1) // 2, 2, squeeze=False).flat
+    grid = list(figure.subplots((len(parts) + 1) // 2, 2, squeeze=False).flat)
     for axes, (title, ranked, _) in zip(grid, parts, strict=False):
         bars(axes, title, ranked)
-    for axes in list(grid)[len(parts) :]:
+    for axes in grid[len(parts) :]:
         axes.remove()
     figure.savefig(docs / "hyperparameter-search.png", dpi=110)
     heads = ("validation set", "Spearman", "Kendall", "regret, nats", "Spearman, same networks")
@@ -184,8 +186,9 @@ def main(docs: Path = DOCS) -> None:
     ranked_networks = _result("architecture_search")
     if ranked_networks:
         _written(docs / "architecture-search.md", architectures(ranked_networks, docs))
-    on_images, on_graph = _result("hcdc_fashion"), _result("hcdc_cora")
-    if on_images or on_graph:
+    on_images = {"": _result("hcdc_fashion"), "close candidates, ": _result("hcdc_fine")}
+    on_graph = _result("hcdc_cora")
+    if any(on_images.values()) or on_graph:
         _written(docs / "hyperparameter-search.md", hyperparameters(on_images, on_graph, docs))
 
 
