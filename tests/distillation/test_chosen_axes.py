@@ -191,7 +191,7 @@ def test_without_a_recipe_auto_takes_twenty_minutes(monkeypatch):
     found = asked(monkeypatch, blob_features())
     assert (found.limit.steps, found.limit.seconds) == (None, 1200.0)
     assert isinstance(found.run.recipe.objective, RandomFeatures), "what auto takes for a table"
-    assert asked(monkeypatch, blob_features(), steps=3).limit == Limit(3, None, 2)
+    assert asked(monkeypatch, blob_features(), steps=3).limit == Limit(3, None)
     assert asked(monkeypatch, blob_features(), budget="2s").limit == Limit(None, 2.0)
 
 

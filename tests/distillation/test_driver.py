@@ -67,12 +67,12 @@ def test_metrics_are_one_json_a_line(tmp_path):
 def test_the_best_set_on_validation_is_returned(monkeypatch):
     scores = iter([0.1, 0.2, 0.9, 0.3, 0.3, 0.3, 0.3, 0.3])
     monkeypatch.setattr("decoct.distillation.run.validate", lambda *_: next(scores))
-    small = distill(steps=16, looks=8)
+    small = distill(steps=16)
     assert small.provenance["best_step"] == 6
     assert small.provenance["best_val_accuracy"] == 0.9
     monkeypatch.undo()
     monkeypatch.setattr("decoct.distillation.run.validate", lambda *_: 0.5)
-    shorter = distill(steps=16, looks=8)
+    shorter = distill(steps=16)
     assert shorter.provenance["best_step"] == 2, "the first of equals"
     assert not np.array_equal(small.decode(), shorter.decode())
 
@@ -82,14 +82,6 @@ def test_one_look_is_at_the_end_and_keeps_the_last_step(monkeypatch):
     small = distill(steps=16, looks=1)
     assert small.provenance["validation"] == [[16.0, 0.5]]
     assert small.provenance["best_step"] == 16
-
-
-@pytest.mark.parametrize(
-    ("steps", "seen"), [(1, [1]), (3, [2, 3]), (16, [6, 11, 16]), (40, [5, 10, 15, 20, 25, 30, 35, 40])]
-)
-def test_short_runs_look_less_often(monkeypatch, steps, seen):
-    monkeypatch.setattr("decoct.distillation.run.validate", lambda *_: 0.5)
-    assert [step for step, _ in distill(steps=steps).provenance["validation"]] == seen
 
 
 @pytest.mark.parametrize("stop_at", [1, 5, 11])

@@ -55,7 +55,7 @@ def distill(
     track: str | None = None,
     preset: Preset = "cpu",
     weights: Weights | None = None,
-    looks: int | None = None,
+    looks: int = VALIDATIONS,
 ) -> DistilledSet:
     """Synthesise `ipc` stored images for every class of `data`.
 
@@ -65,7 +65,7 @@ def distill(
     the machine. The run ends after `steps`, or after `budget` ("20min", or seconds); without the two "auto" takes 20
     minutes, where what it chose has steps at all, and any other recipe (and "auto" with preset "paper") its own number
     of steps. Of the sets looked at on the validation split the best is returned; there are `looks` of them, evenly
-    over the run: 8, or one for every 5 steps (at least 2) in a run of fewer than 40; with one look it is the last set.
+    over the run, and with one look it is that of the last step.
 
     `weights` say how much each real row counts (`SampleWeights`, or numbers in the order of `data.train`): wherever
     real rows are drawn, for matching, for networks trained on them or as a start, they are drawn in proportion. Equal

@@ -10,8 +10,6 @@ from decoct.errors import ConfigError
 
 VALIDATIONS = 8
 """How often a run looks at the validation split, evenly over its course, the end included."""
-STEPS_A_LOOK = 5
-"""Steps between two looks, at least, where their number is left open: each trains a network for 150 steps."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +28,9 @@ class Limit:
         return min(1.0, elapsed / self.seconds)
 
 
-def limit_of(recipe: Recipe, budget: str | float | None, steps: int | None, looks: int | None) -> Limit:
+def limit_of(recipe: Recipe, budget: str | float | None, steps: int | None, looks: int) -> Limit:
     """The end that is asked for, or the recipe's own; raises `ConfigError` for what cannot be."""
-    if looks is not None and looks < 1:
+    if looks < 1:
         raise ConfigError(
             "starting a distillation", received=f"looks={looks}", expected="1 or more",
             remedy="give looks=1 to look at the validation split only at the end",
@@ -49,8 +47,7 @@ def limit_of(recipe: Recipe, budget: str | float | None, steps: int | None, look
             "starting a distillation", received=f"steps={steps}", expected="1 or more", remedy="give more steps"
         )
     if not recipe.objective.moves:
-        return Limit(0, None, looks or VALIDATIONS)
+        return Limit(0, None, looks)
     if budget is not None:
-        return Limit(None, parse_duration(str(budget)), looks or VALIDATIONS)
-    planned = steps or recipe.steps
-    return Limit(planned, None, looks or max(2, min(VALIDATIONS, planned // STEPS_A_LOOK)))
+        return Limit(None, parse_duration(str(budget)), looks)
+    return Limit(steps or recipe.steps, None, looks)
