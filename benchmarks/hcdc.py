@@ -7,7 +7,7 @@ hypergradient matching (one set for each run; directions alone as published, or 
 
 `fine`: the same with 40 candidates of weight decay by layer and of noise on images, which differ by less: few rows
 order them badly. Beside matched directions as published stand sets that match gradients for all weights too
-(`hcdc-slopes`, weight 1). Space, weight and the number of steps were chosen on MNIST.
+(`hcdc-slopes`, weight 1). Space and weight were chosen on MNIST.
 
 `cora`, its 300 most frequent words: polynomial filters, nine named ones times three weight decays (discrete) or 27
 coefficient vectors (continuous); validation graphs of one or five nodes of each class: random with their edges,
