@@ -1,4 +1,8 @@
-"""Every example runs as it stands, from any folder, and is short enough to read at a glance."""
+"""Every example runs as it stands, from any folder, and is short enough to read at a glance.
+
+Only students are trained less than an example says, those of validation and those of the judge: they show how good a
+set is, and an example is about how it is made.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,13 @@ import runpy
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from decoct.distillation.recipes.table import RECIPES
+from decoct.evaluation.protocol import PROTOCOLS
 from decoct.selection.methods import METHODS
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples"
@@ -85,6 +91,10 @@ def test_an_example_runs(
     monkeypatch.setenv("DECOCT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(sys, "argv", [str(path)])
+    monkeypatch.setattr("decoct.distillation.validate.STEPS", 15)
+    quick = PROTOCOLS["quick"]
+    shorter = replace(quick, fit=replace(quick.fit, epochs=20), full_epochs=3)
+    monkeypatch.setattr("decoct.evaluation.protocol.PROTOCOLS", {**PROTOCOLS, "quick": shorter})
     runpy.run_path(str(path), run_name="__main__")
     assert SAYS.get(path.stem, "") in capsys.readouterr().out
 

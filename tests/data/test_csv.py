@@ -82,7 +82,8 @@ def test_a_folder_of_parts(tmp_path):
         ("a,b,label\n" + "1,,0\n2,3,1\n" * 4, DataError, "4 NaN or infinite values"),
         ("a,b,label\n" + "1,2,\n2,3,1\n" * 4, DataError, "without a label"),
         ("a;b;label\n" + "1;2;0\n2;3;1\n" * 4, SourceError, "the columns are a;b;label"),
-        ("", SourceError, "EmptyDataError|that the files are whole"),
+        ("", SourceError, r"a\.csv: no line below the names of the columns[\s\S]*a line for each row"),
+        ("a,b,label\n\n", SourceError, "no line below the names of the columns"),
     ],
 )
 def test_files_that_cannot_be_used(tmp_path, text, error, words):

@@ -130,9 +130,9 @@ def test_options_that_cannot_be(options, words):
 
 
 def test_a_bare_file_of_another_kind(tmp_path):
-    path = tmp_path / "table.csv"
-    path.write_text("a,b\n")
-    with pytest.raises(SourceError, match=r"ends in '\.csv'"):
+    path = tmp_path / "table.tsv"
+    path.write_text("a\tb\n")
+    with pytest.raises(SourceError, match=r"ends in '\.tsv'"):
         decoct.open(path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -46,6 +47,7 @@ def find(place: str, wish: Wish, kind: Kind = "parquet") -> Found:
     @contextmanager
     def load() -> Iterator[Mapping[str, Dataset]]:
         datasets = import_datasets(called)
+        _require_rows(called, files)
         # The library first writes its own copy; it is only needed until the rows are decoded.
         with tempfile.TemporaryDirectory(dir=_scratch(wish), prefix=f".{kind}-") as folder, quiet(datasets):
             # "all" is a word of the library's own, hence the prefix.
@@ -95,6 +97,23 @@ def _types(called: str, file: Path) -> dict[str, str]:
         raise _unreadable(called, file, error) from error
     kinds = {field.name: field.type for field in schema}
     return {own: str(kind.value_type if pa.types.is_dictionary(kind) else kind) for own, kind in kinds.items()}
+
+
+def _require_rows(called: str, files: Mapping[str, list[Path]]) -> None:
+    """A part of csv files that all end after the names of their columns is said to be empty, by name."""
+    for found in files.values():
+        if all(_is_csv(file) and not _has_rows(file) for file in found):
+            names = ", ".join(file.name for file in found[:3])
+            raise SourceError(
+                called, received=f"{names}: no line below the names of the columns",
+                expected="a first line that names the columns, and a line for each row",
+                remedy="check how the file was written; a file without names of columns needs them as its first line",
+            )  # fmt: skip
+
+
+def _has_rows(file: Path) -> bool:
+    with file.open("rb") as lines:
+        return sum(1 for _ in itertools.islice((line for line in lines if line.strip()), 2)) == 2
 
 
 def _is_csv(file: Path) -> bool:
