@@ -4,7 +4,8 @@ Fashion-MNIST at 14x14, 5,000 training rows, 2,000 validation and 2,000 test row
 for influence, whose hundred copies it trains as one model). The step size of all trainings is chosen on validation
 data among three, on real images alone. Two sets are made from the pool, and every analysis is asked about both; what
 is about the data alone is done once. Whatever is finished is kept in `--work` and never done again, so the script may
-be stopped at any time; each finding goes to results/analysis/ as soon as it is whole.
+be stopped at any time; each finding goes to results/analysis/ as soon as it is whole, and one that is there is not
+asked again: remove its file to measure it anew. 50 minutes of one core, 36 of them for scaling.
 
     python benchmarks/analysis.py [--what mixing agreement] [--sets dm mtt]
 """
@@ -123,6 +124,7 @@ def main(options: Options) -> None:
         for recipe in options.sets[:1] if what in ABOUT_DATA else options.sets:
             name = f"analysis/{what}-{recipe}"
             if (RESULTS / f"{name}.json").exists():
+                print(f"results/{name}.json is there already")
                 continue
             small = made(data, recipe, options)
             start = time.perf_counter()

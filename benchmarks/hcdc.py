@@ -13,7 +13,8 @@ order them badly. Beside matched directions as published stand sets that match g
 coefficient vectors (continuous); validation graphs of one or five nodes of each class: random with their edges,
 distribution matching, and hypergradient matching, from three starts each.
 
-Everything that is finished is kept: stop the script at any time and start it again. About 15 minutes on two cores.
+Everything that is finished is kept: stop the script at any time and start it again. About 15 minutes a part on two
+cores; `fine` some 20.
 
     python benchmarks/hcdc.py --part fashion        # or fine, cora
 """

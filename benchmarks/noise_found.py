@@ -30,7 +30,7 @@ class Options:
 
     source: str = "fashion-mnist"
     """Data set: `mnist`, `fashion-mnist` or `cifar10-10k`."""
-    noise: tuple[float, ...] = (0.05, 0.2, 0.4)
+    noise: tuple[float, ...] = (0.05, 0.2)
     """Shares of labels that are replaced."""
     draws: int = 5
     """Draws of rows, of wrong labels and of the network, for each share."""
@@ -56,7 +56,8 @@ def main(options: Options) -> None:
         for name in found[0]:
             values = [one[name] for one in found]
             lines.append({"noise": noise, "score": name, "auc": values, "interval": statistics.interval(values)})
-    save("noise_found", {**common, "rows": 10_000, "draws": options.draws, "lines": lines})
+    rows = len(pool(options.source, 0.0, options.work)[0].train)
+    save("noise_found", {**common, "rows": rows, "draws": options.draws, "lines": lines})
 
 
 def areas(noise: float, draw: int, options: Options) -> dict[str, float]:

@@ -168,12 +168,13 @@ def measure_facility_location(options: Options) -> dict[str, Any]:
     textbook = textbook_facility_location(x, options.facility_count)
     seconds["textbook"] = time.process_time() - start
     for name, library in (("apricot", by_apricot), ("submodlib", by_submodlib)):
-        start = time.process_time()
         try:
-            found = library(x, options.facility_count)
+            library(x[:100], 5)  # what they import and compile is not part of the race
         except ImportError as error:
             print(f"{name} is left out: {error}")
             continue
+        start = time.process_time()
+        found = library(x, options.facility_count)
         seconds[name], same[name] = time.process_time() - start, len(set(found) & set(textbook))
     for form in ("blocks", "dense"):
         start = time.process_time()

@@ -59,8 +59,12 @@ def pruning_section(result: dict[str, Any]) -> list[str]:
     """Three quarters of a whole set by dynamic uncertainty, beside random rows and everything."""
     share = f"{100 * result['fraction']:g} %"
     names = {"all": "everything", "dyn-unc": f"{share} by `dyn-unc`", "random": f"{share} at random"}
-    low, high = result["gap_intervals"]["dyn-unc"]
-    inside = "holds 0" if low <= 0 <= high else "does not hold 0"
+    low, high = result["intervals"]["all"]
+    places = {name: statistics.mean(tuple(result["last"][name])) for name in ("dyn-unc", "random")}
+    verdicts = [
+        f"`{name}`, {100 * place:.2f} %, is {'below it' if place < low else 'above it' if place > high else 'inside'}"
+        for name, place in places.items()
+    ]
     return [
         "## Three quarters of Fashion-MNIST", "",
         f"{result['rows']:,} rows, students {result['network']}, {result['protocol']['fit']['epochs']} passes over "
@@ -72,7 +76,7 @@ def pruning_section(result: dict[str, Any]) -> list[str]:
             f"| {'' if name == 'all' else statistics.show_percent(tuple(-gap for gap in result['below_all'][name]))} |"
             for name, words in names.items()
         ), "",
-        f"The interval of `dyn-unc` less everything {inside}.", "",
+        f"The interval of everything is {100 * low:.2f} to {100 * high:.2f} %; of the means {', '.join(verdicts)}.", "",
     ]  # fmt: skip
 
 
@@ -104,6 +108,8 @@ def show(cell: dict[str, Any] | None) -> str:
     text = statistics.show_percent(tuple(cell["entries"][0]["last"]))
     if cell.get("mislabelled_in_pool"):
         text += f", {100 * cell['mislabelled_kept'] / cell['rows']:.0f} % wrong"
+    elif cell["noise"]:
+        text += f", {100 * cell['noise']:.0f} % wrong expected"
     return text
 
 

@@ -129,6 +129,24 @@ def test_the_command_tells_what_is_wrong(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_all_are_asked_but_those_that_this_network_does_not_allow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "set"
+    decoct.select(decoct.open("digits"), "random", ipc=1, seed=0, out=folder)
+    told = analyze(MIXING, toy_set(), DATA, network=NETWORK, seeds=1, device="cpu")
+
+    def some(one: Any, *_: Any, **__: Any) -> Any:
+        if one.name == "influence":
+            raise ConfigError("training copies", received="dropout", expected="none", remedy="another network")
+        return told
+
+    monkeypatch.setattr("decoct.analysis.analyze.analyze", some)
+    assert main(["analyze", "all", str(folder), "digits"]) == 0
+    assert "influence was not asked: dropout; none" in capfd.readouterr().out
+    assert main(["analyze", "influence", str(folder), "digits"]) == 2
+
+
 def test_the_command_from_set_to_report(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     data = decoct.open("digits")
     folder = tmp_path / "set"

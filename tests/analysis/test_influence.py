@@ -13,7 +13,7 @@ from toys import blob_features
 from decoct.analysis.influence import Influence, _unpacked
 from decoct.analysis.routine import Routine
 from decoct.analysis.shared import plain_traits, shared_by, spread
-from decoct.analysis.stacked import losses_of_copies, stack_pays, train_copies
+from decoct.analysis.stacked import FEW, copies_at_once, losses_of_copies, train_copies
 from decoct.compact.coreset import Coreset
 from decoct.errors import ConfigError, DivergenceError
 from decoct.networks.build import network
@@ -149,11 +149,14 @@ def test_divergence_is_told() -> None:
 
 def test_what_pays_on_a_processor() -> None:
     small, large = network("convnet2-w4", (1, 8, 8), 3, 0), network("convnet3-w32", (1, 28, 28), 3, 0)
-    assert stack_pays(network("mlp-w16", (1, 14, 14), 3, 0), (1, 14, 14), 100, "cpu")
-    assert not stack_pays(network("mlp", (1, 28, 28), 3, 0), (1, 28, 28), 100, "cpu")
-    assert stack_pays(small, (1, 8, 8), 10, "cpu")
-    assert not stack_pays(large, (1, 28, 28), 10, "cpu")
-    assert stack_pays(large, (1, 28, 28), 10, "cuda")
+    narrow, wide = network("mlp-w64", (1, 14, 14), 3, 0), network("mlp", (1, 28, 28), 3, 0)
+    assert copies_at_once(small, (1, 8, 8), 10, "cpu", 100) == 100
+    assert copies_at_once(narrow, (1, 14, 14), 10, "cpu", 100) == 100
+    assert copies_at_once(narrow, (1, 14, 14), 100, "cpu", 100) == FEW
+    assert copies_at_once(narrow, (1, 14, 14), 100, "cpu", 3) == 3
+    assert copies_at_once(wide, (1, 28, 28), 100, "cpu", 100) == 0
+    assert copies_at_once(large, (1, 28, 28), 10, "cpu", 100) == 0
+    assert copies_at_once(large, (1, 28, 28), 10, "cuda", 100) == 100
 
 
 def test_planted_groups_are_alike_and_share_their_trait() -> None:

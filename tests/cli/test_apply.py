@@ -54,6 +54,26 @@ def test_architectures_are_ranked_and_told_in_a_report(source: str, tmp_path: Pa
     assert again["truth"] == found["truth"]
 
 
+@pytest.mark.parametrize(
+    ("line", "kind", "words"),
+    [
+        (("architectures", "--methods", "k-center", "k-centre"), "UnknownNameError", "k-centre"),
+        (("architectures", "--sets", "a/run", "b/run"), "ConfigError", "two sets called 'run'"),
+        (("architectures", "--sets", "a/dm", "--methods", "dm"), "ConfigError", "two sets called 'dm'"),
+        (("hyperparameters", "--methods", "hcdc", "hreding"), "UnknownNameError", "hreding"),
+        (("hyperparameters", "--methods", "herding", "ridge"), "ConfigError", "labels are scores"),
+        (("hyperparameters", "--seeds", "0"), "ConfigError", "0"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_sets_are_made(
+    line: tuple[str, ...], kind: str, words: str, source: str, tmp_path: Path, say
+) -> None:
+    error = say(line[0], source, *line[1:], "--out", tmp_path / "out", code=2)["error"]
+    assert error["kind"] == kind
+    assert words in error["received"]
+    assert not (tmp_path / "out").exists()
+
+
 def test_hyperparameters_are_ordered_by_condensed_validation_sets(
     source: str, tmp_path: Path, say, monkeypatch
 ) -> None:

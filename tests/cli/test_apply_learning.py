@@ -90,6 +90,7 @@ def test_privacy_attacks_looks_for_copies_and_makes_a_private_set(capsys, tmp_pa
     private = tmp_path / "out" / "private"
     assert (private / "manifest.json").is_file()
     assert "differentially private" in json.loads((tmp_path / "out" / "private.json").read_text())["claim"]
+    _ask_again(private, capsys)
     assert json.loads((tmp_path / "out" / "copies.json").read_text())["sets"][str(tmp_path / "set")]["flagged"] == 20
     assert main(["report", str(tmp_path / "out"), "--out", str(tmp_path / "again.html")]) == 0
     for page in (tmp_path / "out" / "report.html", tmp_path / "again.html"):
@@ -97,6 +98,23 @@ def test_privacy_attacks_looks_for_copies_and_makes_a_private_set(capsys, tmp_pa
         for told in ("the attack finds", "20 of 20 images of ", "0.0001)-differentially private"):
             assert told in text, f"{page.name} does not say {told!r}"
     _use(private, tmp_path, capsys)
+
+
+def _ask_again(private: Path, capsys) -> None:
+    """The same command takes the set that is there; another epsilon is refused, and so is an attack of no sense."""
+    before = (private / "manifest.json").read_bytes()
+    line = ("privacy", "digits", "--delta", "1e-4", "--ipc", "1", "--network", "convnet1-w4", "--out", private.parent)
+    code, out, err = command(capsys, *line, "--models", "0", "--epsilon", "8")
+    assert code == 0, err
+    assert "0.0001)-differentially private" in out
+    assert (private / "manifest.json").read_bytes() == before
+    code, out, err = command(capsys, *line, "--models", "0", "--epsilon", "3")
+    assert code == 2
+    assert "one made with epsilon 8.0, delta 0.0001, ipc 1, network convnet1-w4" in err
+    assert "both sets together cost more privacy" in err
+    code, out, err = command(capsys, *line, "--models", "7", "--epsilon", "3")
+    assert code == 2
+    assert "an even number of networks" in err
 
 
 def test_epsilon_and_delta_are_those_of_the_private_sets_that_are_attacked(capsys, tmp_path, monkeypatch):
@@ -107,6 +125,7 @@ def test_epsilon_and_delta_are_those_of_the_private_sets_that_are_attacked(capsy
         raise ConfigError("attacking", received="a test", expected="no work", remedy="none")
 
     monkeypatch.setattr("decoct.applications.privacy.membership.membership", membership)
+    monkeypatch.setattr("decoct.applications.privacy.membership.require_attack", lambda *_: None)
     monkeypatch.setattr("decoct.cli.apply_privacy._private", lambda *_: None)
     line = ("privacy", "digits", "--ways", "private", "--out", tmp_path)
     command(capsys, *line, "--epsilon", "3", "--delta", "1e-6")

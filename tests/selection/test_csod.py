@@ -166,6 +166,8 @@ def test_no_boxes_and_weights_below_zero_are_refused() -> None:
         Csod(weight=-0.1)
     with pytest.raises(ConfigError, match="weight=nan"):
         Csod(weight=float("nan"))
+    with pytest.raises(ConfigError, match="weight=inf"):
+        Csod(weight=float("inf"))
 
 
 def test_the_card_names_the_paper() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from decoct.analysis.finding import Chart, Finding, Series, estimate, shown
 from decoct.analysis.routine import Routine
 from decoct.analysis.shared import Shared, shared_by
-from decoct.analysis.stacked import losses_of_copies, require_separate_rows, stack_pays, train_copies
+from decoct.analysis.stacked import copies_at_once, losses_of_copies, require_separate_rows, train_copies
 from decoct.analysis.study import Analysis, Study, as_kind, require_setting
 from decoct.analysis.substitutability import features_of
 from decoct.compact.preview import png_bytes
@@ -53,7 +53,7 @@ class Influence(Analysis):
     how: Literal["auto", "stacked", "in turn"] = "auto"
     """Train the copies as one stacked model, in turn, or as the size of a step says."""
     stack: int = 128
-    """Copies in one stacked model."""
+    """Copies in one stacked model, at most where `how` is "auto"."""
     epochs: int = 5
     """Passes of the network of real data whose features say what is alike."""
     routine: Routine = field(default_factory=Routine)
@@ -112,12 +112,13 @@ class Influence(Analysis):
         base = torch.ones(count) if material.weights is None else material.weights
         weights = torch.cat([base[None], base * (1 - torch.eye(count))]).to(device)
         module = study.build(derive_seed(seed, "analysis")).to(device)
-        pays = stack_pays(module, data.spec.shape, count, torch.device(device).type)
-        stacked = self.how == "stacked" or (self.how == "auto" and pays)
+        stack = {"stacked": self.stack, "in turn": 0}.get(self.how)
+        if stack is None:
+            stack = copies_at_once(module, data.spec.shape, count, torch.device(device).type, self.stack)
         start = time.perf_counter()
         thetas = train_copies(
             module, inputs, targets, weights, self.routine,
-            label_kind=material.label_kind, temperature=material.temperature, stack=self.stack if stacked else 0,
+            label_kind=material.label_kind, temperature=material.temperature, stack=stack,
         )  # fmt: skip
         seconds = time.perf_counter() - start
         labels = as_kind(data.test.labels(chosen), material.label_kind, study.classes).to(device)
@@ -126,7 +127,7 @@ class Influence(Analysis):
         ).cpu()  # fmt: skip
         return {
             "influence": _packed(losses[1:] - losses[0]), "rows": [count, len(chosen)], "seconds": seconds,
-            "how": "stacked" if stacked else "in turn",
+            "how": "stacked" if stack else "in turn",
         }  # fmt: skip
 
     def _table(self, study: Study, effects: list[Tensor], share: list[Shared]) -> tuple[dict[str, Any], ...]:

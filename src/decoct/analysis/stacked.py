@@ -20,6 +20,10 @@ from decoct.training.losses import RowLosses, row_losses
 SMALL_STEP = 12e6
 """Floating-point operations of one copy's step below which copies are stacked on a processor: measured for both kinds
 of networks, benchmarks/influence_speed.py."""
+TINY_STEP = 2.5e6
+"""The same, below which all of them are; above, the weights of many copies leave the cache."""
+FEW = 25
+"""Copies in one model between the two."""
 
 
 def loss_rows(kind: LabelKind, temperature: float = 1.0) -> RowLosses:
@@ -39,15 +43,20 @@ def require_separate_rows(module: nn.Module) -> None:
         )
 
 
-def stack_pays(module: nn.Module, shape: tuple[int, ...], rows: int, device: str) -> bool:
-    """Whether copies are faster as one stacked model than in turn, for steps of so many rows.
+def copies_at_once(module: nn.Module, shape: tuple[int, ...], rows: int, device: str, most: int) -> int:
+    """How many copies to train as one stacked model, at most `most`; 0 where they are faster in turn.
 
-    On an accelerator always, where small steps are bound by launches. On a processor for small steps only: stacking
+    On an accelerator `most`, where small steps are bound by launches. On a processor for small steps only: stacking
     saves the time of calling the operations (about 0.1 ms a step and copy for an MLP, 0.5 ms for a ConvNet), not that
     of their arithmetic, and the weights of many copies leave its cache, where one set of weights stays; convolutions
     with other weights for every copy become grouped ones, which its libraries run far below their speed.
     """
-    return device != "cpu" or 3.0 * flops_forward(module, shape) * rows < SMALL_STEP
+    if device != "cpu":
+        return most
+    step = 3.0 * flops_forward(module, shape) * rows
+    if step < TINY_STEP:
+        return most
+    return min(most, FEW) if step < SMALL_STEP else 0
 
 
 def train_copies(

@@ -58,7 +58,7 @@ class Options:
 
 
 def run(options: Options) -> dict[str, Any]:
-    """Analyse the set and write what was found beside it."""
+    """Analyse the set and write what was found beside it; of all analyses, those that this set or network allows."""
     from decoct.analysis.table import ANALYSES
     from decoct.registry import unknown_name
 
@@ -67,6 +67,7 @@ def run(options: Options) -> dict[str, Any]:
     from decoct.analysis.analyze import analyze
     from decoct.analysis.routine import Routine
     from decoct.compact.load import load
+    from decoct.errors import ConfigError
 
     routine = Routine(steps=options.steps, lr=options.lr)
     names = sorted(ANALYSES) if options.what == "all" else [options.what]
@@ -74,11 +75,20 @@ def run(options: Options) -> dict[str, Any]:
     small = load(options.folder)
     data = options.opening.open(options.source)
     out = options.out or options.folder / "analysis"
-    found = [
-        analyze(one, small, data, network=options.network, seeds=options.seeds, out=out, device=options.device)
-        for one in asked
-    ]
-    return {"findings": [one.to_json() for one in found], "out": str(out), "folder": str(options.folder)}
+    found, refused = [], {}
+    for name, one in zip(names, asked, strict=True):
+        try:
+            found.append(
+                analyze(one, small, data, network=options.network, seeds=options.seeds, out=out, device=options.device)
+            )
+        except ConfigError as error:
+            refused[name] = error
+    if refused and not found:
+        raise next(iter(refused.values()))
+    return {
+        "findings": [one.to_json() for one in found], "out": str(out), "folder": str(options.folder),
+        "refused": {name: f"{error.received}; {error.expected}" for name, error in refused.items()},
+    }  # fmt: skip
 
 
 def _asked(options: Options, name: str, routine: Routine) -> Analysis:
@@ -100,4 +110,5 @@ def show(result: dict[str, Any]) -> str:
     from decoct.analysis.finding import Finding
 
     tables = [Finding.from_json(value).table() for value in result["findings"]]
+    tables += [f"{name} was not asked: {why}" for name, why in result["refused"].items()]
     return "\n\n".join([*tables, f"findings: {result['out']} (decoct report {result['folder']} shows them)"])

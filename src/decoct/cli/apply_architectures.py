@@ -60,27 +60,49 @@ def run(options: Options) -> dict[str, Any]:
                 expected="1 or more",
                 remedy="give a larger number",
             )
+    methods = _methods(options)
     data = options.opening.open(options.source)
     names = ranked_networks(options.networks or None, data)  # before sets are made, which takes minutes
     fit = replace(PROTOCOL.fit, epochs=options.epochs)
     most = options.full_epochs * len(data.train)
     protocol = replace(PROTOCOL, fit=fit, full_epochs=options.full_epochs, full_samples=most)
     found = architecture_search(
-        data, _sets(options, data), names, seeds=options.seeds, protocol=protocol,
+        data, _sets(options, methods, data), names, seeds=options.seeds, protocol=protocol,
         early_epochs=options.early, out=make_folder(options.out), device=options.device,
     )  # fmt: skip
     return write_finding(options.out, "architectures", found, data)
 
 
-def _sets(options: Options, data: Any) -> dict[str, Any]:
+def _methods(options: Options) -> list[str]:
+    """What sets are made by: not the baselines, which are there anyway. Raises `ConfigError` for two sets of a name,
+    `UnknownNameError`."""
+    from decoct.applications.architecture_search import BASELINES
+    from decoct.applications.small_set import require_maker
+
+    default = type(options).__dataclass_fields__["methods"].default
+    asked = () if options.sets and options.methods == default else options.methods
+    for name in asked:
+        require_maker(name)
+    methods = [name for name in dict.fromkeys(asked) if name not in BASELINES]
+    names = [folder.resolve().name for folder in options.sets] + methods
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(
+            "ranking networks",
+            received=f"two sets called {twice[0]!r}",
+            expected="sets of different names: a set is called as its folder, or as the method that makes it",
+            remedy="rename one of the folders, or leave one out",
+        )
+    return methods
+
+
+def _sets(options: Options, methods: list[str], data: Any) -> dict[str, Any]:
     """Sets by name: those of the folders, and those made here."""
     from decoct.compact.load import load
     from decoct.evaluation.compare import Maker
     from decoct.machine import usable_device
 
     found = {folder.resolve().name: load(folder) for folder in options.sets}
-    default = type(options).__dataclass_fields__["methods"].default
-    methods = () if options.sets and options.methods == default else options.methods
     maker = Maker(data, None, options.steps, 0, options.out / "sets", usable_device(options.device))
     return {**found, **{method: maker.make(method, options.ipc)[0] for method in methods}}
 

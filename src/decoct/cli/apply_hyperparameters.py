@@ -60,19 +60,26 @@ class Options:
 def run(options: Options) -> dict[str, Any]:
     """Make the sets, order the candidates, and report."""
     from decoct.applications.candidates import Search
-    from decoct.applications.hyperparameter_search import hyperparameter_search
+    from decoct.applications.hyperparameter_search import RANDOM, hyperparameter_search
+    from decoct.applications.small_set import require_maker, require_usable
     from decoct.cli.finding_report import write_finding
     from decoct.compact.load import load
     from decoct.evaluation.compare import Maker
     from decoct.machine import usable_device
+    from decoct.settings import require_at_least
 
     space, search = _space(options.space), Search(candidates=options.candidates)
+    require_at_least(options, "the search of hyper-parameters", seeds=1, ipc=1, train_ipc=1)
+    for name in options.methods:
+        require_maker(name, more=tuple(MATCHED))
+    methods = [name for name in dict.fromkeys(options.methods) if name != RANDOM]
     data = options.opening.open(options.source)
+    require_usable(data, methods, options.ipc, options.network)
     folder, device = options.out / "train", usable_device(options.device)
     if options.train is None:
         Maker(data, None, None, 0, folder, device).make("herding", options.train_ipc)
     train = options.train or next(folder.glob(f"herding-ipc{options.train_ipc}-*"))
-    made = {name: _validation_set(options, data, name, train, space, device) for name in options.methods}
+    made = {name: _validation_set(options, data, name, train, space, device) for name in methods}
     found = hyperparameter_search(
         data, load(train), made, space,
         network=options.network, search=search, seeds=options.seeds, out=options.out, device=device,

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import arg
 
 from decoct.cli.opening import Opening, Output, Source, left_out
+
+if TYPE_CHECKING:
+    from decoct.applications.privacy.dp import Private
+    from decoct.applications.privacy.membership import MembershipConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +52,15 @@ class Options:
 
 def run(options: Options) -> dict[str, Any]:
     """Attack, look for copies, make a private set: whatever is asked for, on one page with what the folder has."""
+    from decoct.applications.privacy.membership import require_attack
     from decoct.files import make_folder
     from decoct.report.collect import Judged
     from decoct.report.find import application_findings
     from decoct.report.html import write_report
 
     data = options.opening.open(options.source)
+    if options.models:
+        require_attack(data, options.ways, _config(options))  # before a private set is made, which takes minutes
     make_folder(options.out)
     found = {"copies": _copies(options, data), "private": _private(options, data)}
     attacked = {} if options.models == 0 else _attack(options, data)
@@ -66,18 +73,25 @@ def run(options: Options) -> dict[str, Any]:
 
 
 def _attack(options: Options, data: Any) -> dict[str, Any]:
-    from decoct.applications.privacy.dp import PrivateConfig
-    from decoct.applications.privacy.lira import Lira
-    from decoct.applications.privacy.membership import MembershipConfig, membership
+    from decoct.applications.privacy.membership import membership
     from decoct.cli.finding_report import write_finding
 
-    config = MembershipConfig(
+    attacked = membership(
+        data, options.ways, _config(options), seed=options.seed, out=options.out, device=options.device
+    )
+    return write_finding(options.out, "membership", attacked, data)
+
+
+def _config(options: Options) -> MembershipConfig:
+    from decoct.applications.privacy.dp import PrivateConfig
+    from decoct.applications.privacy.lira import Lira
+    from decoct.applications.privacy.membership import MembershipConfig
+
+    return MembershipConfig(
         models=options.models, ipc=options.ipc, steps=options.steps, network=options.network,
         attack=Lira(options.attack),
         private=None if options.epsilon is None else PrivateConfig(target=options.epsilon, delta=options.delta),
     )  # fmt: skip
-    attacked = membership(data, options.ways, config, seed=options.seed, out=options.out, device=options.device)
-    return write_finding(options.out, "membership", attacked, data)
 
 
 def _copies(options: Options, data: Any) -> dict[str, Any]:
@@ -100,14 +114,49 @@ def _private(options: Options, data: Any) -> dict[str, Any] | None:
     from decoct.applications.privacy.dp import PrivateConfig, private_matching, public_view
     from decoct.files import write_json
 
-    config = PrivateConfig(target=options.epsilon, delta=options.delta)
-    made = private_matching(public_view(data), ipc=options.ipc, config=config, name=options.network)
     folder = options.out / "private"
-    made.compact_set.save(folder)
+    made = _made_before(options, data, folder)
+    if made is None:
+        config = PrivateConfig(target=options.epsilon, delta=options.delta)
+        made = private_matching(public_view(data), ipc=options.ipc, config=config, name=options.network)
+        made.compact_set.save(folder)
     told = made.to_json(folder)
     write_json(options.out / "private.json", {"kind": "private set", "schema_version": 1, **told})
     made.finding(folder).save(options.out / "finding-private.json")
     return told
+
+
+def _made_before(options: Options, data: Any, folder: Path) -> Private | None:
+    """The private set that the same command left in `folder`: new noise would be a second look at the rows.
+
+    Raises `MismatchError` for a set that was asked for otherwise.
+    """
+    from decoct.applications.privacy.dp import Private
+    from decoct.compact.load import load
+    from decoct.errors import MismatchError
+    from decoct.networks.build import default_network
+
+    if not (folder / "manifest.json").exists():
+        return None
+    small = load(folder)
+    asked = {
+        "target": options.epsilon, "delta": options.delta, "ipc": options.ipc,
+        "network": options.network or default_network(data.spec.shape),
+    }  # fmt: skip
+    found = {name: small.provenance.get(name) for name in asked}
+    if found != asked or small.spec.shape != data.spec.shape or small.spec.class_names != data.spec.class_names:
+        raise MismatchError(
+            f"going on with the private set in {folder}",
+            received=f"one made with {_told(found)}, of images {list(small.spec.shape)}",
+            expected=f"one made with {_told(asked)}, of images {list(data.spec.shape)}",
+            remedy="give the same options, or another --out: both sets together cost more privacy than each alone",
+        )
+    return Private.of(small)  # type: ignore[arg-type]  # whatever else is loaded has none of these facts
+
+
+def _told(facts: dict[str, Any]) -> str:
+    words = {"target": "epsilon"}
+    return ", ".join(f"{words.get(name, name)} {value}" for name, value in facts.items())
 
 
 def show(result: dict[str, Any]) -> str:

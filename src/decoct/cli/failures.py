@@ -50,9 +50,9 @@ def _stopped() -> InterruptedRunError:
         "stopped by Ctrl-C",
         received="an interrupt",
         expected="the work to go on to its end",
-        remedy="run the same command again: compare and evaluate go on after what is finished in their folder, "
-        "distill from its last checkpoint, select from features:PATH.npy after its last shard; anything else starts "
-        "anew and left nothing behind",
+        remedy="run the same command again: compare, evaluate, score, analyze, apply and bias measure go on after what "
+        "is finished in their folder, distill from its last checkpoint, select from features:PATH.npy after its last "
+        "shard; anything else starts anew and left nothing behind",
     )
 
 

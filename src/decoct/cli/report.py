@@ -21,7 +21,7 @@ class Options:
     """Write one self-contained page about the comparisons, scorecards, sets and scored rows in some folders."""
 
     folders: Annotated[Positional[tuple[Path, ...]], left_out("DIR...")]
-    """Folders written by compare, evaluate, distill, select or score."""
+    """Folders written by compare, evaluate, distill, select, import, analyze, apply or score."""
     out: Annotated[Path | None, left_out("PATH")] = None
     """The page; without it, report.html in the only folder, or here for several."""
     data: Annotated[str | None, left_out("SOURCE")] = None
@@ -39,7 +39,7 @@ def run(options: Options) -> dict[str, Any]:
         raise ConfigError(
             "writing a report",
             received="no folder",
-            expected="at least one folder written by compare, evaluate, distill, select or score",
+            expected="at least one folder written by compare, evaluate, distill, select, import, apply or score",
             remedy="name one, such as decoct report decoct-demo",
         )
     found: list[Judged] = [one for folder in options.folders for one in results_in(folder)]

@@ -26,7 +26,7 @@ def results_in(folder: Path) -> list[Judged]:
         raise SourceError(
             "looking for results",
             received=f"{folder}, which is not a folder",
-            expected="a folder written by compare, evaluate, distill, select or score",
+            expected="a folder written by compare, evaluate, distill, select, import, apply or score",
             remedy="check the path",
         )
     if (folder / "comparison.json").is_file():
@@ -42,7 +42,7 @@ def results_in(folder: Path) -> list[Judged]:
     raise SourceError(
         "looking for results",
         received=f"{folder}, with neither comparison.json, manifest.json, scorecard.json nor {FILE_NAME}",
-        expected="a folder written by compare, evaluate, distill, select or score",
+        expected="a folder written by compare, evaluate, distill, select, import, apply or score",
         remedy="run the command that should have filled it again: it goes on where it was stopped",
     )
 

@@ -23,7 +23,7 @@ from decoct.training.expert import expert_config, passes_of
 
 CARD = MethodCard(
     name="active",
-    line="in rounds: train on what is chosen, add rows that networks are unsure of and that differ; needs few labels",
+    line="in rounds: train on what is chosen, add rows that networks are unsure of and that differ",
     axes="real rows · uncertainty and diversity in rounds · hard labels",
     paper="Settles, Active Learning Literature Survey, 2009; Sener, Savarese, Active Learning for Convolutional Neural "
     "Networks: A Core-Set Approach, 2018; Ash et al., Deep Batch Active Learning by Diverse, Uncertain Gradient Lower "

@@ -80,6 +80,12 @@ class Private:
     conditions: tuple[str, ...]
     """What the number rests on, or why there is none."""
 
+    @classmethod
+    def of(cls, compact_set: DistilledSet) -> Private:
+        """What a set that was saved says of itself. Raises `KeyError` for a set that is not private."""
+        made = compact_set.provenance
+        return cls(compact_set, made["epsilon"], made["delta"], made["noise"], tuple(made["conditions"]))
+
     def claim(self) -> str:
         """One sentence with the number, or the reason why there is none."""
         if self.epsilon is None:
@@ -142,6 +148,7 @@ def private_matching(
     value, conditions = _claim(config, noise, sizes, seed)
     facts = {
         "name": "dp-dm", "kind": "private distillation", "epsilon": value, "delta": config.delta, "noise": noise,
+        "target": config.target if config.noise is None else None,
         "rate": config.rate, "releases": config.releases, "clip": config.clip, "size_noise": config.size_noise,
         "sampling": config.sampling, "accountant": config.accountant, "steps": config.steps, "ipc": ipc,
         "network": name, "conditions": list(conditions),

@@ -97,7 +97,7 @@ def membership(
     the weights of rows, `UnknownNameError`, `DataError` without test rows, and what the makers raise.
     """
     config, names = config or MembershipConfig(), tuple(dict.fromkeys(ways))
-    _require(data, names, config)
+    require_attack(data, names, config)
     config = replace(config, network=config.network or default_network(data.spec.shape))
     members = halves(len(data.train), config.models, seed)
     records = Records(None if out is None else make_folder(Path(out) / "cells"))
@@ -174,7 +174,8 @@ def _attacked(
     )  # fmt: skip
 
 
-def _require(data: Dataset, ways: tuple[str, ...], config: MembershipConfig) -> None:
+def require_attack(data: Dataset, ways: Sequence[str], config: MembershipConfig) -> None:
+    """Raise what `membership` raises for what it is asked, before anything is made."""
     for way in ways:
         require_maker(way, more=("real", PRIVATE))
     # The one under attack is no shadow, and one of the other side is left out: models / 2 - 1 on each.

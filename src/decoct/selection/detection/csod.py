@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -94,7 +95,7 @@ class Csod:
     """Compare prototypes after taking away the mean of their class (not in the paper)."""
 
     def __post_init__(self) -> None:
-        if not self.weight >= 0:
+        if not 0 <= self.weight < math.inf:
             raise ConfigError(
                 "picking images by CSOD",
                 received=f"weight={self.weight}",
