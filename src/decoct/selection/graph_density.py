@@ -15,7 +15,7 @@ from decoct.machine import require_memory
 from decoct.selection.neighbours import Search, exactly, others_through_faiss, search_operations
 from decoct.selection.selector import Picks, Selector, checked
 from decoct.selection.similarity import nearest
-from decoct.selection.similarity_forms import ENTRIES
+from decoct.selection.similarity_forms import ENTRIES, Room
 
 CARD = MethodCard(
     name="graph-density",
@@ -108,8 +108,11 @@ def _graph(
     points = features - features.mean(0, dtype=torch.float64).to(features.dtype)
     lengths = points.square().sum(1)
 
+    room = Room(points)
+
     def closeness(rows: Tensor) -> Tensor:
-        table = (points[rows] @ points.T).mul_(2).sub_(lengths).sub_(lengths[rows, None])
+        table = torch.mm(points[rows], points.T, out=room.table(len(rows), n))
+        table.mul_(2).sub_(lengths).sub_(lengths[rows, None])
         table[torch.arange(len(rows)), rows] = -torch.inf
         return table
 

@@ -17,6 +17,20 @@ ENTRIES = 1 << 20
 """Similarities computed at a time: 4 MB, which fit a cache."""
 
 
+class Room:
+    """Memory for one table at a time, taken once. Tables that come and go between small results that stay leave holes
+    in the heap that the next table just fails to fit, and a long search grows by gigabytes."""
+
+    def __init__(self, like: Tensor) -> None:
+        self._memory = like.new_empty(0)
+
+    def table(self, rows: int, columns: int) -> Float[Tensor, "rows columns"]:
+        """A table to be filled, in the place of the last one."""
+        if rows * columns > self._memory.numel():
+            self._memory = self._memory.new_empty(rows * columns)
+        return self._memory[: rows * columns].view(rows, columns)
+
+
 class Similarity(ABC):
     """Similarities `s` of n rows, symmetric."""
 
@@ -26,7 +40,7 @@ class Similarity(ABC):
 
     @abstractmethod
     def rows(self, rows: Int64[Tensor, " b"]) -> Float[Tensor, "b n"]:
-        """Of these rows with all; a fresh tensor that the caller may write to."""
+        """Of these rows with all: the caller may write to it, and has it until the next call."""
 
     @abstractmethod
     def some(self, rows: Int64[Tensor, " b"], others: Int64[Tensor, "b m"]) -> Float[Tensor, "b m"]:
@@ -63,12 +77,12 @@ class Blocks(Similarity):
     """Half the squared lengths where s is "rbf"."""
 
     def __post_init__(self) -> None:
-        self.n = len(self.points)
+        self.n, self._room = len(self.points), Room(self.points)
         # The length of a difference is exactly zero, that of two products only nearly.
         self.diagonal = self.points.square().sum(1) if self.half is None else torch.ones_like(self.half)
 
     def rows(self, rows: Int64[Tensor, " b"]) -> Float[Tensor, "b n"]:
-        products = self.points[rows] @ self.points.T
+        products = torch.mm(self.points[rows], self.points.T, out=self._room.table(len(rows), self.n))
         if self.half is None:
             return products
         return products.sub_(self.half[rows, None]).sub_(self.half).clamp_(max=0).exp_()
@@ -94,11 +108,11 @@ class Dense(Similarity):
     table: Float[Tensor, "n n"]
 
     def __post_init__(self) -> None:
-        self.n = len(self.table)
+        self.n, self._room = len(self.table), Room(self.table)
         self.diagonal = self.table.diagonal().clone()
 
     def rows(self, rows: Int64[Tensor, " b"]) -> Float[Tensor, "b n"]:
-        return self.table[rows]
+        return torch.index_select(self.table, 0, rows, out=self._room.table(len(rows), self.n))
 
     def some(self, rows: Int64[Tensor, " b"], others: Int64[Tensor, "b m"]) -> Float[Tensor, "b m"]:
         return self.table[rows[:, None], others]
