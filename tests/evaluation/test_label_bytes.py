@@ -126,3 +126,6 @@ def test_a_set_with_hard_labels_gets_those_of_a_teacher(monkeypatch: pytest.Monk
     monkeypatch.setattr(Bench, "entries", lambda self, contenders: asked.extend(contenders) or [])
     label_bytes(chosen, bench())
     assert [one.label for one in asked] == list(ways(3, ("teacher",)))
+    asked.clear()
+    label_bytes(chosen, bench(), ("usual", "hard", "teacher-top2-8bit"))
+    assert [one.label for one in asked] == list(dict.fromkeys([*ways(3, ("teacher",)), "teacher-top2-8bit"]))

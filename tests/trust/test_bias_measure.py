@@ -98,6 +98,7 @@ def test_the_commands(tmp_path, capsys):
     made = call("bias", "make", str(source), "--correlation", "0.9", "--severity", "2", "--out", str(tmp_path / "b"))
     assert made["splits"]["train"]["aligned"] == pytest.approx(0.9, abs=0.02)
     opened, weights, run = made["open"], str(tmp_path / "w.parquet"), str(tmp_path / "run")
+    assert call("data", str(tmp_path / "b"))["fingerprint"] == call("data", opened)["fingerprint"]
     weighed = call("bias", "weigh", opened, "--by", "groups", "--groups", str(tmp_path / "b/groups.parquet"),
                    "--out", weights)  # fmt: skip
     assert 0 < weighed["effective_share"] < 1

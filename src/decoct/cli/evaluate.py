@@ -40,7 +40,8 @@ class Options:
     search: Annotated[int | None, left_out("N")] = None
     """Try N step sizes for the set and for every baseline on validation data."""
     labels: Annotated[tuple[str, ...], left_out("NAME...")] = ()
-    """Keep the labels in other ways too: usual, or hard, own, own-top3, own-top3-8bit, teacher, ..."""
+    """Keep the labels in other ways too: usual (hard, and every power of two entries), hard, own, own-top3,
+    own-top3-8bit, teacher, ..."""
     out: Annotated[Path | None, left_out("PATH")] = None
     """Where scorecard.json and finished runs go; without it, DIR/evaluation."""
     device: Annotated[str | None, left_out("NAME")] = None
@@ -62,10 +63,9 @@ def run(options: Options) -> dict[str, Any]:
     protocol = options.protocol if options.protocol == "own" else protocol_from(options.protocol)
     search = None if options.search is None else Search.of(options.search)
     small = load(options.folder)
-    ways = None if "usual" in options.labels else options.labels
     if options.labels:
         # Hours of training stand between here and where they are used.
-        label_bytes.keepings(small, ways)
+        label_bytes.keepings(small, options.labels)
     data = options.opening.open(options.data)
     out = options.out or options.folder / "evaluation"
     baselines = tuple(dict.fromkeys((*options.baselines, *(NEEDED if options.fair else ()))))
@@ -88,7 +88,7 @@ def run(options: Options) -> dict[str, Any]:
             data, set_protocol(protocol, small), options.networks or None, options.seeds, baselines=(), search=search,
             out=out, device=options.device,
         )  # fmt: skip
-        card = label_bytes.label_bytes(in_terms_of(small, data.spec)[0], bench, ways)
+        card = label_bytes.label_bytes(in_terms_of(small, data.spec)[0], bench, options.labels)
         card.save(out / label_bytes.FILE_NAME)
         more["label_bytes"] = card.to_json()
     return {**matrix.first.to_json(), "path": str(path), "fair_scores": scores, **more}

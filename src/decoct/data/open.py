@@ -129,6 +129,8 @@ def _kind_and_place(text: str) -> tuple[str, str]:
     if kind in SOURCES:
         return kind, place
     path = Path(text).expanduser()
+    if (path / "bias.json").is_file() and (path / "biased.npz").is_file():
+        return "npz", str(path / "biased.npz")  # what `decoct bias make` wrote, beside its pictures and its other test
     if path.exists():
         return _guess(path), text
     if colon and kind in WITH_BOXES:

@@ -90,14 +90,16 @@ def ways(classes: int, sources: Sequence[str] = ("own",)) -> tuple[str, ...]:
 
 
 def keepings(compact_set: CompactSet, names: Sequence[str] | None = None) -> list[Keeping]:
-    """The ways of these names, or the usual ones of a set without names, each once; nothing is trained.
+    """The ways of these names, or the usual ones of a set without names or for the name "usual", each once; nothing is
+    trained.
 
     Raises `ConfigError` for a name that cannot be read, for "own" ways of a set with hard labels, and for top-k or
     8 bits of scores (regression targets of any sign, of which the largest are not a distribution).
     """
     classes = compact_set.spec.classes
     usual = ways(classes, ("own",) if compact_set.label_kind == "probabilities" else ("teacher",))
-    kept = [Keeping.read(name, classes) for name in dict.fromkeys(usual if names is None else names)]
+    asked = [one for name in names or ("usual",) for one in (usual if name == "usual" else (name,))]
+    kept = [Keeping.read(name, classes) for name in dict.fromkeys(asked)]
     for one in kept:
         _require_possible(one, compact_set)
     return kept
