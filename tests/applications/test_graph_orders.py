@@ -94,6 +94,10 @@ def test_the_command_prints_order_and_regret_and_writes_a_report(tmp_path, capfd
     assert [one["name"] for one in found["orderings"]] == ["random", "distribution", "hcdc"]
     assert json.loads((out / "graph.json").read_text())["truth"] == found["truth"]
     assert main(["report", str(out), "--out", str(tmp_path / "again.html")]) == 0
+    for page in (out / "report.html", tmp_path / "again.html"):
+        text = page.read_text()
+        assert "a graph of" in text
+        assert "None" not in text
     assert "regret, nats" in (tmp_path / "again.html").read_text()
     capfd.readouterr()
     assert main(["apply", "graph", str(tmp_path / "none.npz"), "--json"]) == 2

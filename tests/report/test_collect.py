@@ -19,7 +19,7 @@ from decoct.errors import IntegrityError, OutputError, SourceError
 from decoct.evaluation.scorecard import Entry, Scorecard
 from decoct.files import write_json
 from decoct.report.collect import HEAT_ROWS, Judged, contents_of, galleries_of, heat_of, rows_of
-from decoct.report.find import results_in
+from decoct.report.find import results_in, runs_in
 from decoct.report.html import write_report
 
 
@@ -165,6 +165,8 @@ def test_folders_are_read_back(tmp_path: Path) -> None:
     assert found.compact_set.content_hash == picked.content_hash
     (unjudged,) = results_in(sets / "ridge")
     assert (unjudged.name, unjudged.scorecard) == ("ridge", None)
+    assert runs_in(sets) == [sets / "herding", sets / "ridge"]
+    assert runs_in(sets / "ridge") == [sets / "ridge"]
     contest = {"method": "herding", "ipc": 2, "seconds": 1, "scorecard": cards.to_json()}
     contests = [{**contest, "path": "sets/herding"}, {**contest, "path": "../elsewhere"}, {**contest, "path": None}]
     write_json(tmp_path / "comparison.json", {"kind": "comparison", "contests": contests})
@@ -178,6 +180,9 @@ def test_a_folder_without_results_is_told(tmp_path: Path) -> None:
         results_in(tmp_path)
     with pytest.raises(SourceError, match="is not a folder"):
         results_in(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match="or a folder of these"):
+        runs_in(tmp_path)
     (tmp_path / "comparison.json").write_text('{"kind": "comparison", "contests": [{"method": 3}]}')
     with pytest.raises(IntegrityError, match="a contest with"):
         results_in(tmp_path)

@@ -15,6 +15,21 @@ from decoct.evaluation.scorecard import Scorecard, expect, read_json
 from decoct.report.collect import Judged
 from decoct.report.scored_rows import FILE_NAME, ScoredRows
 
+_RESULTS = ("comparison.json", "manifest.json", "scorecard.json", FILE_NAME, "finding.json", "finding-*.json")
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The folder where results stand in it, else its folders that hold some. Raises what `results_in` raises."""
+    try:
+        results_in(folder)
+    except SourceError:
+        inside = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+        runs = [path for path in inside if any(next(path.glob(name), None) for name in _RESULTS)]
+        if not runs:
+            raise
+        return runs
+    return [folder]
+
 
 def results_in(folder: Path) -> list[Judged]:
     """Everything judged or made in `folder`: comparison.json, scorecard.json, a set with its evaluation, the findings
@@ -42,7 +57,7 @@ def results_in(folder: Path) -> list[Judged]:
     raise SourceError(
         "looking for results",
         received=f"{folder}, with neither comparison.json, manifest.json, scorecard.json nor {FILE_NAME}",
-        expected="a folder written by compare, evaluate, distill, select, import, apply or score",
+        expected="a folder written by compare, evaluate, distill, select, import, apply or score, or a folder of these",
         remedy="run the command that should have filled it again: it goes on where it was stopped",
     )
 

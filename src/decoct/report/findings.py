@@ -92,12 +92,15 @@ def _pictures(found: Finding) -> str:
 
 def _notes(found: Finding) -> str:
     facts = found.facts
-    data = facts.get("data", {})
+    data, seeds = facts.get("data"), len(facts.get("seeds", ()))
     told = [*found.notes]
-    if facts:
+    if data:
         told.append(
-            f"{len(facts.get('seeds', ()))} seeds of {facts.get('network')}, {data.get('train')} training and "
+            f"{seeds} seeds of {facts.get('network')}, {data.get('train')} training and "
             f"{data.get('test')} test rows of {data.get('source')}"
         )
+    elif facts.get("graph"):
+        graph = facts["graph"]
+        told.append(f"{seeds} seeds, a graph of {graph['nodes']} nodes, {graph['train']} of them for training")
     notes = "".join(f"<li>{escape(note)}</li>" for note in told)
     return f'<ul class="notes">{notes}</ul>' if notes else ""

@@ -11,12 +11,11 @@ from pathlib import Path
 from statistics import fmean
 
 from decoct.durations import show_bytes
-from decoct.errors import SourceError
 from decoct.evaluation.leaderboard import Group, Place
 from decoct.evaluation.scorecard import Scorecard
 from decoct.files import write_text
 from decoct.report.contents import Estimate
-from decoct.report.find import results_in
+from decoct.report.find import results_in, runs_in
 from decoct.report.numbers import estimate, over
 
 SCRIPT = """
@@ -45,27 +44,12 @@ def scorecards_in(folders: Sequence[Path]) -> list[tuple[str, Scorecard]]:
     """
     found: list[tuple[str, Scorecard]] = []
     for folder in folders:
-        for run in _runs(folder):
+        for run in runs_in(folder):
             for one in results_in(run):
                 cards = list(one.matrix.scorecards.values()) if one.matrix else []
                 cards += [one.scorecard] if one.scorecard and one.scorecard not in cards else []
                 found += [(run.name or str(run), card) for card in cards]
     return found
-
-
-def _runs(folder: Path) -> list[Path]:
-    try:
-        results_in(folder)
-    except SourceError:
-        inside = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-        runs = [path for path in inside if any((path / name).is_file() for name in _RESULTS)]
-        if not runs:
-            raise
-        return runs
-    return [folder]
-
-
-_RESULTS = ("comparison.json", "manifest.json", "scorecard.json")
 
 
 def write_leaderboard(path: str | Path, groups: Sequence[Group]) -> Path:
