@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,15 +52,20 @@ def _table(folder: Path, monkeypatch: pytest.MonkeyPatch) -> FeatureTable:
 
 
 def test_a_worker_that_is_killed_changes_nothing(cluster: RayEngine, tmp_path: Path) -> None:
-    units, found, killed = [Slow(str(tmp_path), number) for number in range(5)], {}, []
-    for number, result in cluster.map(squared, units):
-        found[number] = result
-        waiting = tmp_path / "2.pid"
-        if waiting.exists() and 2 not in found and not killed:
-            killed.append(int(waiting.read_text()))
-            os.kill(killed[0], signal.SIGKILL)
-    assert found == {0: 0, 1: 1, 2: 4, 3: 9, 4: 16}
+    units, waiting, killed = [Slow(str(tmp_path), number) for number in range(5)], tmp_path / "2.pid", []
+
+    def kill() -> None:
+        while not (waiting.exists() and waiting.read_text()):
+            time.sleep(0.05)
+        killed.append(int(waiting.read_text()))
+        os.kill(killed[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    assert dict(cluster.map(squared, units)) == {0: 0, 1: 1, 2: 4, 3: 9, 4: 16}
+    killer.join(timeout=60)
     assert killed
+    assert int(waiting.read_text()) != killed[0], "another worker did it again"
 
 
 @pytest.mark.parametrize("method", ["k-center", "facility-location"])
