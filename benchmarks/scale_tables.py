@@ -39,7 +39,8 @@ def _cells(docs: Path, cells: list[dict[str, Any]]) -> list[str]:
         "process on one thread: looking at the rows, cutting them into shards on disk, picking, joining, saving. "
         "Seconds of the processor (the machine had other work); peak resident memory of the process. "
         f"{first['hardware']['processor']}; lines of other commits were measured on other days.", "",
-        "| method | rows | processor seconds | microseconds a row | peak memory | commit |", "|---|---|---|---|---|---|",
+        "| method | rows | processor seconds | microseconds a row | peak memory | commit |",
+        "|---|---|---|---|---|---|",
         *(
             f"| `{cell['method']}` | {cell['rows']:,} | {cell['processor_seconds']:.0f} "
             f"| {1e6 * cell['processor_seconds'] / cell['rows']:.0f} | {show_bytes(cell['peak_memory'])} "
