@@ -5,7 +5,8 @@ for the same number of images shown, last epoch, test data read once. The pool i
 rows, 2,000 more are for validation; under noise every label of both is replaced, with that probability, by one of the
 other classes, as it would be for a person who does not know. `random` draws its rows anew for each student, the others
 pick once. A cell writes its JSON to results/selection/ as soon as it is done and is never run again; students that are
-finished are kept as well. Training dynamics are recorded once for each pool.
+finished are kept as well. Training dynamics are recorded once for each pool. Of `cifar10-10k`, which has 9,000
+training rows, the pool is what is left beside validation: 7,000.
 
     python benchmarks/selection_table.py [--source fashion-mnist --fractions 0.01 0.1 --methods k-center] [--noise 0.2]
 """

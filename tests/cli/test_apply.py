@@ -60,6 +60,7 @@ def test_architectures_are_ranked_and_told_in_a_report(source: str, tmp_path: Pa
         (("architectures", "--methods", "k-center", "k-centre"), "UnknownNameError", "k-centre"),
         (("architectures", "--sets", "a/run", "b/run"), "ConfigError", "two sets called 'run'"),
         (("architectures", "--sets", "a/dm", "--methods", "dm"), "ConfigError", "two sets called 'dm'"),
+        (("architectures", "--sets", "a/random", "--methods", "dm"), "ConfigError", "a set called 'random'"),
         (("hyperparameters", "--methods", "hcdc", "hreding"), "UnknownNameError", "hreding"),
         (("hyperparameters", "--methods", "herding", "ridge"), "ConfigError", "labels are scores"),
         (("hyperparameters", "--seeds", "0"), "ConfigError", "0"),

@@ -28,11 +28,13 @@ from decoct.errors import ConfigError
 
 
 def covering() -> list[tuple[str, str, str]]:
-    """Points of the grid in which every pair of two axes' members meets at least once."""
+    """Points of the grid in which every pair of two axes' members meets, and pixels meet every objective and label."""
     kinds = list(LABELS)
     points = {(s, o, kinds[(i + j) % len(kinds)]) for i, s in enumerate(STORAGES) for j, o in enumerate(OBJECTIVES)}
     assert {(s, label) for s, _, label in points} == set(product(STORAGES, LABELS))
     assert {(o, label) for _, o, label in points} == set(product(OBJECTIVES, LABELS))
+    points |= {("pixels", o, label) for o in OBJECTIVES for label in LABELS}
+    points |= {(s, "distribution", label) for s in STORAGES for label in LABELS}
     return sorted(points)
 
 

@@ -47,9 +47,9 @@ def copies_at_once(module: nn.Module, shape: tuple[int, ...], rows: int, device:
     """How many copies to train as one stacked model, at most `most`; 0 where they are faster in turn.
 
     On an accelerator `most`, where small steps are bound by launches. On a processor for small steps only: stacking
-    saves the time of calling the operations (about 0.1 ms a step and copy for an MLP, 0.5 ms for a ConvNet), not that
-    of their arithmetic, and the weights of many copies leave its cache, where one set of weights stays; convolutions
-    with other weights for every copy become grouped ones, which its libraries run far below their speed.
+    saves the time of calling the operations, not that of their arithmetic, and the weights of many copies leave its
+    cache, where one set of weights stays; convolutions with other weights for every copy become grouped ones, which
+    its libraries run far below their speed.
     """
     if device != "cpu":
         return most

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -168,8 +168,9 @@ def ranked_networks(networks: Space | Sequence[str] | None, data: Dataset) -> tu
     return names
 
 
-def _require_a_proxy(sets: Mapping[str, CompactSet], baselines: Sequence[str]) -> None:
-    taken = {"random", "herding", "random + teacher", "full", EARLY} & set(sets)
+def require_proxy_names(names: Iterable[str]) -> None:
+    """Raise `ConfigError` for a set that is called as a baseline."""
+    taken = {"random", "herding", "random + teacher", "full", EARLY} & set(names)
     if taken:
         raise ConfigError(
             "ranking networks",
@@ -177,6 +178,10 @@ def _require_a_proxy(sets: Mapping[str, CompactSet], baselines: Sequence[str]) -
             expected="names that no baseline has",
             remedy="call it something else",
         )
+
+
+def _require_a_proxy(sets: Mapping[str, CompactSet], baselines: Sequence[str]) -> None:
+    require_proxy_names(sets)
     if "full" in baselines:
         raise ConfigError(
             "ranking networks", received="the baseline 'full'", expected="cheap baselines: full training is the truth",

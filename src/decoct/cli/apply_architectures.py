@@ -76,7 +76,7 @@ def run(options: Options) -> dict[str, Any]:
 def _methods(options: Options) -> list[str]:
     """What sets are made by: not the baselines, which are there anyway. Raises `ConfigError` for two sets of a name,
     `UnknownNameError`."""
-    from decoct.applications.architecture_search import BASELINES
+    from decoct.applications.architecture_search import BASELINES, require_proxy_names
     from decoct.applications.small_set import require_maker
 
     default = type(options).__dataclass_fields__["methods"].default
@@ -85,6 +85,7 @@ def _methods(options: Options) -> list[str]:
         require_maker(name)
     methods = [name for name in dict.fromkeys(asked) if name not in BASELINES]
     names = [folder.resolve().name for folder in options.sets] + methods
+    require_proxy_names(names)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigError(
