@@ -17,6 +17,7 @@ from decoct.errors import OutputError
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space or choose another folder; nothing half-written is left"),
     errno.EDQUOT: ("the disk quota is used up", "free some space or choose another folder"),
+    errno.EFBIG: ("the file would be larger than the system allows", "raise that limit or choose another folder"),
     errno.EROFS: ("the file system is read-only", "choose a folder that you can write to"),
     errno.EACCES: ("no permission to write there", "choose a folder that you can write to"),
     errno.EPERM: ("no permission to write there", "choose a folder that you can write to"),

@@ -6,11 +6,12 @@ import io
 
 import pytest
 import torch
+from full_disk import files_of_at_most
 from PIL import Image
 from toys import blob_features
 
 import decoct
-from decoct.errors import DataError, MismatchError, SourceError, UnknownNameError
+from decoct.errors import DataError, MismatchError, OutputError, SourceError, UnknownNameError
 from decoct.selection.by_score import Hardest
 from decoct.selection.scored import ScoreTable, cartography_png, read_scores
 from decoct.selection.scores import SCORES
@@ -30,6 +31,20 @@ def test_every_score_of_one_training_comes_back_from_the_file(tmp_path, monkeypa
     picture = Image.open(io.BytesIO(cartography_png(dynamics)))
     assert picture.format == "PNG"
     assert picture.size[0] > 600
+
+
+@pytest.mark.parametrize(("refused", "there"), [("dynamics", 0), ("scores", 1)])
+def test_a_disk_that_is_full_half_way_loses_nothing(tmp_path, refused, there):
+    data = blob_features()
+    asked = {"network": "mlp-w8", "epochs": 3, "device": "cpu"}
+    whole, _ = decoct.score(data, **asked, out=tmp_path / "whole")
+    (file,) = (tmp_path / "whole").glob(f"{refused}*")
+    with files_of_at_most(file.stat().st_size - 1), pytest.raises(OutputError, match="larger than the system allows"):
+        decoct.score(data, **asked, out=tmp_path / "s")
+    assert len(list((tmp_path / "s").iterdir())) == there
+    table, _ = decoct.score(data, **asked, out=tmp_path / "s")
+    assert table.ids == whole.ids
+    assert all(torch.equal(values, whole.columns[name]) for name, values in table.columns.items())
 
 
 def test_a_csv_of_another_tool_selects(tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from full_disk import files_of_at_most
 from scenes import scene_json, write_document, write_scenes
 
 from decoct.compact.folder import read_manifest
@@ -39,6 +40,17 @@ def test_every_method_picks_distinct_images_and_repeats_itself(scenes: Detection
 def test_another_seed_is_another_draw(scenes: DetectionSet) -> None:
     draws = {tuple(select_images(scenes, "random", count=5, seed=seed).rows.tolist()) for seed in range(5)}
     assert len(draws) == 5
+
+
+def test_a_full_disk_leaves_no_result_that_looks_whole(scenes: DetectionSet, tmp_path: Path) -> None:
+    asked = {"method": "random", "count": 5, "config": QUICK}
+    with files_of_at_most(600), pytest.raises(OutputError, match=r"writing .*\n.*larger than the system allows"):
+        select_images(scenes, **asked, out=tmp_path / "run")
+    assert not (tmp_path / "run" / "manifest.json").exists()
+    assert not (tmp_path / "run" / "subset.json").exists()
+    again = select_images(scenes, **asked, out=tmp_path / "run")
+    assert torch.equal(again.rows, select_images(scenes, **asked).rows)
+    assert read_manifest(tmp_path / "run")["images"] == 5
 
 
 def test_what_stands_on_disk(scenes: DetectionSet, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from full_disk import files_of_at_most
 from test_sharded import clusters
 
 from decoct.compact.coreset import Coreset
@@ -117,6 +118,20 @@ def test_any_engine_gives_the_same_rows_and_a_prefix_is_the_pick_of_fewer(table:
     assert first.provenance["method"] == method
     if method != "k-means":
         assert select_table(table, method, count=37, shard_rows=60).indices.tolist() == first.indices[:37].tolist()
+
+
+@pytest.mark.parametrize(("room", "cut"), [(1000, False), (12_000, True)])
+def test_a_disk_that_is_full_half_way_loses_nothing(table: FeatureTable, tmp_path: Path, room: int, cut: bool) -> None:
+    asked = {"fraction": 0.9, "shard_rows": 60}
+    with files_of_at_most(room), pytest.raises(OutputError, match=r"writing .*\n.*larger than the system allows"):
+        select_table(table, "k-center", **asked, out=tmp_path / "run")
+    assert not (tmp_path / "run" / "manifest.json").exists()
+    assert bool(list((tmp_path / "run").rglob("partition.json"))) == cut
+    again = select_table(table, "k-center", **asked, out=tmp_path / "run")
+    assert torch.equal(again.indices, select_table(table, "k-center", **asked).indices)
+    kept = load(tmp_path / "run")
+    assert isinstance(kept, Coreset)
+    assert torch.equal(kept.indices, again.indices)
 
 
 def test_another_seed_is_another_draw(table: FeatureTable) -> None:

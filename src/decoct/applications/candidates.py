@@ -12,18 +12,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from decoct.compact.compact_set import CompactSet
 from decoct.data.dataset import Dataset, Split
 from decoct.evaluation.data_facts import data_key
 from decoct.evaluation.ranking import FEWEST_ITEMS
-from decoct.files import write_atomically
 from decoct.networks.build import network as build_network
 from decoct.progress import progress
 from decoct.settings import require_at_least
 from decoct.streams import Streams, derive_seed
+from decoct.tensor_file import write_tensors
 from decoct.training.flat import FlatNetwork
 from decoct.training.responses import train_at, validation_loss
 from decoct.training.space import Space
@@ -110,7 +110,7 @@ class Candidates:
         if path is not None:
             kept = {"small": weights[0].cpu(), "full": weights[1].cpu()}
             kept["seconds"] = torch.tensor(seconds, dtype=torch.float64)
-            write_atomically(path, lambda file: save_file(kept, file))
+            write_tensors(path, kept)
         return weights[0], weights[1], seconds[0], seconds[1]
 
     def rows_of(self, compact_set: CompactSet) -> Rows:

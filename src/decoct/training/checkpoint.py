@@ -10,11 +10,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from decoct.errors import IntegrityError
-from decoct.files import write_atomically
+from decoct.tensor_file import write_tensors
 
 Tensors = dict[str, Tensor]
 
@@ -58,7 +57,7 @@ def save_checkpoint(path: Path, tensors: Tensors, facts: dict[str, Any], kept: T
     """
     separate = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()} | (kept or {})
     head = {"facts": json.dumps(facts), "sha256": _digest(separate, facts)}
-    write_atomically(path, lambda file: save_file(separate, file, metadata=head))
+    write_tensors(path, separate, head)
 
 
 def load_checkpoint(path: Path) -> tuple[Tensors, dict[str, Any]]:

@@ -11,16 +11,15 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from decoct.data.dataset import Dataset
 from decoct.engine import Engine
 from decoct.errors import ConfigError
-from decoct.files import write_atomically
 from decoct.networks.build import default_network, network
 from decoct.networks.identity import network_identity
 from decoct.progress import Ticker
+from decoct.tensor_file import write_tensors
 from decoct.training.accuracy import accuracy
 from decoct.training.checkpoint import under
 from decoct.training.config import FitConfig
@@ -188,7 +187,7 @@ def _tables(dynamics: Dynamics) -> dict[str, Tensor]:
 
 def _write(path: Path, told: str, dynamics: Dynamics) -> None:
     head = {"facts": told, "val_accuracy": json.dumps(dynamics.val_accuracy)}
-    write_atomically(path, lambda file: save_file(_tables(dynamics), file, head))
+    write_tensors(path, _tables(dynamics), head)
 
 
 def _read(path: Path, told: str) -> Dynamics | None:

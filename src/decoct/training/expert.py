@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from decoct.data.dataset import Dataset
 from decoct.errors import ConfigError
-from decoct.files import write_atomically
 from decoct.machine import require_memory
 from decoct.networks.build import network as build_network
 from decoct.networks.identity import network_identity
 from decoct.progress import Ticker
+from decoct.tensor_file import write_tensors
 from decoct.training.accuracy import accuracy
 from decoct.training.checkpoint import under
 from decoct.training.config import FitConfig
@@ -170,7 +169,7 @@ def _key(facts: dict[str, Any]) -> str:
 
 def _write(path: Path, facts: dict[str, Any], expert: Expert) -> None:
     told = {"facts": json.dumps(facts, sort_keys=True), "val_accuracy": json.dumps(expert.val_accuracy)}
-    write_atomically(path, lambda temporary: save_file(_numbered(expert.snapshots), temporary, told))
+    write_tensors(path, _numbered(expert.snapshots), told)
 
 
 def _read(path: Path, facts: dict[str, Any], module: nn.Module) -> Expert | None:

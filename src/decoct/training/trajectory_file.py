@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from decoct.files import write_atomically
+from decoct.tensor_file import write_tensors
 
 Trajectory = tuple[Tensor, Tensor]
 """The first weights `[P]`, and the changes of each pass `[E, P]`."""
@@ -22,7 +21,7 @@ Trajectory = tuple[Tensor, Tensor]
 def write_trajectory(path: Path, facts: dict[str, Any], start: Float[Tensor, " p"], moves: Tensor) -> None:
     """Write it atomically, with the facts and a hash of its content; raises `OutputError`."""
     told = {"facts": json.dumps(facts, sort_keys=True), "sha256": _digest(start, moves)}
-    write_atomically(path, lambda temporary: save_file({"start": start, "moves": moves}, temporary, told))
+    write_tensors(path, {"start": start, "moves": moves}, told)
 
 
 def read_trajectory(path: Path, facts: dict[str, Any], epochs: int) -> Trajectory | None:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from decoct.compact.distilled import DistilledSet
@@ -20,12 +20,12 @@ from decoct.compact.load import load
 from decoct.distillation.axes import Objective, ObjectiveState, Tensors
 from decoct.distillation.problem import Problem, RealSource, Synthetic
 from decoct.errors import MismatchError
-from decoct.files import write_atomically
 from decoct.networks.build import network
 from decoct.networks.count import flops_forward
 from decoct.progress import progress
 from decoct.settings import require_at_least
 from decoct.streams import Streams, derive_seed
+from decoct.tensor_file import write_tensors
 from decoct.training.flat import FlatNetwork
 from decoct.training.responses import Points, Walk, projected_slope, validation_loss, walk_through
 from decoct.training.space import Space
@@ -143,7 +143,7 @@ class HypergradientState(ObjectiveState):
                 tick,
             )  # fmt: skip
         if path is not None:
-            write_atomically(path, lambda file: save_file(_tensors(found), file))
+            write_tensors(path, _tensors(found))
         return found
 
     def _train_rows(self) -> Rows:
