@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from toys import blob_features, blob_images
 
 from decoct.networks.build import network
+from decoct.selection.craig import Craig
+from decoct.selection.glister import Glister, LastLayerLoss
+from decoct.selection.grad_match import GradMatch
 from decoct.selection.gradients import BLOCK, LastLayer, Seen, gradients_of, look
 from decoct.selection.sources import Sources
 
@@ -84,3 +92,34 @@ def test_gradients_are_those_of_the_expert_or_the_users_array(monkeypatch):
     own = gradients_of(Sources(data, torch.randn(16, 3, generator=chance()), 0, "cpu"))
     assert not own.bias
     assert own.features.shape == (16, 3)
+
+
+class Largest(TorchDispatchMode):
+    """The most numbers that any tensor held which was made meanwhile."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        sizes = [one.untyped_storage().nbytes() // one.element_size() for one in tree_leaves(made)
+                 if isinstance(one, torch.Tensor)]  # fmt: skip
+        self.numbers = max(self.numbers, *sizes, 0)
+        return made
+
+
+@pytest.mark.parametrize("selector", [Glister(), Glister(engine="stochastic"), Craig(), GradMatch()])
+def test_no_selector_writes_the_gradients_out(selector: Glister | Craig | GradMatch):
+    n, d, classes = 400, 64, 40
+    _, seen = a_layer(n, d, classes)
+    with Largest() as largest:
+        if isinstance(selector, Glister):
+            picks = selector.greedy(seen.gradients(), LastLayerLoss(seen, 0.5), 20, chance())
+        else:
+            picks = selector.pick_from(seen.gradients(), 20, chance())
+    assert len(picks.rows) == 20
+    # Distances of all rows to all rows are the largest thing that any of them needs.
+    assert n * d <= largest.numbers <= n * n
+    assert n * n < n * classes * d / 6
+    with Largest() as largest:
+        torch.einsum("nc,nd->ncd", seen.gradients().residuals, seen.features)
+    assert largest.numbers == n * classes * d
