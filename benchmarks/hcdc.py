@@ -1,9 +1,10 @@
 """Does a condensed validation set order hyper-parameters as all of the data do? Fashion-MNIST, and Cora with filters.
 
 `fashion`: 40 candidates of weight decay by layer, label smoothing and a choice between three operations on images.
-Networks are trained on 100 rows distilled by distribution matching, the truth on 2,000 rows, three runs each;
-validation sets hold one row of each class: random, herding and distribution matching on the 1,000 validation rows, and
-hypergradient matching (one set for each run; directions alone as published, or lengths too).
+Networks are trained on 100 rows distilled by distribution matching, the truth on 2,000 rows, some runs each;
+validation sets hold one or five rows of each class: herding on the 1,000 validation rows, and for each run a set of its
+own of random rows, of distribution matching and of hypergradient matching (directions alone as published, or lengths
+too). Beside each order stands its gain over every other on the same candidates and runs.
 
 `fine`: the same with 40 candidates of weight decay by layer and of noise on images, which differ by less: few rows
 order them badly. Beside matched directions as published stand sets that match gradients for all weights too
@@ -26,6 +27,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import tyro
 from pools import DATA, parts_of
@@ -35,7 +37,7 @@ from safetensors.torch import load_file, save_file
 import decoct
 from decoct.applications.candidates import Search
 from decoct.applications.graph_model import GraphSearch, Model, Response
-from decoct.applications.graph_search import CondensedGraph, condense, orders
+from decoct.applications.graph_search import CondensedGraph, condense, losses_on, orders
 from decoct.applications.hyperparameter_search import condensing, hyperparameter_search
 from decoct.compact.distilled import DistilledSet
 from decoct.data.dataset import Dataset
@@ -44,6 +46,7 @@ from decoct.distillation.labels.hard import Hard
 from decoct.distillation.objective.hypergradient import Hypergradient
 from decoct.distillation.recipe import Recipe
 from decoct.distillation.storage.pixels import Pixels
+from decoct.evaluation.ranking import spearman_gain
 from decoct.files import write_atomically
 from decoct.training.hyperparameters import LabelSmoothing, Noise, OperationMixture, WeightDecay
 from decoct.training.responses import Walk
@@ -59,10 +62,9 @@ WALK = Walk(
 )
 FINE = Space((WeightDecay(1e-4, 0.1), Noise(1.0)))
 SEARCH = Search(candidates=40, steps=100, full_steps=200)
-SEEDS = 3
 WORDS = 300
 """Words of Cora that are kept."""
-STARTS = 3
+STARTS = 6
 """Condensed graphs of each kind."""
 
 
@@ -87,11 +89,13 @@ class Task:
     walk: Walk
     kinds: dict[str, tuple[Literal["cosine", "relative"], float]]
     """Metric and weight of gradients for all weights, by the name of the sets."""
+    seeds: int
+    """Runs of every candidate, and sets of every kind but herding."""
 
 
 TASKS = {
-    "fashion": Task("fashion", SPACE, WALK, {"hcdc": ("cosine", 0.0), "hcdc-length": ("relative", 0.0)}),
-    "fine": Task("fine", FINE, replace(WALK, starts=8), {"hcdc": ("cosine", 0.0), "hcdc-slopes": ("cosine", 1.0)}),
+    "fashion": Task("fashion", SPACE, WALK, {"hcdc": ("cosine", 0.0), "hcdc-length": ("relative", 0.0)}, 3),
+    "fine": Task("fine", FINE, replace(WALK, starts=8), {"hcdc": ("cosine", 0.0), "hcdc-slopes": ("cosine", 1.0)}, 5),
 }
 
 
@@ -110,7 +114,7 @@ def images(task: Task, options: Options) -> None:
     for ipc in options.ipc:
         sets, made = _validation_sets(data, ipc, task, work)
         result = hyperparameter_search(
-            data, train, sets, task.space, network=NETWORK, search=SEARCH, seeds=SEEDS, out=work, device="cpu"
+            data, train, sets, task.space, network=NETWORK, search=SEARCH, seeds=task.seeds, out=work, device="cpu"
         )
         print(result.table())
         found[str(ipc)] = {**result.to_json(), **made}
@@ -126,13 +130,17 @@ def _validation_sets(data: Dataset, ipc: int, task: Task, work: Path) -> tuple[d
     began = time.perf_counter()
     herding = decoct.select(split, "herding", ipc=ipc)
     seconds = {"herding": time.perf_counter() - began}
-    matched = decoct.distill(
-        split, "dm", ipc=ipc, steps=150, network="convnet2-w8", looks=1, device="cpu", out=work / f"dm-{ipc}"
-    )
-    sets = {"herding": herding, "dm": matched}
-    seconds["dm"], agreement = matched.provenance["seconds"], {}
+    matched = [
+        decoct.distill(
+            split, "dm", ipc=ipc, seed=seed, steps=150, network="convnet2-w8", looks=1, device="cpu",
+            out=work / f"dm-{ipc}-{seed}",
+        )
+        for seed in range(task.seeds)
+    ]  # fmt: skip
+    sets: dict[str, Any] = {"herding": herding, "dm": matched}
+    seconds["dm"], agreement = matched[0].provenance["seconds"], {}
     for name in task.kinds:
-        made = [_hypergradient(data, ipc, seed, name, task, work) for seed in range(SEEDS)]
+        made = [_hypergradient(data, ipc, seed, name, task, work) for seed in range(task.seeds)]
         agreement[name] = [one.provenance["best_agreement"] for one in made]
         print(name, "agreement of hypergradients:", agreement[name])
         sets[name], seconds[name] = made, made[0].provenance["seconds"]
@@ -168,14 +176,32 @@ def cora(options: Options) -> None:
             for method in ("random", "distribution", "hcdc", "hcdc-length")
             for ipc in options.ipc
         }
+        fitted = list(weights["all"])
         found[kind] = {
             "search": asdict(search),
             "candidates": len(search.grid()),
-            "orders": {name: asdict(one) for name, one in orders(model, graphs, list(weights["all"])).items()},
+            "orders": {name: asdict(one) for name, one in orders(model, graphs, fitted).items()},
+            "gains": _gains(model, graphs, fitted),
         }
         for name, one in found[kind]["orders"].items():
             print(kind, name, one["spearman"], one["regret"])
         save("hcdc_cora", {"words": WORDS, "starts": STARTS, "spaces": found})
+
+
+def _gains(
+    model: Model, graphs: dict[str, list[CondensedGraph]], weights: list[torch.Tensor]
+) -> dict[str, dict[str, Any]]:
+    """Spearman of each kind less that of each other kind of as many nodes, on the same candidates."""
+    truth = -np.array([losses_on(model, None, weights)])
+    tables = {name: -np.array([losses_on(model, one, weights) for one in ones]) for name, ones in graphs.items()}
+    return {
+        name: {
+            other: asdict(spearman_gain(table, its, truth))
+            for other, its in tables.items()
+            if other != name and other.rpartition("-")[2] == name.rpartition("-")[2]
+        }
+        for name, table in tables.items()
+    }
 
 
 def _frequent(graph: Graph, words: int) -> Graph:

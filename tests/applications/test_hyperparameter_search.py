@@ -42,6 +42,12 @@ def test_every_number_follows_from_the_losses():
         assert one.agreement.spearman.value == pytest.approx(spearman(np.array(one.losses), np.array(alone.truth)))
         lost = alone.truth[int(np.argmin(one.losses))] - min(alone.truth)
         assert one.agreement.regret.value == pytest.approx(lost)
+    herding, random, whole = alone.orderings
+    assert set(herding.gains) == {RANDOM, WHOLE}
+    gain = herding.agreement.spearman.value - random.agreement.spearman.value
+    assert herding.gains[RANDOM].value == pytest.approx(gain) == pytest.approx(-random.gains["herding"].value)
+    assert f"gain over {RANDOM}" in alone.table()
+    assert whole.gains[RANDOM].interval is None
     assert len(truth) == 6
     assert found.orderings[-1].same_networks.spearman.value == pytest.approx(1.0)
     assert found.names == ("weight decay", "label smoothing")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau, spearmanr
 
 from decoct.errors import DataError
-from decoct.evaluation.ranking import agreement, kendall, regret, spearman
+from decoct.evaluation.ranking import agreement, kendall, regret, spearman, spearman_gain
 
 LISTS = st.integers(3, 12).flatmap(
     lambda n: st.tuples(*(st.lists(st.integers(0, 5).map(float), min_size=n, max_size=n) for _ in range(2)))
@@ -70,6 +70,39 @@ def test_runs_that_rank_alone_are_averaged_after_ranking():
     assert (paired.spearman.value, paired.regret.value) == (1.0, 0.0)
     with pytest.raises(DataError, match="of the same runs if paired"):
         agreement(scores, truth, runs="paired")
+
+
+def test_a_gain_is_told_where_the_two_intervals_overlap():
+    """Items that are hard to place are so for both, and fall out of the difference."""
+    rng = np.random.default_rng(3)
+    truth = rng.normal(size=(1, 90))
+    good = truth + 0.9 * rng.normal(size=90) + 0.05 * rng.normal(size=(3, 90))
+    worse = good + 0.5 * rng.normal(size=(3, 90))
+    one, other = agreement(good, truth, runs="alone").spearman, agreement(worse, truth, runs="alone").spearman
+    assert one.interval is not None
+    assert other.interval is not None
+    assert other.interval[1] > one.interval[0]
+    gain, back = spearman_gain(good, worse, truth), spearman_gain(worse, good, truth)
+    assert gain.value == pytest.approx(one.value - other.value)
+    assert gain.interval is not None
+    assert 0 < gain.interval[0] < gain.value < gain.interval[1]
+    assert back.interval == pytest.approx((-gain.interval[1], -gain.interval[0]))
+    same = spearman_gain(good, good, truth)
+    assert (same.value, same.interval) == (0, (0, 0))
+    assert spearman_gain(good[:, :7], worse[:, :7], truth[:, :7]).interval is None
+    with pytest.raises(DataError, match="of the same runs if paired"):
+        spearman_gain(good, worse[:2], truth)
+
+
+def test_the_gain_of_equal_tables_holds_nothing_but_chance():
+    """Two tables of one kind: nearly all intervals of their difference hold 0."""
+    rng, held = np.random.default_rng(4), 0
+    for trial in range(25):
+        truth = rng.normal(size=(1, 40))
+        first, second = (truth + rng.normal(size=(2, 40)) for _ in range(2))
+        low, high = spearman_gain(first, second, truth, seed=trial).interval or (1, 1)
+        held += low <= 0 <= high
+    assert held >= 21
 
 
 def test_too_few_items_have_no_interval_and_one_run_no_spread_of_regret():

@@ -16,7 +16,7 @@ from decoct.data.dataset import Dataset
 from decoct.errors import ConfigError
 from decoct.evaluation.data_facts import data_facts
 from decoct.evaluation.match import require_match
-from decoct.evaluation.ranking import Agreement, agreement
+from decoct.evaluation.ranking import Agreement, Correlation, agreement, spearman_gain
 from decoct.machine import usable_device
 from decoct.networks.build import network as build_network
 from decoct.streams import Streams
@@ -42,6 +42,8 @@ class Ordering:
     """Of its losses with those of the same networks (trained on the small set) on the whole validation split."""
     losses: tuple[float, ...]
     """Mean loss of each candidate."""
+    gains: Mapping[str, Correlation]
+    """Spearman less that of each other validation set on the same candidates and networks, by its name."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ class HyperparameterSearch:
         series = tuple(Series(one.name, self.truth, one.losses, blank, blank, line=False) for one in self.orderings)
         chart = Chart("validation loss, trained and measured on all rows", "loss on the validation set", series)
         notes = (
-            "Intervals of the correlations resample candidates and runs, those of the regret runs alone.",
+            "Intervals of the correlations resample candidates and runs, those of the regret runs alone. Gains over "
+            f"{RANDOM} are of the same candidates and runs: one whose interval lies above 0 is one.",
             f"Networks are trained on {self.train_rows} rows of a small set; '{WHOLE}' measures these on every "
             "validation row, which is as well as a small validation set can do.",
         )
@@ -100,6 +103,7 @@ def _row(one: Ordering) -> dict[str, Cell]:
         "validation set": one.name,
         "rows": one.rows,
         "Spearman": one.agreement.spearman.to_json(),
+        f"gain over {RANDOM}": one.gains[RANDOM].to_json() if RANDOM in one.gains else None,
         "Kendall": one.agreement.kendall.to_json(),
         "Spearman, same networks": one.same_networks.spearman.to_json(),
         "regret, nats": one.agreement.regret.to_json(),
@@ -156,6 +160,7 @@ def hyperparameter_search(
             name, len(measured[name][0].inputs), agreement(-table, -truth, runs="alone"),
             agreement(-table, -same, runs="paired"),
             tuple(table.mean(0).tolist()),
+            {other: spearman_gain(-table, -its, -truth) for other, its in tables.items() if other != name},
         )
         for name, table in tables.items()
     )  # fmt: skip
