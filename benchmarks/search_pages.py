@@ -135,35 +135,60 @@ def _proxy_row(proxy: dict[str, Any], made: float | None, full_seconds: float) -
 
 def hyperparameters(images: dict[str, dict[str, Any] | None], graph: dict[str, Any] | None, docs: Path) -> str:
     """The figure of the validation sets, and their tables."""
-    parts: list[tuple[str, list[tuple[str, Value]], list[list[str]]]] = []
+    parts: list[tuple[str, list[tuple[str, Value]], list[list[str]], str]] = []
     for ipc, where, result in (
         (ipc, where, one) for where, task in images.items() for ipc, one in (task or {"ipc": {}})["ipc"].items()
     ):
         ranked = [(one["name"], one["agreement"]["spearman"]) for one in result["orderings"]]
-        rows = [_set_row(one["name"], one["agreement"], one["same_networks"]) for one in result["orderings"]]
-        parts.append((f"Fashion-MNIST, {where}{ipc} a class", ranked, rows))
+        rows = [_set_row(one["name"], one["agreement"], one["gains"], ("random", "dm")) for one in result["orderings"]]
+        same = ", ".join(f"{one['name']} {shown(one['same_networks']['spearman'])}" for one in result["orderings"])
+        text = f"{_told_apart(result['orderings'])}\n\nSpearman with the whole split on the same networks: {same}."
+        parts.append((f"Fashion-MNIST, {where}{ipc} a class", ranked, rows, text))
     for kind, result in (graph or {"spaces": {}})["spaces"].items():
-        ranked = [(name, one["spearman"]) for name, one in result["orders"].items()]
-        parts.append((f"Cora, {kind} filters", ranked, [_set_row(name, one) for name, one in result["orders"].items()]))
+        for ipc in dict.fromkeys(name.rpartition("-")[2] for name in result["orders"]):
+            found = [
+                {"name": name.rpartition("-")[0], "agreement": one, "gains": _plain(result["gains"][name])}
+                for name, one in result["orders"].items()
+                if name.rpartition("-")[2] == ipc
+            ]
+            ranked = [(one["name"], one["agreement"]["spearman"]) for one in found]
+            others = ("random", "distribution")
+            rows = [_set_row(one["name"], one["agreement"], one["gains"], others) for one in found]
+            parts.append((f"Cora, {kind} filters, {ipc} a class", ranked, rows, _told_apart(found, "distribution")))
     figure = Figure(figsize=(9, 2.9 * ((len(parts) + 1) // 2)), layout="constrained")
     grid = list(figure.subplots((len(parts) + 1) // 2, 2, squeeze=False).flat)
-    for axes, (title, ranked, _) in zip(grid, parts, strict=False):
+    for axes, (title, ranked, *_) in zip(grid, parts, strict=False):
         bars(axes, title, ranked)
     for axes in grid[len(parts) :]:
         axes.remove()
     figure.savefig(docs / "hyperparameter-search.png", dpi=110)
-    heads = ("validation set", "Spearman", "Kendall", "regret, nats", "Spearman, same networks")
-    small = [[pair for pair in ranked if pair[0] != "whole split"] for _, ranked, _ in parts]
-    texts = [
-        f"### {title}\n\n{table(heads, rows)}\n\n{verdict(some, 'Spearman')}"
-        for (title, _, rows), some in zip(parts, small, strict=True)
-    ]
-    return "\n\n".join(texts)
+    heads = ("validation set", "Spearman", "Kendall", "regret, nats", "gain over random", "gain over dm")
+    return "\n\n".join(f"### {title}\n\n{table(heads, rows)}\n\n{text}" for title, _, rows, text in parts)
 
 
-def _set_row(name: str, one: dict[str, Any], same: dict[str, Any] | None = None) -> list[str]:
+def _plain(gains: dict[str, Value]) -> dict[str, Value]:
+    return {name.rpartition("-")[0]: value for name, value in gains.items()}
+
+
+def _set_row(name: str, one: dict[str, Any], gains: Mapping[str, Value], others: Sequence[str]) -> list[str]:
     return [name, shown(one["spearman"]), shown(one["kendall"]), shown(one["regret"], 3),
-            shown(same["spearman"]) if same else "–"]  # fmt: skip
+            *(shown(gains[other]) if other in gains else "–" for other in others)]  # fmt: skip
+
+
+def _told_apart(found: Sequence[dict[str, Any]], ordinary: str = "dm") -> str:
+    """In words: what matched hypergradients gain over each other kind of set, on the same candidates and runs."""
+    others = [other for other in ("random", "herding", ordinary) if any(one["name"] == other for one in found)]
+    sentences = []
+    for one in found:
+        if not one["name"].startswith("hcdc"):
+            continue
+        above = [other for other in others if one["gains"][other]["interval"][0] > 0]
+        below = [other for other in others if one["gains"][other]["interval"][1] < 0]
+        level = [other for other in others if other not in above + below]
+        said = [f"{word} {', '.join(names)}" for word, names in
+                (("above", above), ("below", below), ("not told apart from", level)) if names]  # fmt: skip
+        sentences.append(f"**{one['name']}** orders {'; '.join(said)}.")
+    return " ".join(sentences)
 
 
 def _written(path: Path, results: str) -> None:
