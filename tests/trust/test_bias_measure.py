@@ -108,6 +108,12 @@ def test_the_commands(tmp_path, capsys):
     found = call("bias", "measure", run, str(tmp_path / "b"), "--seeds", "1", "--network", "convnet3-w8")
     assert found["finding"]["name"] == "bias"
     assert (tmp_path / "run" / "analysis" / "bias.json").is_file()
+    assert not [note for note in found["finding"]["notes"] if "anti-biased" in note]
+    call("select", opened, "--method", "random", "--ipc", "2", "--size", "6", "--out", str(tmp_path / "few"))
+    smaller = ("--size", "6", "--seeds", "1", "--network", "mlp-w8")
+    found = call("bias", "measure", str(tmp_path / "few"), str(tmp_path / "b"), *smaller)
+    [note] = [note for note in found["finding"]["notes"] if "anti-biased" in note]
+    assert "those that were opened [3, 6, 6]" in note
     assert main(["bias", "measure", run, opened]) == 2
     assert "data without groups" in capsys.readouterr().err
     assert main(["bias", "make", str(source), "--correlation", "2", "--out", str(tmp_path / "x")]) == 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,12 +46,17 @@ def run(options: Options) -> dict[str, Any]:
     from decoct.trust.bias.make import load_biased
     from decoct.trust.bias.measure import measure_bias
 
-    small, anti = load(options.folder), None
+    small, anti, unread = load(options.folder), None, ()
     if (Path(options.data) / "bias.json").is_file():
         source = load_biased(options.data)
         # Opened with the same options as for the set: a weight or a size is part of what is measured.
         data = options.opening.open(f"npz:{options.data}/biased.npz")
-        groups, anti = source.groups, source.anti if data.spec.shape == source.data.spec.shape else None
+        groups = source.groups
+        if data.spec.shape == source.data.spec.shape:
+            anti = source.anti
+        else:
+            shapes = f"{list(source.data.spec.shape)}, those that were opened {list(data.spec.shape)}"
+            unread = (f"Without the anti-biased test: its rows are {shapes}; leave out --size and --mode to have it.",)
     elif options.groups is not None:
         data, groups = options.opening.open(options.data), Groups.load(options.groups)
     else:
@@ -66,6 +71,7 @@ def run(options: Options) -> dict[str, Any]:
         small, data, groups, anti=anti, protocol=options.protocol, network=options.network, seeds=options.seeds,
         out=out / "bias-cells", device=options.device,
     )  # fmt: skip
+    found = replace(found, notes=(*found.notes, *unread))
     found.save(out / "bias.json")
     return {"finding": found.to_json(), "out": str(out / "bias.json"), "folder": str(options.folder)}
 
