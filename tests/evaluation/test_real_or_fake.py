@@ -46,15 +46,15 @@ def test_small_and_large_sets_take_as_many_steps(monkeypatch: pytest.MonkeyPatch
     seen = []
 
     def spy(build, data, config, seeds, **_):
-        seen.append((len(data.train), config.epochs))
+        seen.append((len(data.train), config.epochs * -(-len(data.train) // config.batch_size), config.batch_size))
         raise KeyboardInterrupt
 
     monkeypatch.setattr("decoct.evaluation.real_or_fake.fit_dataset", spy)
     big = blob_images(classes=2, per_class=320, shape=(1, 4, 4))
-    for data in (big, big.with_train(np.arange(64)), big.with_train(np.arange(10))):
+    for data in (big, big.with_train(np.arange(65)), big.with_train(np.arange(64)), big.with_train(np.arange(10))):
         with pytest.raises(KeyboardInterrupt):
             judge_detector(data, {}, steps=100)
-    assert seen == [(640, 10), (64, 100), (10, 100)]
+    assert seen == [(640, 100, 64), (65, 100, 64), (64, 100, 64), (10, 100, 64)]
 
 
 def test_parts_are_joined_and_bad_ones_refused() -> None:

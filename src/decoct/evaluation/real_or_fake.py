@@ -18,6 +18,8 @@ from decoct.training.expert import expert_config
 from decoct.training.fit import fit_dataset
 from decoct.training.roc import Area, auc, equal_error_rate, log_odds
 
+BATCH = 64
+
 
 @dataclass(frozen=True)
 class Detection:
@@ -58,8 +60,8 @@ def judge_detector(
 ) -> dict[str, Detection]:
     """Train `network` on `data.train` with each seed and measure how it finds class `positive` in every part.
 
-    The networks are trained for about `steps` steps, whatever the number of rows, so that small sets are not trained
-    less, with SGD of this step size down a cosine; last pass, nothing is chosen. Score of a row: the log odds of the
+    The networks are trained for about `steps` steps of 64 rows, in whole passes, whatever the number of rows, so that
+    small sets are not trained less, with SGD of this step size down a cosine; last pass, nothing is chosen. Score of a row: the log odds of the
     class. Parts are splits of rows that nothing was trained on or chosen by: unseen people, unseen generators. Raises
     `ConfigError` for a class or a number of steps that cannot be, `DataError` for a part without rows of both kinds.
     """
@@ -71,14 +73,12 @@ def judge_detector(
             remedy="name the class to be found by its number, such as 1",
         )
     rows = len(data.train)
-    config = expert_config(rows, 1)
-    batch = config.batch_size or rows
-    passes = math.ceil(steps * batch / max(rows, batch))
+    passes = max(1, round(steps / math.ceil(rows / BATCH)))
 
     def build(seed: int) -> nn.Module:
         return build_network(network, data.spec.shape, data.spec.classes, seed)
 
-    config = replace(config, lr=lr, epochs=passes)
+    config = replace(expert_config(rows, passes), lr=lr, batch_size=BATCH)
     fitted = fit_dataset(build, data, config, list(seeds), device=device)
     found: dict[str, Detection] = {}
     for name, part in parts.items():

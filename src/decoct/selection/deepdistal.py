@@ -51,7 +51,8 @@ class DeepDistal(Active):
     Equal rows are at distance 0 and so are the last that diversity takes: near duplicates (frames of a video) need no
     filter before. What leaks is the split: cut it by person, video or source, `data.groups.split_by_group`.
     Half of every batch is random by default, which did better on validation data (CIFAKE, one draw) than uncertain rows
-    alone. On the test data of CIFAKE it is not told apart from random rows at 500, 1,000 and 2,000 rows.
+    alone. On the test data of CIFAKE it is below random rows at 500 and not told apart from them at 1,000 and 2,000:
+    it pays where labels cost more than images.
     Cost: as `Active`, and one pass over the validation split a round.
     Differs from the paper, as far as that is known, by stopping at a budget and saying what would have been enough,
     so that budgets can be compared, and by counting every training of the loop in the seconds of the result.
