@@ -119,6 +119,14 @@ def test_rounding_of_floats_is_noted():
     assert data.spec.fingerprint == decoct.open((X, Y)).spec.fingerprint
 
 
+def test_parts_of_different_ranges_are_refused():
+    x = np.arange(8 * 9, dtype=np.uint8).reshape(8, 3, 3)
+    y = np.arange(8) % 2
+    with pytest.raises(DataError, match=r"train uint8 up to 71, test float64 up to 0\.27") as caught:
+        decoct.open((x, y, x / 255, y))
+    assert "np.rint" in str(caught.value)
+
+
 def test_an_unknown_class_among_the_test_labels():
     with pytest.raises(DataError, match="'c'") as caught:
         decoct.open((X, np.array(["a", "b"] * 10), X[:2], np.array(["a", "c"])))

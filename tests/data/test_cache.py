@@ -5,13 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from decoct.data.cache import Cache, cache_key
+from decoct.data.cache import VERSION, Cache, cache_key
 from decoct.errors import OutputError
 
 ROWS = np.arange(60, dtype=np.uint8).reshape(10, 1, 2, 3)
@@ -82,7 +83,7 @@ def test_an_entry_that_is_not_whole_is_not_there(tmp_path, damage):
     elif damage == "half a record":
         record.write_text(record.read_text()[:20])
     else:
-        record.write_text(record.read_text().replace('"version": 1', '"version": 0'))
+        record.write_text(record.read_text().replace(f'"version": {VERSION}', '"version": 0'))
     assert cache(tmp_path).load(KEY) is None
 
 
@@ -164,6 +165,9 @@ def test_where_the_cache_is(tmp_path, monkeypatch):
     monkeypatch.setenv("DECOCT_CACHE", str(tmp_path / "env"))
     assert Cache.at(None, 0.25).folder == tmp_path / "env"
     assert Cache.at(tmp_path / "named", 0.25).folder == tmp_path / "named"
+    monkeypatch.delenv("DECOCT_CACHE")
+    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    assert Cache.at(None, 0.25).folder.is_relative_to(tempfile.gettempdir())
 
 
 def test_take_maps_what_is_large(tmp_path):

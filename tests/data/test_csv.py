@@ -49,6 +49,21 @@ def test_a_csv_file_is_a_table_of_features(tmp_path):
         decoct.open(path, cache=tmp_path / "cache")
 
 
+def test_a_second_label_is_no_feature(tmp_path):
+    head = "width,target,height,label"
+    body = [f"{X[row, 0]},{row % 2},{X[row, 1]},{KINDS[row % 2]}" for row in range(60)]
+    path = written(tmp_path / "two.csv", "\n".join([head, *body]) + "\n")
+    data = decoct.open(path, cache=tmp_path / "cache")
+    assert data.spec.shape == (2,)
+    assert "columns called like a label are no features: target" in data.spec.notices
+    places = written(tmp_path / "xy.csv", "\n".join(["x,y,label", *(f"{a},{b},{KINDS[i % 2]}" for i, (a, b, _) in
+                     enumerate(X))]) + "\n")  # fmt: skip
+    assert decoct.open(places, cache=tmp_path / "cache").spec.shape == (2,)
+    alone = written(tmp_path / "alone.csv", "target,label\n" + "1,Ant\n0,Bee\n" * 9)
+    with pytest.raises(SourceError, match=r"beside those called like labels \(target\)"):
+        decoct.open(alone, cache=tmp_path / "cache")
+
+
 def test_the_only_column_of_texts_is_the_label(tmp_path):
     path = written(tmp_path / "wine.csv", "a,b,grape\n" + "1,2,barolo\n3,4,barbera\n" * 9)
     data = decoct.open(path, cache=tmp_path / "cache")

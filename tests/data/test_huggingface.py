@@ -129,6 +129,43 @@ def test_objects_of_the_library(cache):
     )
 
 
+def test_a_picture_that_changed_beside_its_table_is_decoded_anew(tmp_path, cache):
+    paths = [tmp_path / f"{row}.png" for row in range(len(X))]
+
+    def opened(pixels: np.ndarray):
+        for path, row in zip(paths, pixels, strict=True):
+            path.write_bytes(png(row))
+        said = {"image": [str(path) for path in paths], "label": [NAMES[i % 3] for i in range(len(X))]}
+        return decoct.open(datasets.Dataset.from_dict(said).cast_column("image", datasets.Image()), cache=cache)
+
+    first, second = opened(X), opened(255 - X)
+    for name, row in pixels_by_id(first).items():
+        np.testing.assert_array_equal(255 - row, pixels_by_id(second)[name])
+    assert any(cache.glob("*.rows.npy"))
+    said = [{"bytes": None, "path": str(path)} for path in paths]
+    file = tmp_path / "paths.parquet"
+    pq.write_table(pa.table({"image": said, "label": [i % 3 for i in range(len(X))]}), file)
+    third = decoct.open(file, cache=tmp_path / "other")
+    np.testing.assert_array_equal(pixels_by_id(third)["all/0"], pixels_by_id(second)["all/0"])
+    assert not list((tmp_path / "other").glob("*.rows.npy"))
+
+
+def test_numbers_mean_the_same_names_in_every_split(cache):
+    turned = table(X[:6], [NAMES[2], NAMES[0], NAMES[1]])
+    data = decoct.open(datasets.DatasetDict(train=table(), test=turned), cache=cache)
+    assert data.test.y.tolist() == [2, 0, 1, 2, 0, 1]
+    foreign = table(X[:6], ["zebra", "<ant>", "bee"])
+    with pytest.raises(DataError, match="no class of the training rows: 'bee'"):
+        decoct.open(datasets.DatasetDict(train=table(), test=foreign), cache=cache)
+
+
+def test_splits_that_say_the_same_and_rows_that_come_one_by_one(cache):
+    with pytest.raises(SourceError, match="say the same: 'train', 'validation', 'dev'"):
+        decoct.open(datasets.DatasetDict(train=table(), validation=table(X[:6]), dev=table(X[:3])), cache=cache)
+    with pytest.raises(SourceError, match="without streaming=True"):
+        decoct.open(table().to_iterable_dataset(), cache=cache)
+
+
 def test_a_local_data_set_through_the_hubs_loader(tmp_path, cache, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf")
     (tmp_path / "set").mkdir()

@@ -227,6 +227,16 @@ def _foreign_class(root: Path) -> None:
     fill(root / "test", ("cat", "dgo"))
 
 
+def _no_training(root: Path) -> None:
+    fill(root / "val")
+    fill(root / "test")
+
+
+def _two_of_one_part(root: Path) -> None:
+    for name in ("train", "val", "valid"):
+        fill(root / name)
+
+
 def _a_file(root: Path) -> None:
     root.write_text("")
 
@@ -243,6 +253,8 @@ def _a_file(root: Path) -> None:
         (_one_image, DataError, ["'eel' (1)", "one to train on and one to validate on"]),
         (_one_class, DataError, ["one class only: 'cat'"]),
         (_foreign_class, DataError, ["'dgo'", "correct the spelling"]),
+        (_no_training, SourceError, ["'test', 'val' with class folders", "no folder of training images"]),
+        (_two_of_one_part, SourceError, ["say the same: 'val', 'valid'", "one folder each"]),
     ],
 )
 def test_folders_that_cannot_be_opened(root, cache, make, error, words):
@@ -268,3 +280,51 @@ def test_a_circle_of_links_ends(root, cache):
     fill(root, count=3)
     (root / "cat" / "loop").symlink_to(root / "cat", target_is_directory=True)
     assert len(decoct.open(root, cache=cache).train) == 2
+    alone = root.parent / "alone"
+    alone.mkdir()
+    (alone / "a").symlink_to(alone, target_is_directory=True)
+    with pytest.raises(SourceError, match="without a single image: 'a'"):
+        decoct.open(alone, cache=cache)
+
+
+def test_a_link_to_a_folder_above_brings_in_no_other_class(root, cache):
+    fill(root)
+    (root / "cat" / "up").symlink_to(root, target_is_directory=True)
+    data = decoct.open(root, cache=cache)
+    assert len(data.train) + len(data.val) + len(data.test) == 12
+
+
+def test_test_and_training_sets_are_parts(root, cache):
+    fill(root / "training_set")
+    fill(root / "test_set", count=2)
+    data = decoct.open(root, cache=cache)
+    assert data.spec.class_names == ("cat", "dog")
+    assert len(data.test) == 4
+
+
+def test_classes_called_like_parts_stay_classes(root, cache):
+    fill(root, ("test", "val"))
+    assert decoct.open(root, cache=cache).spec.class_names == ("test", "val")
+
+
+def test_what_may_not_be_read_is_said(root, cache, monkeypatch):
+    fill(root)
+    draw(root / "dog" / "more" / "a.png")
+    scan = os.scandir
+
+    def refuse(path="."):
+        if str(path).endswith("more"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(SourceError, match=r"no permission to read .*/dog/more"):
+        decoct.open(root, cache=cache)
+
+
+def test_a_bad_image_of_a_name_that_is_not_utf8(root, cache):
+    fill(root)
+    Path(os.fsdecode(os.fsencode(root / "cat") + b"/b\xff.png")).write_bytes(b"")
+    with pytest.raises(SourceError, match=r"cat/b\\udcff\.png"):
+        decoct.open(root, cache=cache)
+    assert len(decoct.open(root, cache=cache, skip_bad=True).train) == 8

@@ -58,6 +58,16 @@ def test_photographs_are_turned_upright():
     np.testing.assert_array_equal(decode(file, (8, 4), "gray")[0], np.rot90(wide, -1))
 
 
+def test_a_tiff_is_measured_as_it_is_decoded():
+    wide = np.zeros((4, 8), np.uint8)
+    wide[:, 4:] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = stored(Image.fromarray(wide), "TIFF", exif=exif)
+    assert look(file) == Look(8, 4, gray=True)
+    np.testing.assert_array_equal(decode(file, (8, 4), "gray")[0], np.rot90(wide, -1))
+
+
 def test_other_proportions_are_cropped_at_the_centre():
     strip = np.zeros((10, 30), np.uint8)
     strip[:, 10:20] = 200

@@ -160,3 +160,16 @@ def test_large_rows_are_mapped_and_equal_those_in_memory(tmp_path):
     before = sorted(tmp_path.iterdir())
     decoct.open((x, y), cache=tmp_path, memory_share=1e-9)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_channels_last_are_turned_on_disk_where_they_are_large(tmp_path):
+    x, y = colour(60, shape=(8, 8, 3))
+    parts = {f"{name}_{part}": value[rows] for part, rows in
+             (("train", slice(40)), ("val", slice(40, 50)), ("test", slice(50, 60)))
+             for name, value in (("x", x), ("y", y))}  # fmt: skip
+    np.savez(tmp_path / "last.npz", **parts)
+    mapped = decoct.open(f"npz:{tmp_path / 'last.npz'}", cache=tmp_path / "cache", memory_share=1e-9)
+    plain = decoct.open(f"npz:{tmp_path / 'last.npz'}", cache=tmp_path / "cache")
+    assert isinstance(mapped.train.x, np.memmap)
+    assert mapped.train.x.flags.c_contiguous
+    assert mapped.spec.fingerprint == plain.spec.fingerprint

@@ -58,6 +58,20 @@ def test_a_pair_is_train_and_test():
     assert data.spec.class_names == ("x", "y", "z")
 
 
+def test_a_pair_means_the_same_classes_by_the_same_names():
+    train = Items(floats(), ["cat", "dog", "owl"])
+    later = Items([(x, 0 if y == 1 else 1) for x, y in floats() if y], ["dog", "owl"])
+    data = decoct.open((train, later))
+    assert data.test.y.tolist() == [1, 2] * 10
+    unknown = Items([(x, 1) for x, _ in floats()], ["dog", "zebra"])
+    with pytest.raises(DataError, match="no class of the training rows: 'zebra'"):
+        decoct.open((train, unknown))
+    words = [Items([(x, ("cat", "dog", "owl")[y]) for x, y in floats() if y >= low]) for low in (0, 1)]
+    assert decoct.open(tuple(words)).test.y.tolist() == [1, 2] * 10
+    with pytest.raises(DataError, match="no class of the training rows"):
+        decoct.open((words[1], words[0]))
+
+
 def test_features_stay_floats():
     items = [(torch.rand(4, generator=torch.Generator().manual_seed(i)), i % 2) for i in range(20)]
     data = decoct.open(Items(items))

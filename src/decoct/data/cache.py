@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from decoct.errors import OutputError
 from decoct.files import make_folder, write_atomically, write_json
 from decoct.machine import total_memory
 
-VERSION = 1
+VERSION = 2
 LEFTOVER_SECONDS = 24 * 3600
 
 
@@ -66,8 +67,8 @@ class Cache:
     def at(cls, folder: str | os.PathLike[str] | None, memory_share: float) -> Cache:
         """The cache in `folder`, else in `DECOCT_CACHE`, else in `~/.cache/decoct`."""
         named = folder if folder is not None else os.environ.get("DECOCT_CACHE") or None
-        home = Path(named) if named is not None else Path.home() / ".cache" / "decoct"
-        return cls(home.expanduser(), int(memory_share * total_memory()), asked=named is not None)
+        folder = Path(named).expanduser() if named is not None else _home() / ".cache" / "decoct"
+        return cls(folder, int(memory_share * total_memory()), asked=named is not None)
 
     def load(self, key: Key) -> Entry | None:
         """The entry of this key, or None where there is none or it is not whole."""
@@ -183,6 +184,14 @@ class Cache:
         for path in self.folder.glob(".*.part"):
             if path.exists() and time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
                 path.unlink(missing_ok=True)
+
+
+def _home() -> Path:
+    """The folder of this person; a container may know of none."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path(tempfile.gettempdir())
 
 
 def _write_rows(path: Path, blocks: Iterable[NDArray[np.generic]]) -> None:

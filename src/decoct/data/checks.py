@@ -71,6 +71,21 @@ def as_labels(
     return {part: _whole(called, part, values) for part, values in flat.items()}, kept
 
 
+def renumbered(called: str, part: str, values: NDArray[Any], own: Sequence[str], names: Sequence[str]) -> NDArray[Any]:
+    """Whole numbers that count the classes `own`, as numbers that count `names`; strings as they are.
+
+    Raises `DataError` for a number outside `own`, and for a class in use that is not among `names`.
+    """
+    values = _flat(called, part, values)
+    if values.dtype.kind in "US" or tuple(own) == tuple(names):
+        return values
+    whole = _whole(called, part, values)
+    _require_range(called, part, whole, len(own))
+    number = {name: c for c, name in enumerate(names)}
+    _require_known(called, part, [str(own[c]) for c in np.unique(whole)], number)
+    return np.array([number.get(name, -1) for name in own], np.int64)[whole]
+
+
 def require_classes(
     called: str, labels: Mapping[str, NDArray[np.int64]], names: tuple[str, ...] | None, base: str, cut: bool
 ) -> tuple[str, ...]:
@@ -148,16 +163,20 @@ def _from_strings(
     numbered = {}
     for part, values in text.items():
         found, inverse = np.unique(values, return_inverse=True)
-        foreign = [str(name) for name in found if str(name) not in number]
-        if foreign:
-            raise DataError(
-                called,
-                received=f"labels of {part!r} that are no class of the training rows: {_quoted(foreign)}",
-                expected=f"one of {len(known)} classes: {_quoted(known)}",
-                remedy="correct the spelling, add training rows of these classes, or remove the rows",
-            )
+        _require_known(called, part, [str(name) for name in found], number)
         numbered[part] = np.array([number[str(name)] for name in found], np.int64)[inverse]
     return numbered, known
+
+
+def _require_known(called: str, part: str, used: Sequence[str], known: Mapping[str, int]) -> None:
+    foreign = [name for name in used if name not in known]
+    if foreign:
+        raise DataError(
+            called,
+            received=f"labels of {part!r} that are no class of the training rows: {_quoted(foreign)}",
+            expected=f"one of {len(known)} classes: {_quoted(list(known))}",
+            remedy="correct the spelling, add training rows of these classes, or remove the rows",
+        )
 
 
 def _decoded(values: NDArray[Any]) -> NDArray[Any]:

@@ -54,8 +54,9 @@ def decode_and_keep(
 ) -> Entry:
     """Decode all pictures into the cache and return the entry; `about` is kept with it.
 
-    The entry's facts gain "bad" (row, name, reason of each unreadable picture) and "notices". Raises `SourceError`
-    where no picture can be read, and `OutputError` where the cache cannot be written.
+    With a false "keep" in it the entry is not used again. The entry's facts gain "bad" (row, name, reason of each
+    unreadable picture) and "notices". Raises `SourceError` where no picture can be read, and `OutputError` where the
+    cache cannot be written.
     """
     with warnings.catch_warnings():
         # Pillow refuses pictures of more than 179 megapixels as bombs, and talks of one that is half as large.
@@ -74,7 +75,7 @@ def _decode_and_keep(
     def facts() -> dict[str, Any]:
         seen = {one.row: one for one in reversed(bad)}
         listed = [[row, pictures.name(row), seen[row].reason] for row in sorted(seen)]
-        keep = not any(one.passing for one in bad)
+        keep = about.get("keep", True) and not any(one.passing for one in bad)
         return {**about, "bad": listed, "keep": keep, "notices": [*about.get("notices", []), *notices]}
 
     return wish.cache.save(key, _decoded(called, pictures, size, mode, bad), labels, facts)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,8 +26,8 @@ _ALIASES = {
 
 
 def part_named(name: str) -> str | None:
-    """The part that a folder, file or split of this name holds: "train", "val", "test", or None."""
-    return _ALIASES.get(name.lower())
+    """The part that a folder, file or split of this name ("training_set") holds: "train", "val", "test", or None."""
+    return _ALIASES.get(re.sub(r"[-_ ]?set$", "", name.lower()))
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,15 @@ class Found:
     def base(self) -> str:
         """The part from which missing ones are cut."""
         return "train" if "train" in self.parts else "all"
+
+
+def file_state(path: Path) -> tuple[int, int]:
+    """Size and time of change; a link to nothing has none, and is found unreadable later."""
+    try:
+        status = path.stat()
+    except OSError:
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
 
 
 def numbered_ids(part: str, count: int) -> NDArray[Any]:

@@ -39,7 +39,8 @@ def look(picture: Path | bytes) -> Look:
     """Read the header of a picture; raises one of `UNREADABLE`."""
     with Image.open(_stream(picture)) as image:
         width, height = image.size
-        if image.getexif().get(_ORIENTATION) in _SIDEWAYS:
+        # Of a TIFF Pillow already gives the size that it has upright.
+        if image.format != "TIFF" and image.getexif().get(_ORIENTATION) in _SIDEWAYS:
             width, height = height, width
         return Look(height, width, image.mode in _GRAY)
 

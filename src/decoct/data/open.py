@@ -202,9 +202,9 @@ def _split(
             f"the source has no {' and no '.join(missing)} rows: {shares} cut from its {len(base)}, seed {seed}"
         )
     whole = {part: splits[part] for part in ("train", "val", "test")}
-    return {part: Split(_in_one_piece(s.x), s.y, s.ids) for part, s in whole.items()}, notices
+    return {part: Split(_in_one_piece(s.x, wish), s.y, s.ids) for part, s in whole.items()}, notices
 
 
-def _in_one_piece(x: NDArray[np.generic]) -> NDArray[np.generic]:
+def _in_one_piece(x: NDArray[np.generic], wish: Wish) -> NDArray[np.generic]:
     """`x` itself where it lies row after row; NumPy's own function would forget that it is memory-mapped."""
-    return x if x.flags.c_contiguous else np.ascontiguousarray(x)
+    return x if x.flags.c_contiguous else wish.cache.take(x, np.arange(len(x)))

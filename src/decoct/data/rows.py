@@ -71,6 +71,11 @@ def _require_alike(called: str, parts: Mapping[str, NDArray[Any]]) -> None:
 
 
 def _features(called: str, part: str, x: NDArray[Any]) -> NDArray[np.float32]:
+    if x.dtype != np.float32 or not x.flags.c_contiguous:
+        require_memory(
+            f"{called}: {part!r} as float32", needed=4 * x.size,
+            remedy="save the table row after row as float32, which can stay on disk",
+        )  # fmt: skip
     with np.errstate(over="ignore"):
         rows = np.ascontiguousarray(x, dtype=np.float32)
     if rows.dtype != x.dtype:
@@ -95,6 +100,13 @@ def _layout(called: str, parts: Mapping[str, NDArray[Any]]) -> tuple[Layout, lis
             remedy="undo any normalisation (decoct fits its own on the training images), or give features [n, d]",
         )
     floats = any(x.dtype.kind == "f" for x in parts.values())
+    if len({"f" if x.dtype.kind == "f" else "b" if x.dtype.kind == "b" else "i" for x in parts.values()}) > 1:
+        raise DataError(
+            called,
+            received="images of " + ", ".join(f"{part} {x.dtype} up to {x.max():g}" for part, x in parts.items()),
+            expected="numbers of one kind and one range in every part",
+            remedy="convert one part, such as np.rint(255 * x).astype(np.uint8) for floats from 0 to 1",
+        )
     unit = floats and high <= 1
     if floats:
         notices.append(f"image values {low:g}..{high:g} were rounded to 256 steps{' of 1/255' if unit else ''}")

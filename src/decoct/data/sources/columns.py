@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from decoct.data.checks import as_labels
+from decoct.data.checks import as_labels, renumbered
 from decoct.data.found import Found, Wish
 from decoct.data.sources.arrays import from_arrays
 from decoct.data.sources.ids import NO_FEATURES, checked_ids, id_column
@@ -31,6 +31,8 @@ class Columns:
     image: str | None = None
     features: tuple[str, ...] = ()
     ids: str | None = None
+    passed: tuple[str, ...] = ()
+    """Columns of numbers that are called like a label, and are no features."""
 
 
 def choose_columns(called: str, rows: Dataset, asked: Mapping[str, str]) -> Columns:
@@ -57,7 +59,13 @@ def choose_columns(called: str, rows: Dataset, asked: Mapping[str, str]) -> Colu
     numbers = [name for name, kind in kinds.items() if kind == "number" and name not in NO_FEATURES]
     if len(lists) > 1 or not (lists or numbers):
         raise _unclear(called, rows, f"{len(lists)} columns of lists" if lists else "no column of images or numbers")
-    return Columns(label, None, tuple(lists or numbers), ids)
+    if lists:
+        return Columns(label, None, tuple(lists), ids)
+    # A second label among the features would give the answer away; y beside x is a coordinate.
+    passed = [name for name in numbers if name in LABEL_NAMES and not (name == "y" and "x" in numbers)]
+    if len(passed) == len(numbers):
+        raise _unclear(called, rows, f"no column of features beside those called like labels ({', '.join(passed)})")
+    return Columns(label, None, tuple(name for name in numbers if name not in passed), ids, tuple(passed))
 
 
 def read_ids(called: str, parts: Mapping[str, Dataset], columns: Columns) -> dict[str, NDArray[Any]]:
@@ -75,9 +83,11 @@ def read_labels(
     """Labels by part and the class names: given order for ClassLabel, sorted for strings. Raises `DataError`."""
     from datasets import ClassLabel
 
-    feature = next(iter(parts.values())).features[columns.label]
-    names = tuple(feature.names) if isinstance(feature, ClassLabel) else None
-    raw = {}
+    def told(rows: Dataset) -> tuple[str, ...] | None:
+        feature = rows.features[columns.label]
+        return tuple(feature.names) if isinstance(feature, ClassLabel) else None
+
+    names, raw = told(next(iter(parts.values()))), {}
     for part, rows in parts.items():
         values = list(rows.with_format(None)[columns.label])
         missing = [row for row, value in enumerate(values) if value is None]
@@ -88,7 +98,10 @@ def read_labels(
                 expected="a label in every row",
                 remedy="remove these rows, or fill in their labels",
             )
+        own = told(rows)
         raw[part] = np.asarray(values)
+        if own is not None and names is not None:
+            raw[part] = renumbered(called, part, raw[part], own, names)
     return as_labels(called, raw, names)
 
 
@@ -105,10 +118,10 @@ def read_features(
     """The columns of numbers as a table `[n, d]` (or images, where a column holds arrays of two or three axes)."""
     xs = {part: _numbers(called, part, rows, columns.features) for part, rows in parts.items()}
     found = from_arrays(called, xs, labels, names, wish, ids)
-    if len(columns.features) == 1:
-        return found
-    notice = f"features are the columns {', '.join(columns.features)}"
-    return Found(found.parts, found.class_names, (*found.notices, notice))
+    notices = [f"features are the columns {', '.join(columns.features)}"] if len(columns.features) > 1 else []
+    if columns.passed:
+        notices.append(f"columns called like a label are no features: {', '.join(columns.passed)}")
+    return Found(found.parts, found.class_names, (*found.notices, *notices))
 
 
 def _label(called: str, rows: Dataset, ids: str | None) -> str:

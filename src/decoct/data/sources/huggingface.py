@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from decoct.data.cache import Entry, Key, cache_key
 from decoct.data.dataset import Split
 from decoct.data.decoding import decode_and_keep, good_rows
-from decoct.data.found import Found, Wish, numbered_ids, part_named
+from decoct.data.found import Found, Wish, file_state, numbered_ids, part_named
 from decoct.data.sources.asked import names_asked
 from decoct.data.sources.columns import Columns, choose_columns, read_features, read_ids, read_labels
 from decoct.errors import DecoctError, MissingExtraError, SourceError
@@ -60,7 +61,8 @@ def find_hub(place: str, wish: Wish) -> Found:
     """
     called = f"opening hub:{place}"
     text, asked = names_asked(called, place)
-    name, _, config = text.partition(":")
+    whole = Path(text).expanduser()
+    name, _, config = (str(whole), "", "") if whole.exists() else text.partition(":")
     datasets = import_datasets(called)
     with quiet(datasets):
         try:
@@ -80,7 +82,15 @@ def find_object(source: Any, wish: Wish) -> Found:
 
 def _object(called: str, source: str, data: Any, wish: Wish, asked: dict[str, str]) -> Found:
     parts, notices = _parts(called, data if isinstance(data, Mapping) else {"all": data})
+    for rows in parts.values():
+        if not hasattr(rows, "__len__"):
+            raise SourceError(
+                called, received=f"a {type(rows).__name__}, whose rows come one after the other",
+                expected="a data set that has its rows at hand", remedy="load it without streaming=True",
+            )  # fmt: skip
     listing = [(part, getattr(rows, "_fingerprint", None), len(rows)) for part, rows in parts.items()]
+    # A fingerprint knows the paths of pictures that lie beside the table, not what is in them.
+    listing += [state for rows in parts.values() for state in _states(rows)]
     # Objects have no name: each is a source of its own, so that one does not displace the other in the cache.
     family = source if source.startswith("hub:") else f"{source}:{listing}"
     key = cache_key(f"{family}?{asked}", wish.size, wish.mode, listing)
@@ -89,13 +99,16 @@ def _object(called: str, source: str, data: Any, wish: Wish, asked: dict[str, st
     def load() -> Iterator[Mapping[str, Dataset]]:
         yield parts
 
-    return open_parts(called, key, wish, load, asked=asked, notices=tuple(notices))
+    return open_parts(called, key, wish, load, asked=asked, notices=tuple(notices), watched=True)
 
 
 def open_parts(
-    called: str, key: Key, wish: Wish, load: Loader, *, asked: dict[str, str], notices: tuple[str, ...]
-) -> Found:
+    called: str, key: Key, wish: Wish, load: Loader, *, asked: dict[str, str], notices: tuple[str, ...],
+    watched: bool = False,
+) -> Found:  # fmt: skip
     """The rows of the parts that `load` opens, unless the cache has them under `key`.
+
+    Pictures that are files of their own are not kept, unless they are `watched`: the key tells when one changes.
 
     Raises `SourceError` for columns that cannot be told and unreadable images, `DataError` for labels and values.
     """
@@ -117,6 +130,7 @@ def open_parts(
             about = {"parts": [[part, len(rows)] for part, rows in parts.items()], "names": names,
                      "ids": ids.tolist() if own else None, "notices": said}  # fmt: skip
             undecoded = {part: _undecoded(rows, columns) for part, rows in parts.items()}
+            about["keep"] = watched or not any(_paths(rows, columns.image) for rows in parts.values())
             pictures = _HubPictures(undecoded, columns.image, ids)
             flat = np.concatenate(list(labels.values()))
             entry = decode_and_keep(called, key, wish, pictures, flat, about=about)
@@ -137,6 +151,24 @@ def _found(called: str, entry: Entry, wish: Wish, notices: tuple[str, ...]) -> F
     return Found(parts, None if names is None else tuple(names), (*notices, *entry.about["notices"], *dropped))
 
 
+def _states(rows: Dataset) -> list[tuple[str, int, int]]:
+    """Size and time of change of every picture that is a file of its own."""
+    from datasets import Image
+
+    images = [name for name, feature in rows.features.items() if isinstance(feature, Image)]
+    return [(path, *file_state(Path(path))) for name in images for path in _paths(rows, name)]
+
+
+def _paths(rows: Dataset, column: str) -> list[str]:
+    """Files of pictures of which the table holds the path alone."""
+    found: list[str] = []
+    for chunk in rows.data.column(column).chunks:
+        if pa.types.is_struct(chunk.type) and {"bytes", "path"} <= {field.name for field in chunk.type}:
+            alone = chunk.field("path").filter(chunk.field("bytes").is_null())
+            found += alone.drop_null().to_pylist()
+    return found
+
+
 def _undecoded(rows: Dataset, columns: Columns) -> Dataset:
     """Only the image column, as bytes or file names."""
     from datasets import Image
@@ -155,7 +187,12 @@ def _picture(value: Any) -> Path | bytes | None:
 
 def _parts(called: str, data: Mapping[Any, Any]) -> tuple[Parts, list[str]]:
     """The splits that decoct knows; where none is for training, the only one there is."""
-    named = {part_named(str(name)): rows for name, rows in data.items() if part_named(str(name))}
+    named = {part: rows for name, rows in data.items() if (part := part_named(str(name)))}
+    if len(named) < sum(part_named(str(name)) is not None for name in data):
+        raise SourceError(
+            called, received=f"splits that say the same: {', '.join(map(repr, map(str, data)))}",
+            expected="one split each of train, val and test", remedy="join or leave out the one that is not meant",
+        )  # fmt: skip
     others = [str(name) for name in data if part_named(str(name)) is None]
     if "train" in named:
         text = f"splits that are neither train, val nor test were passed over: {', '.join(others)}"

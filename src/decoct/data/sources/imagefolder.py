@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from decoct.data.cache import cache_key
 from decoct.data.checks import SHOWN
 from decoct.data.dataset import Split
 from decoct.data.decoding import decode_and_keep, good_rows
-from decoct.data.found import Found, Wish, part_named
+from decoct.data.found import Found, Wish, file_state, part_named
 from decoct.errors import DataError, SourceError
 
 SUFFIXES = frozenset({
@@ -37,7 +38,7 @@ class _Files:
         return [self.root / name for name in self.names[start:stop]]
 
     def name(self, row: int) -> str:
-        return self.names[row]
+        return _printable(self.names[row])
 
 
 def find(place: str, wish: Wish) -> Found:
@@ -48,15 +49,20 @@ def find(place: str, wish: Wish) -> Found:
     images, `OutputError` where the cache cannot be written.
     """
     called = f"opening imagefolder:{place}"
+    with readable(called):
+        return _find(called, place, wish)
+
+
+def _find(called: str, place: str, wish: Wish) -> Found:
     root = _enter(_existing(called, Path(place).expanduser()))
-    folders, notices = _part_folders(root)
+    folders, notices = _part_folders(called, root)
     told = _told_names(next(iter(folders.values())))
     classes = _class_names(called, folders)
     if set(told) == set(classes):
         classes = list(told)
     files, counts = _list_images(called, root, folders, classes)
     labels = np.concatenate([np.repeat(np.arange(len(classes)), counts[part]) for part in folders]).astype(np.int64)
-    listing = ((name, *_state(root / name)) for name in files.names)
+    listing = ((name, *file_state(root / name)) for name in files.names)
     key = cache_key(f"imagefolder:{root.resolve()}", wish.size, wish.mode, listing)
     entry = wish.cache.load(key) or decode_and_keep(called, key, wish, files, labels, about={})
     kept, dropped = good_rows(called, entry, wish.skip_bad)
@@ -87,14 +93,36 @@ def visible_folders(folder: Path) -> list[str]:
 
 
 def images_below(folder: Path) -> Iterator[Path]:
-    """Image files anywhere below `folder`, folder by folder in sorted order; links are followed once."""
-    seen: set[str] = set()
-    for here, inner, files in os.walk(folder, followlinks=True):
+    """Image files anywhere below `folder`, folder by folder in sorted order; links are followed once, and never up.
+
+    Raises `PermissionError` and the like for a folder that cannot be read.
+    """
+    # A link to a folder above would bring in what lies beside this one.
+    seen = {os.path.realpath(above) for above in (*folder.absolute().parents, *folder.resolve().parents)}
+    for here, inner, files in os.walk(folder, followlinks=True, onerror=_raised):
         real = os.path.realpath(here)
         inner[:] = [] if real in seen else sorted(name for name in inner if not _ignored(name))
         if real not in seen:
             yield from (Path(here, name) for name in sorted(files) if _is_image(name))
         seen.add(real)
+
+
+@contextmanager
+def readable(called: str) -> Iterator[None]:
+    """What the system does not let this person read, as `SourceError`."""
+    try:
+        yield
+    except PermissionError as error:
+        raise SourceError(
+            called,
+            received=f"no permission to read {error.filename}",
+            expected="folders and files that you may read",
+            remedy="ask their owner, change their mode (chmod -R u+rX FOLDER), or copy what you may read",
+        ) from error
+
+
+def _raised(error: OSError) -> None:
+    raise error
 
 
 def _ignored(name: str) -> bool:
@@ -110,15 +138,6 @@ def _printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def _state(path: Path) -> tuple[int, int]:
-    """Size and time of change; a link to nothing has none, and is found unreadable later."""
-    try:
-        status = path.stat()
-    except OSError:
-        return -1, -1
-    return status.st_size, status.st_mtime_ns
-
-
 def _existing(called: str, folder: Path) -> Path:
     if folder.is_dir():
         return folder
@@ -132,21 +151,45 @@ def _existing(called: str, folder: Path) -> Path:
 
 def _enter(folder: Path) -> Path:
     """The folder that branches: an unpacked archive often wraps everything in one folder more."""
-    while True:
+    seen: set[Path] = set()
+    while folder.resolve() not in seen:
+        seen.add(folder.resolve())
         inner = visible_folders(folder)
         alone = len(inner) == 1 and part_named(inner[0]) is None
         if not alone or not visible_folders(folder / inner[0]) or any(_is_image(f.name) for f in folder.iterdir()):
             return folder
         folder = folder / inner[0]
+    return folder
 
 
-def _part_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
-    """The folder of each part, training first; a source without such folders is one part."""
+def _part_folders(called: str, root: Path) -> tuple[dict[str, Path], list[str]]:
+    """The folder of each part, training first; a source without such folders is one part.
+
+    Raises `SourceError` for two folders of one part, and for parts of which none is to train on.
+    """
     inner = visible_folders(root)
-    parts = {part_named(name): root / name for name in inner if part_named(name)}
-    others = [name for name in inner if part_named(name) is None]
-    if "train" not in parts or (len(parts) == 1 and others):
+    named = {name: part for name in inner if (part := part_named(name))}
+    others = [name for name in inner if name not in named]
+    if "train" not in named.values():
+        if named and not others and all(visible_folders(root / name) for name in named):
+            raise SourceError(
+                called,
+                received=f"{_some(list(named))} with class folders in them, and no folder of training images",
+                expected="a folder 'train' beside them, or class folders alone",
+                remedy="name the folder of training images 'train', or open the folder whose classes you want",
+            )
         return {"all": root}, []
+    if len(named) == 1 and others:
+        return {"all": root}, []
+    parts = {part: root / name for name, part in named.items()}
+    if len(parts) < len(named):
+        twice = [name for name, part in named.items() if list(named.values()).count(part) > 1]
+        raise SourceError(
+            called,
+            received=f"folders that say the same: {_some(twice)}",
+            expected="one folder each of train, val and test",
+            remedy="put their images into one of them, or rename the one that is not meant",
+        )
     notices = [f"folders that are neither train, val nor test were passed over: {', '.join(others)}"] if others else []
     return {part: parts[part] for part in ("train", "val", "test") if part in parts}, notices
 

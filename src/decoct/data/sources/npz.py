@@ -45,6 +45,11 @@ def find(place: str, wish: Wish) -> Found:
                 return _read(archive, names[array], path, wish)
 
             return read_named(called, "an archive with", sorted(names), asked, read, wish)
+    except PermissionError as error:
+        raise SourceError(
+            called, received=f"no permission to read {path}", expected="a file that you may read",
+            remedy="ask its owner, or change its mode (chmod u+r FILE)",
+        ) from error  # fmt: skip
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
         raise _refused(called, error) from error
 

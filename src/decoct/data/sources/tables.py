@@ -16,7 +16,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from decoct.data.cache import cache_key
-from decoct.data.found import Found, Wish, numbered_ids, part_named
+from decoct.data.found import Found, Wish, file_state, numbered_ids, part_named
 from decoct.data.sources.asked import names_asked
 from decoct.data.sources.huggingface import import_datasets, open_parts, quiet
 from decoct.data.sources.ids import checked_ids, id_column
@@ -41,7 +41,7 @@ def find(place: str, wish: Wish, kind: Kind = "parquet") -> Found:
     called = f"opening {kind}:{place}"
     path, asked = names_asked(called, place)
     files, notices = _files(called, Path(path).expanduser(), kind)
-    listing = [(part, str(file), *_state(file)) for part, found in files.items() for file in found]
+    listing = [(part, str(file), *file_state(file)) for part, found in files.items() for file in found]
     key = cache_key(f"{kind}:{Path(path).expanduser().resolve()}?{asked}", wish.size, wish.mode, listing)
 
     @contextmanager
@@ -173,11 +173,6 @@ def _part_of(path: Path) -> str | None:
 
 def _hidden(path: Path) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-
-
-def _state(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
 
 
 def _scratch(wish: Wish) -> str | None:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
-from decoct.data.checks import require_finite
+from decoct.data.checks import renumbered, require_finite
 from decoct.data.found import Found, Wish
 from decoct.data.images import to_array
-from decoct.data.sources.arrays import find_arrays, from_arrays
+from decoct.data.sources.arrays import as_array, find_arrays, from_arrays
 from decoct.errors import DataError, SourceError
 from decoct.progress import progress
 
@@ -30,6 +30,28 @@ def find_torch(source: Dataset[Any], wish: Wish) -> Found:
     called = f"opening the torch data set {type(source).__name__}"
     if isinstance(source, TensorDataset) and len(source.tensors) == 2:
         return find_arrays(source.tensors, wish)
+    x, y = _read(called, source, wish)
+    return from_arrays(called, {"all": x}, {"all": y}, _names(source), wish)
+
+
+def find_torch_pair(train: Dataset[Any], test: Dataset[Any], wish: Wish) -> Found:
+    """Two data sets as the parts "train" and "test"; where both name their `classes`, labels mean the same names.
+
+    Raises what `find_torch` raises, `DataError` where they differ.
+    """
+    called = "opening two torch data sets"
+    (x, y), (x_test, y_test) = (_read(called, source, wish) for source in (train, test))
+    names, its = _names(train), _names(test)
+    if names is not None and its is not None:
+        y_test = renumbered(called, "test", y_test, its, names)
+    return from_arrays(called, {"train": x, "test": x_test}, {"train": y, "test": y_test}, names, wish)
+
+
+def _read(called: str, source: Dataset[Any], wish: Wish) -> tuple[NDArray[Any], NDArray[Any]]:
+    """All rows and labels of `source`, as they come."""
+    if isinstance(source, TensorDataset) and len(source.tensors) == 2:
+        x, y = (as_array(called, tensor) for tensor in source.tensors)
+        return x, y
     blocks, labels = [], []
     for x, y in _blocks(called, source, wish):
         if blocks and (x.shape[1:] != blocks[0].shape[1:] or x.dtype != blocks[0].dtype):
@@ -47,17 +69,7 @@ def find_torch(source: Dataset[Any], wish: Wish) -> Found:
             called, received="no items", expected="at least two items a class",
             remedy="check that the data set is not empty",
         )  # fmt: skip
-    return from_arrays(called, {"all": np.concatenate(blocks)}, {"all": np.concatenate(labels)}, _names(source), wish)
-
-
-def find_torch_pair(train: Dataset[Any], test: Dataset[Any], wish: Wish) -> Found:
-    """Two data sets as the parts "train" and "test". Raises what `find_torch` raises, `DataError` where they differ."""
-    first, second = find_torch(train, wish), find_torch(test, wish)
-    called = "opening two torch data sets"
-    xs = {"train": first.parts["all"].x, "test": second.parts["all"].x}
-    ys = {"train": first.parts["all"].y, "test": second.parts["all"].y}
-    found = from_arrays(called, xs, ys, first.class_names, wish)
-    return Found(found.parts, found.class_names, tuple(dict.fromkeys(first.notices + second.notices)))
+    return np.concatenate(blocks), np.concatenate(labels)
 
 
 def _blocks(called: str, source: Dataset[Any], wish: Wish) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
