@@ -58,6 +58,37 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+@contextmanager
+def alone(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Keep other processes of decoct from `path` (a file or folder that is there), or wait until they are out of it.
+
+    The system gives it free when a process ends, killed or not. Where there are no locks, all go in. Without `wait`
+    raises `OutputError` where another process is in.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with writing(path):
+        handle = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            raise OutputError(
+                f"working in {path.parent}",
+                received="a folder in which another process works on the same result",
+                expected="a folder to itself",
+                remedy="wait until it has ended, or choose another folder",
+            ) from error
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(handle)
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then rename it into place; on failure nothing is left.
 

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -449,6 +450,22 @@ def test_a_read_only_folder(tmp_path, monkeypatch, code):
     with pytest.raises(OutputError, match="choose a folder that you can write to"):
         coreset_of(DATA).save(tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_that_write_into_one_folder_take_turns(tmp_path):
+    second = threading.Thread(target=write_run, args=(tmp_path / "run", FILES, FACTS))
+
+    def slow(path: Path) -> None:
+        second.start()
+        second.join(0.3)
+        assert second.is_alive(), "the second waits until the first is out"
+        path.write_bytes(b"first")
+
+    write_run(tmp_path / "run", {**FILES, "b.txt": slow}, FACTS)
+    second.join(30)
+    assert not second.is_alive()
+    assert set(read_manifest(tmp_path / "run")["files"]) == set(FILES)
+    assert not (tmp_path / "run" / ".decoct-unfinished").exists()
 
 
 def test_a_file_in_place_of_the_folder(tmp_path):

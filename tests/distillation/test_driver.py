@@ -31,6 +31,7 @@ from decoct.errors import (
     InterruptedRunError,
     MemoryEstimateError,
     MismatchError,
+    OutputError,
     UnknownNameError,
 )
 
@@ -52,6 +53,23 @@ def test_a_finished_folder_is_loaded_and_holds_no_checkpoint(tmp_path, monkeypat
     first = distill(tmp_path / "run")
     assert not (tmp_path / "run" / "checkpoint").exists()
     monkeypatch.setattr(Distillation, "advance", lambda *_: pytest.fail("the run was done again"))
+    assert np.array_equal(distill(tmp_path / "run").decode(), first.decode())
+
+
+def test_a_second_process_is_kept_out_of_a_run_that_goes_on(tmp_path, monkeypatch):
+    """Locks are of an open file, so that the second call in this process is refused as another process would be."""
+    log, refused = Workplace.log, []
+
+    def second(self, entry, every=1):
+        if not refused:
+            refused.append(True)
+            with pytest.raises(OutputError, match="another process works on the same result"):
+                distill(tmp_path / "run")
+        log(self, entry, every)
+
+    monkeypatch.setattr(Workplace, "log", second)
+    first = distill(tmp_path / "run")
+    assert refused
     assert np.array_equal(distill(tmp_path / "run").decode(), first.decode())
 
 

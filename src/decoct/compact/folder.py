@@ -18,7 +18,7 @@ from typing import Any
 
 from decoct.compact.manifest import DIGEST, MANIFEST, SCHEMA, damaged, manifest_text, parse, require_inside
 from decoct.errors import ConfigError, IntegrityError, OutputError, SourceError, UnfinishedRunError
-from decoct.files import make_folder, sha256, write_atomically, writing
+from decoct.files import alone, make_folder, sha256, write_atomically, writing
 
 STAGING = ".decoct-unfinished"
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
@@ -42,12 +42,23 @@ def write_run(folder: Path, files: Mapping[str, Writer], manifest: Mapping[str, 
     version, sizes and hashes are added here. `keep` names files that stand in the folder already and are hashed with
     the rest. A finished run in the folder is replaced only by one of the same kind and content.
 
-    Raises `OutputError` where something else is in the way or the folder cannot be written: then it is as it was.
-    Raises `ConfigError` for a manifest that is not plain JSON.
+    Processes that write into one folder take turns. Raises `OutputError` where something else is in the way or the
+    folder cannot be written: then it is as it was. Raises `ConfigError` for a manifest that is not plain JSON.
     """
     _require_writable(folder, files, manifest, keep)
+    existed = folder.is_dir()
+    make_folder(folder)
+    with alone(folder):
+        # What another process wrote meanwhile counts.
+        _require_writable(folder, files, manifest, keep)
+        return _write_run(folder, files, manifest, keep, existed)
+
+
+def _write_run(
+    folder: Path, files: Mapping[str, Writer], manifest: Mapping[str, Any], keep: Sequence[str], existed: bool
+) -> Path:
     staging = folder / STAGING
-    existed, marked = folder.is_dir(), staging.is_dir()
+    marked = staging.is_dir()
     try:
         make_folder(staging)
         _empty(staging)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,7 +16,7 @@ from decoct.compact.save import require_place
 from decoct.distillation.checkpoint import load_checkpoint, save_checkpoint
 from decoct.distillation.run import Distillation
 from decoct.errors import IntegrityError, MismatchError, MissingExtraError
-from decoct.files import make_folder, write_json, write_text, writing
+from decoct.files import alone, make_folder, write_json, write_text, writing
 
 CHECKPOINT_SECONDS = 30.0
 """Seconds between two checkpoints."""
@@ -36,6 +37,7 @@ class Workplace:
         self._logged = 0
         self._track, self._writer = track, None
         self._made: list[Path] = []
+        self._held = ExitStack()
         if folder is not None:
             self._require_own(folder)
 
@@ -49,6 +51,7 @@ class Workplace:
             self._writer.close()
         if error is not None and not self.has_checkpoint:
             self._leave()
+        self._held.close()
 
     def _require_own(self, folder: Path) -> None:
         """Refuse a folder that holds another run, or what the set would be written over; nothing is written yet."""
@@ -66,11 +69,14 @@ class Workplace:
     def _claim(self, folder: Path) -> None:
         """Write the identity into the folder, and remember what was not there before."""
         path, metrics = folder / "run.json", folder / "metrics.jsonl"
-        if not path.exists():
-            above = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-            self._made = [metrics, self._checkpoint.parent, path, *above]
-            make_folder(folder)
-            write_json(path, self._identity)
+        above = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+        make_folder(folder)
+        with alone(folder):
+            if not path.exists():
+                self._made = [metrics, self._checkpoint.parent, path, *above]
+                write_json(path, self._identity)
+        # Two processes that go on from one checkpoint would write over each other's.
+        self._held.enter_context(alone(path, wait=False))
 
     def _leave(self) -> None:
         """Take back what a run wrote that has nothing to go on from, so that another command may use the folder."""
