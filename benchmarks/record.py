@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import decoct
 from decoct.files import write_json
 from decoct.machine import hardware, library_versions
 
@@ -18,12 +19,13 @@ def commit() -> str:
     travelled to a rented machine without its history."""
     if told := os.environ.get("DECOCT_COMMIT"):
         return told
-    here = Path(__file__).parent
+    # Of the package that is imported, which need not lie beside this script.
+    here = Path(decoct.__file__).parent
     name = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True, check=False
     )
     changed = subprocess.run(
-        ["git", "status", "--porcelain", "--", "../src"], cwd=here, capture_output=True, text=True, check=False
+        ["git", "status", "--porcelain", "--", "."], cwd=here, capture_output=True, text=True, check=False
     )
     return name.stdout.strip() + ("+changes" if changed.stdout.strip() else "")
 
