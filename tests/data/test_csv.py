@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import decoct
+from decoct.cli.opening import Opening
 from decoct.data.groups import groups_from
 from decoct.errors import DataError, SourceError
 
@@ -47,6 +48,20 @@ def test_a_csv_file_is_a_table_of_features(tmp_path):
         np.testing.assert_allclose(found[f"all/{row}"], X[row].astype(np.float32))
     with pytest.raises(SourceError, match=r"clearly the label[\s\S]*person \(text\), species \(text\)"):
         decoct.open(path, cache=tmp_path / "cache")
+
+
+def test_a_column_of_groups_is_no_feature(tmp_path):
+    body = [f"{X[row, 0]},{row % 12},{X[row, 1]},{KINDS[row % 2]}" for row in range(60)]
+    path = written(tmp_path / "people.csv", "\n".join(["width,person,height,species", *body]) + "\n")
+    data = Opening(group="person", cache=tmp_path / "cache").open(str(path), tell=False)
+    assert data.spec.shape == (2,)
+    assert "features are the columns width, height" in data.spec.notices
+    person = groups_from(data, "person")
+    people = [{person[name] for name in split.ids.tolist()} for split in (data.train, data.val, data.test)]
+    assert sum(map(len, people)) == len(set.union(*people)) == 12
+    assert decoct.open(data.spec.source, cache=tmp_path / "cache").spec.shape == (2,)
+    named = Opening(group="person", cache=tmp_path / "cache").open(f"csv:{path}?label=species", tell=False)
+    assert named.spec.fingerprint == data.spec.fingerprint
 
 
 def test_a_second_label_is_no_feature(tmp_path):

@@ -59,7 +59,9 @@ class Opening:
         size = self.height_and_width()
         self._require_groups(source)
         from decoct.data.open import open as open_source
+        from decoct.data.open import with_groups
 
+        source = source if self.group is None else with_groups(source, self.group)
         data = open_source(
             source,
             size=size,

@@ -90,6 +90,17 @@ def open(
     )
 
 
+def with_groups(source: str, column: str) -> str:
+    """`source` asked not to take the column that says the groups for a feature, where it is a table. Raises as `open`.
+
+    A person's number among the features would tell whose row it is, which is what splits by person keep apart.
+    """
+    kind, place = _kind_and_place(source)
+    if kind not in ("csv", "parquet") or "group=" in place.rpartition("?")[2]:
+        return source
+    return f"{kind}:{place}{'&' if '?' in place else '?'}group={column}"
+
+
 def _find(source: Any, wish: Wish) -> tuple[str, Found]:
     """The name of the source for a person, and its rows."""
     if isinstance(source, (str, os.PathLike)):

@@ -1,4 +1,4 @@
-"""What a person asks of a source behind a question mark: `PATH?image=NAME&label=NAME&id=NAME`."""
+"""What a person asks of a source behind a question mark: `PATH?image=NAME&label=NAME&id=NAME&group=NAME`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Sequence
 
 from decoct.errors import SourceError
 
+KNOWN = ("image", "label", "id", "group")
+"""Columns of a table; that of the groups, which rows may share, is no feature."""
 
-def names_asked(called: str, place: str, known: Sequence[str] = ("image", "label", "id")) -> tuple[str, dict[str, str]]:
+
+def names_asked(called: str, place: str, known: Sequence[str] = KNOWN) -> tuple[str, dict[str, str]]:
     """The place without the question mark and what follows, and the names that are asked for.
 
     `id=` alone is the empty name, which asks for row numbers. Raises `SourceError` for anything but `known` words.

@@ -38,6 +38,8 @@ class Columns:
 def choose_columns(called: str, rows: Dataset, asked: Mapping[str, str]) -> Columns:
     """The columns named in `asked` ("image", "label", "id"), else those that their names and types tell.
 
+    A column of groups ("group") is none of them.
+
     Raises `SourceError` listing the columns where that is not clear.
     """
     for name in filter(None, asked.values()):
@@ -45,7 +47,9 @@ def choose_columns(called: str, rows: Dataset, asked: Mapping[str, str]) -> Colu
             raise _unclear(called, rows, f"no column {name!r}")
     ids = id_column({name: str(getattr(feature, "dtype", "")) for name, feature in rows.features.items()}, asked)
     label = asked.get("label") or _label(called, rows, ids)
-    kinds = {name: _kind(feature) for name, feature in rows.features.items() if name not in (label, ids)}
+    kinds = {
+        name: _kind(feature) for name, feature in rows.features.items() if name not in (label, ids, asked.get("group"))
+    }
     if "image" in asked:
         picture = kinds.get(asked["image"]) == "image"
         return Columns(label, asked["image"], (), ids) if picture else Columns(label, None, (asked["image"],), ids)
