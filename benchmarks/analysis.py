@@ -13,7 +13,6 @@ asked again: remove its file to measure it anew. 50 minutes of one core, 36 of t
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 
 import torch
 import tyro
+from real_sets import DATA
 from record import RESULTS, save
 
 import decoct
@@ -40,7 +40,6 @@ from decoct.data.dataset import Dataset, Split
 from decoct.files import write_json
 from decoct.streams import Streams
 
-DATA = Path(os.environ.get("DECOCT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 NETWORK, MLP = "convnet3-w8", "mlp-w32"
 LRS = (0.01, 0.03, 0.1)
 WIDE = "convnet3-w32"

@@ -27,6 +27,7 @@ from typing import Any
 
 import tyro
 from bias_table import COLUMNS, Cell, figure, table, with_kept
+from real_sets import DATA
 from record import RESULTS, save
 
 import decoct
@@ -63,7 +64,7 @@ WEIGHTS = ("none", "density", "errors", "groups")
 class Options:
     """Which cells."""
 
-    source: str = "npz:../shared/data/mnist.npz"
+    source: str = f"npz:{DATA / 'mnist.npz'}"
     """Images as a source."""
     name: str = "MNIST"
     """What the results call it."""

@@ -11,7 +11,6 @@ every budget; test rows are read once. Every selection and every judged cell is 
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import tyro
+from real_sets import DATA
 from record import save
 
 import decoct
@@ -34,7 +34,6 @@ from decoct.networks.decoder_networks import decoder_network, run_decoder
 from decoct.selection.deepdistal import DeepDistal
 from decoct.training.autoencoder import train_autoencoder
 
-DATA = Path(os.environ.get("DECOCT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 REAL, FAKE = 0, 1
 
 

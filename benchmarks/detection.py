@@ -21,6 +21,7 @@ from statistics import fmean
 from typing import Any
 
 import tyro
+from real_sets import DATA
 from record import RESULTS, save
 
 from decoct.data.detection.detection_set import DetectionSet
@@ -32,7 +33,6 @@ from decoct.selection.detection.region_features import Features, detection_featu
 from decoct.selection.detection.select import select_images
 from decoct.training.detector import DetectorConfig
 
-DATA = os.environ.get("DECOCT_DATA", "../shared/data")
 METHODS = ("csod", "random", "k-center")
 
 
@@ -40,9 +40,9 @@ METHODS = ("csod", "random", "k-center")
 class Options:
     """What to measure."""
 
-    source: str = f"coco:{DATA}/bccd/instances_train.json"
+    source: str = f"coco:{DATA / 'bccd' / 'instances_train.json'}"
     """Training images."""
-    test: str = f"coco:{DATA}/bccd/instances_test.json"
+    test: str = f"coco:{DATA / 'bccd' / 'instances_test.json'}"
     """Test images."""
     budgets: tuple[int, ...] = (10, 20, 40)
     """Images picked."""

@@ -14,16 +14,17 @@ textbook loop come from whole trainings, which are run once.
 from __future__ import annotations
 
 import math
-import os
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 import tyro
+from real_sets import DATA
 from record import save
 from scipy import stats
 from torch import Tensor, nn
@@ -44,7 +45,7 @@ NETWORK, PER_CLASS = "convnet3", 10
 class Options:
     """What to measure, and for how long."""
 
-    source: str = f"npz:{os.environ.get('DECOCT_DATA', '../shared/data')}/fashion-mnist.npz"
+    source: str = f"npz:{DATA / 'fashion-mnist.npz'}"
     """A set of images with 10 classes, as `decoct.open` takes it."""
     seeds: int = 5
     """Networks of one round."""
@@ -141,7 +142,8 @@ def main(options: Options) -> None:
     ratios = {kind: interval([a / b for a, b in zip(times["textbook"], times[kind], strict=True)]) for kind in config}
     result = {
         "what": f"{options.seeds} x {NETWORK} on {len(images)} images {list(data.spec.shape)}, {options.epochs} passes",
-        "source": data.spec.source, "seeds": seeds, "rounds": options.rounds, "threads": torch.get_num_threads(),
+        "source": Path(options.source).name, "seeds": seeds, "rounds": options.rounds,
+        "threads": torch.get_num_threads(),
         "textbook_epochs_timed": options.textbook_epochs, "how": how,
         "seconds_all_seeds": {kind: interval(values) for kind, values in times.items()},
         "times_faster": ratios,

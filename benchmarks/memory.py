@@ -9,16 +9,14 @@ looks included; the peak is the kernel's own figure for that process.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import tyro
+from real_sets import DATA
 from record import save
 
-DATA = Path(os.environ.get("DECOCT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 CHILD = """
 import json, sys
 import torch

@@ -16,14 +16,13 @@ from pathlib import Path
 from types import FrameType
 
 import tyro
+from real_sets import DATA
 from record import RESULTS, save
 
 import decoct
 from decoct.errors import InterruptedRunError
 from decoct.evaluation.judge import Bench
 from decoct.evaluation.scorecard import entry_to_json
-
-DATA = Path(os.environ.get("DECOCT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
 @dataclass(frozen=True)

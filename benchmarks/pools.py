@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
+from real_sets import DATA
 
 import decoct
 from decoct.data.dataset import Dataset, Split
 from decoct.streams import Streams, derive_seed
-
-DATA = Path(os.environ.get("DECOCT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
 def pool(source: str, per_class: int, size: int | None = None) -> Dataset:

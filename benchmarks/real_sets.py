@@ -1,4 +1,4 @@
-"""The real data sets of the benchmarks, found through DECOCT_DATA."""
+"""The real data sets of the benchmarks, and the one place that says where they are."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import decoct
 from decoct.data.dataset import Dataset
 
 DATA = Path(os.environ.get("DECOCT_DATA", Path(__file__).parents[2] / "shared" / "data"))
+"""DECOCT_DATA, or without it `shared/data` beside the checkout."""
 SHARD = "train-00000-of-00005.parquet"
 """The file of 10,000 rows that stands for all of CIFAR-10 where a table needs a small set."""
 

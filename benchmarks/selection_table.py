@@ -36,6 +36,8 @@ POOL, VALIDATION = 10_000, 2_000
 SHOWN = 50_000
 """Images shown to every student, whatever the size of its set."""
 NETWORK = "convnet3-w32"
+FEATURES = "network"
+"""What rows are compared by in every cell; the default of `select` is principal components."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,8 @@ def run(cell: Cell, options: Options, data: Dataset, right: dict[str, bool]) -> 
     )  # fmt: skip
     facts: dict[str, Any] = {
         "source": cell.source, "noise": cell.noise, "fraction": cell.fraction, "method": cell.method, "rows": count,
-        "students": NETWORK, "device": options.device, "protocol": protocol(count).facts(), "pool": len(data.train),
+        "students": NETWORK, "features": FEATURES, "device": options.device, "protocol": protocol(count).facts(),
+        "pool": len(data.train),
     }  # fmt: skip
     if cell.method == "random":
         entries = judged.judge_baseline("random", count * (data.spec.row_bytes + 1)).entries
@@ -129,7 +132,7 @@ def run(cell: Cell, options: Options, data: Dataset, right: dict[str, bool]) -> 
         return
     began = time.process_time()
     core = decoct.select(
-        data, cell.method, count=count, features="network", cache=work / "dynamics", device=options.device
+        data, cell.method, count=count, features=FEATURES, cache=work / "dynamics", device=options.device
     )
     seconds = time.process_time() - began
     wrong = sum(not right[own] for own in core.ids.tolist())

@@ -96,7 +96,8 @@ def section(source: str, noise: float, cells: Cells) -> list[str]:
         f"## Real images chosen: {source}, a pool of {first['pool']:,}{', labels in part wrong' if noise else ''}", "",
         f"Students {first['students']}, {first['protocol']['fit']['epochs'] * first['rows']:,} images shown to each, "
         f"{len(first['entries'][0]['last'])} students a set, last epoch, 95 % intervals.{planted} "
-        f"`random` is drawn anew for each student. {first['hardware']['processor']}, commits {commits}; "
+        f"`random` is drawn anew for each student; methods that compare rows do so by `--features {features(first)}`. "
+        f"{first['hardware']['processor']}, commits {commits}; "
         f"{hours(cells):.1f} hours of one core by the clock, selections included, shared recordings left out.", "",
         "| method | " + " | ".join(f"{100 * fraction:g} %" for fraction in fractions) + " |",
         "|---" * (len(fractions) + 1) + "|",
@@ -105,6 +106,11 @@ def section(source: str, noise: float, cells: Cells) -> list[str]:
         shown = [show(cells.get((method, fraction))) for fraction in fractions]
         lines.append(f"| `{method}` | " + " | ".join(shown) + " |")
     return [*lines, ""]
+
+
+def features(cell: dict[str, Any]) -> str:
+    """What rows are compared by; older cells, which do not say it, have that of a network trained for the purpose."""
+    return cell.get("features", "network")
 
 
 def hours(cells: Cells) -> float:

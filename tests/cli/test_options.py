@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
 from importlib import import_module
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any, get_args
 
 import pytest
 
-from decoct.cli import compare
-from decoct.cli.main import COMMANDS, _parse
+from decoct.cli import compare, methods, score
+from decoct.cli.main import COMMANDS, _parse, main
 from decoct.cli.opening import Opening
+from decoct.distillation.recipes.table import LABELS, OBJECTIVES, STORAGES
 from decoct.errors import ConfigError
+from decoct.evaluation.protocol import PROTOCOLS
 
 
 def parse(line: str) -> Any:
@@ -107,3 +110,28 @@ def test_the_command_line_in_a_report_gives_the_same_options() -> None:
     options = parse(line)
     again = parse(compare.command_line(options).removeprefix("decoct "))
     assert dataclasses.asdict(again) == dataclasses.asdict(options)
+
+
+def test_the_command_that_score_prints_is_one_that_select_takes() -> None:
+    result = {
+        "rows": 9, "passes": 2, "val_accuracy": 0.5, "scores": ["el2n", "aum"], "never_learned": 0, "always_right": 1,
+        "likely_mislabelled": [], "most_ambiguous": [], "out": "scored",
+    }  # fmt: skip
+    (line,) = (line for line in score.show(result).splitlines() if "decoct select" in line)
+    options = parse(line.partition("decoct ")[2])
+    assert (options.scores, options.score in result["scores"]) == (Path("scored/scores.parquet"), True)
+    assert options.fraction is not None
+    assert options.out == Path("DIR")
+
+
+def test_the_help_of_compare_names_every_protocol(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "--help"]) == 0
+    said = " ".join(capfd.readouterr().out.replace("│", " ").split())
+    named = said.partition("How networks are trained and measured:")[2].partition("(default")[0]
+    assert set(re.findall(r"[a-z]+(?:-\d+)?", named)) - {"or"} == set(PROTOCOLS)
+
+
+def test_methods_prints_axes_by_names_that_can_be_typed() -> None:
+    for card in methods.cards()["distill"]:
+        for part, registry in zip(card.axes.split(" x "), (STORAGES, OBJECTIVES, LABELS), strict=False):
+            assert part.split()[0] in registry or card.axes.startswith("chosen:"), card.axes

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from toys import blob_images
 
 from decoct.cli.main import COMMANDS, main
+from decoct.distillation.recipes.table import LABELS, RECIPES, STORAGES, resolve
+from decoct.distillation.recipes.task import Task
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -47,18 +52,34 @@ def test_the_python_lines_run_as_written_but_smaller(photos, monkeypatch, capsys
     space: dict[str, object] = {}
     exec(compile(block, "README.md", "exec"), space)
     assert "random" in capsys.readouterr().out
-    assert len(space["train"]) == 4  # type: ignore[arg-type]
-    assert (photos / "runs" / "ridge-10" / "manifest.json").exists()
+    assert len(space["train"]) == 2 * 2 * 4, "in colour, each stored image holds four"  # type: ignore[arg-type]
+    assert (photos / "runs" / "auto-10" / "manifest.json").exists()
 
 
 def test_the_compare_line_parses_and_runs_smaller(photos, monkeypatch, capfd):
     monkeypatch.setattr("decoct.distillation.validate.STEPS", 4)
     (line,) = re.findall(r"^decoct (compare .*)$", README, flags=re.MULTILINE)
-    words = line.replace("--ipc 1 10", "--ipc 1").replace("5min", "2s").split()
-    words += ["--networks", "convnet3-w4", "--seeds", "1", "--baselines", "random", "--size", "16"]
+    words = line.replace("--ipc 1 10", "--ipc 1").replace("5min", "1s").replace("--size 32", "--size 16").split()
+    words += ["--networks", "convnet3-w4", "--seeds", "1", "--baselines", "random"]
     assert main(words) == 0
     assert (photos / "runs" / "photos" / "report.html").exists()
-    assert "ridge" in capfd.readouterr().out
+    assert "auto" in capfd.readouterr().out
+
+
+def test_both_examples_open_the_same_data_and_take_the_default_recipe():
+    (line,), (block,) = re.findall(r"^decoct (compare .*)$", README, flags=re.MULTILINE), _fenced("python")
+    assert re.findall(r"--size (\d+)", line) == re.findall(r"size=(\d+)", block) == ["32"]
+    assert "auto" in line.split()
+    assert "decoct.distill(data, ipc=10" in block
+
+
+def test_what_has_to_be_installed_is_what_the_project_says():
+    constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    (pinned,) = re.findall(r"^torch==(\S+)$", constraints, flags=re.MULTILINE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert f"Python {project['requires-python'].removeprefix('>=')} or later" in README
+    assert f"torch {pinned}" in README
+    assert f"torch=={pinned}+cpu" in README
 
 
 def test_every_command_named_in_the_readme_exists():
@@ -68,8 +89,17 @@ def test_every_command_named_in_the_readme_exists():
 
 
 def test_the_methods_table_lists_what_there_is():
-    from decoct.distillation.recipes.table import LABELS, RECIPES, STORAGES
     from decoct.selection.methods import METHODS
 
     for name in (*METHODS, *RECIPES, *LABELS, *STORAGES):
         assert name in README
+
+
+def test_the_recipes_table_names_the_labels_of_each():
+    data = blob_images(classes=3, per_class=12, shape=(3, 32, 32))
+    table = README.partition("| recipes |")[2].partition("\n\n")[0]
+    for line in table.splitlines()[2:-1]:  # that of `auto`, the last, chooses
+        names, _, place = line.strip("|").split("|")[:3]
+        recipes = re.findall(r"`([\w-]+)`", names)
+        found = {type(resolve(name, Task(data.spec, 1)).labels).__name__.lower() for name in recipes}
+        assert found == {name for name in LABELS if re.search(rf"\b{name}\b", place)}, line

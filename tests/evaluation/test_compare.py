@@ -14,9 +14,11 @@ from toys import blob_images
 
 import decoct.evaluation.compare as compare_module
 import decoct.evaluation.judge as judge_module
+from decoct.cli.compare import Options
 from decoct.compact.folder import STAGING
+from decoct.distillation.recipes.table import RECIPES
 from decoct.errors import BudgetError, ConfigError, MismatchError, UnknownNameError
-from decoct.evaluation.compare import Maker, compare
+from decoct.evaluation.compare import METHODS, Maker, compare
 from decoct.evaluation.comparison import Comparison
 from decoct.evaluation.protocol import Protocol
 from decoct.training.config import FitConfig
@@ -201,3 +203,8 @@ def test_a_stopped_comparison_goes_on_where_it_was(
     numbers = [(entry.name, entry.last, entry.selected, entry.val) for entry in whole.entries]
     again = compared(tmp_path / "stopped")
     assert [(entry.name, entry.last, entry.selected, entry.val) for entry in again.entries] == numbers
+
+
+def test_without_methods_the_default_recipe_stands_beside_selectors_in_python_and_on_the_command_line() -> None:
+    assert Options(source="digits").methods == METHODS
+    assert [method for method in METHODS if method in RECIPES] == ["auto"]

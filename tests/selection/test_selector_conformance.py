@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,12 @@ def test_a_smaller_coreset_is_a_prefix_where_the_method_nests(method: str, balan
     small = select(DATA["gray"], quick(method), count=9, balance=balance)
     nested = large.indices[:9].tolist() == small.indices.tolist()
     assert nested or method not in NESTING
+
+
+def test_the_file_format_names_the_methods_that_do_not_nest() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "file-format.md").read_text(encoding="utf-8")
+    (line,) = (line for line in page.splitlines() if line.startswith("| `rank` |"))
+    assert set(re.findall(r"`([a-z-]+)`", line)) - {"rank"} == set(METHODS) - NESTING
 
 
 @every_method

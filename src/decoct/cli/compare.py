@@ -21,8 +21,8 @@ class Options:
 
     source: Source
     """digits, npz:PATH, imagefolder:PATH, parquet:PATH, csv:PATH, hub:NAME or a bare path."""
-    methods: Annotated[tuple[str, ...], arg(metavar="NAME...")] = ("random", "herding", "k-means", "dm", "ridge")
-    """Selectors and recipes; `decoct methods` lists them."""
+    methods: Annotated[tuple[str, ...], arg(metavar="NAME...")] = ("random", "herding", "k-means", "auto")
+    """Selectors and recipes; `decoct methods` lists them. Rows are compared by their principal components here."""
     ipc: Annotated[tuple[int, ...], arg(metavar="N...")] = (1, 10)
     """Sizes, in images per class."""
     budget: Annotated[str | None, left_out("TIME")] = None
@@ -30,7 +30,7 @@ class Options:
     steps: Annotated[int | None, left_out("N")] = None
     """Steps of each distillation."""
     protocol: str = "quick"
-    """How networks are trained and measured: quick, dc-300, dsa-1000 or soft-300."""
+    """How networks are trained and measured: quick, dc-300, dsa-1000, soft-300 or soft-1000."""
     networks: Annotated[tuple[str, ...], left_out("NAME...")] = ()
     """Networks to judge with; without it, the field's ConvNet for the size of the images."""
     seeds: int = 5

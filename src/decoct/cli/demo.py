@@ -10,6 +10,7 @@ from decoct.cli import compare
 from decoct.cli.opening import Output, left_out
 
 NETWORK = "convnet3-w64"
+METHODS = ("random", "herding", "k-means", "dm", "auto")
 """Half of the default width, which saves time; students that are narrower still fit no scores in so few steps."""
 
 
@@ -31,8 +32,8 @@ class Options:
 def run(options: Options) -> dict[str, Any]:
     """What `decoct compare digits` does, at sizes that suit a first look."""
     asked = compare.Options(
-        source="digits", ipc=(1, 5), seeds=options.seeds, budget=options.budget, out=options.out, device=options.device,
-        networks=(NETWORK,), baselines=("random", "random+teacher", "full"),
+        source="digits", methods=METHODS, ipc=(1, 5), seeds=options.seeds, budget=options.budget, out=options.out,
+        device=options.device, networks=(NETWORK,), baselines=("random", "random+teacher", "full"),
     )  # fmt: skip
     return compare.run(asked)
 

@@ -86,7 +86,8 @@ def show(result: dict[str, Any]) -> str:
             f"scores                   {result['out']}/scores.parquet ({', '.join(result['scores'])})",
             f"map of the data          {result['out']}/cartography.png",
             f"rows to look at          {result['out']}/rows.html",
-            "select by them: decoct select SOURCE --method hardest|easiest|middle|ccs --score NAME "
-            f"--scores {result['out']}/scores.parquet",
+            "select by them           decoct select SOURCE --method hardest --score el2n "
+            f"--scores {result['out']}/scores.parquet --fraction 0.5 --out DIR",
+            "                         or --method easiest, middle or ccs, by any of the scores above",
         ]
     )

@@ -26,7 +26,7 @@ from decoct.registry import unknown_name
 from decoct.selection.driver import select
 from decoct.selection.methods import METHODS as SELECTORS
 
-METHODS = ("random", "herding", "k-means", "dm", "ridge")
+METHODS = ("random", "herding", "k-means", "auto")
 
 
 def compare(
@@ -48,11 +48,12 @@ def compare(
     """Make a set with each of `methods` at each of `ipc` images per class, and judge all of them alike.
 
     A method is a selection method or a recipe; `budget` ("20min", or seconds) or `steps` bounds each distillation and
-    `seed` is that of the makers. Each set is judged as by `evaluate`, beside `baselines` at its own bytes. A method
-    that is a baseline itself (random, herding) is judged as one, its rows drawn afresh for each seed, and is not
-    repeated as a baseline of the same size. With `out`, sets stand in `out/sets`, finished runs in `out/cells`, the
-    result in `out/comparison.json`, and the same call goes on where it was stopped. With `search`, every method and
-    every baseline gets the same number of trials of training settings on validation data before it is judged.
+    `seed` is that of the makers. Selectors compare rows by `features="auto"`, principal components for images. Each set
+    is judged as by `evaluate`, beside `baselines` at its own bytes. A method that is a baseline itself (random,
+    herding) is judged as one, its rows drawn afresh for each seed, and is not repeated as a baseline of the same size.
+    With `out`, sets stand in `out/sets`, finished runs in `out/cells`, the result in `out/comparison.json`, and the
+    same call goes on where it was stopped. With `search`, every method and every baseline gets the same number of
+    trials of training settings on validation data before it is judged.
 
     Raises `UnknownNameError` for a method, network, protocol or baseline that does not exist, `ConfigError` for no
     methods or sizes or an impossible budget, `BudgetError` for more images than a class has, `MismatchError` where

@@ -60,6 +60,7 @@ class ByScore(Selector):
     """Name of the score."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.score not in SCORES:
             raise unknown_name("score", self.score, list(SCORES))
 
@@ -143,7 +144,10 @@ class Easiest(ByScore):
     """The k rows with the smallest scores, easiest first: right where data are few, or labels noisy.
 
     S = the first k of the rows sorted by rising score, ties by lot; cost O(n log n).
-    Paper: Sorscher et al., "Beyond Neural Scaling Laws" (2022), https://arxiv.org/abs/2206.14486.
+    Paper: Sorscher et al., "Beyond Neural Scaling Laws" (2022), https://arxiv.org/abs/2206.14486; what the authors
+    published, https://github.com/rgeirhos/dataset-pruning-metrics, is scores of ImageNet, no code that picks.
+    Differs: the score is one of `scores.SCORES`, el2n unless another is named, or the user's own, where the paper
+    measures the distance to prototypes in self-supervised features too; classes have equal shares by default.
     """
 
     because = "among the smallest values of {score}, at {value:.4g}"
@@ -158,7 +162,8 @@ class Middle(ByScore):
 
     S = the first k of the rows sorted by |rank - (n - 1) / 2|, the easier of two equals first; cost O(n log n). Any
     prefix is a middle too. Leaves out both what is learned at once and what is likely mislabelled.
-    Paper: none of its own; both ends are those of Sorscher et al. (2022), https://arxiv.org/abs/2206.14486.
+    Paper: none of its own, so there is no official code and nothing to differ from; both ends are those of Sorscher
+    et al. (2022), https://arxiv.org/abs/2206.14486.
     """
 
     because = "near the middle of {score}, at {value:.4g}"

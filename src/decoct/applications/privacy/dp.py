@@ -41,6 +41,14 @@ class PrivateConfig:
     Setting: "Differentially Private Dataset Condensation" (NDPDC; Zheng and Li, 2023,
     https://openreview.net/forum?id=H8XpqEkbua_); releasing first and matching afterwards as in "Improving Noise
     Efficiency in Privacy-preserving Dataset Distillation" (Zheng et al., 2025, https://arxiv.org/abs/2508.01749).
+
+    Cost: `releases` x `rate` x n forward passes and as many tables `[C, d]` in memory, then `steps` forward and
+    backward passes over all C ipc images.
+
+    Differs from NDPDC, whose code takes another network and new noise in each of 10,000 iterations and augments: here
+    networks and noise are released before the first step, as the second paper does, nothing is augmented, and class
+    sizes are noised and accounted for. Differs from the second paper: no subspace from generated images beside the
+    private ones, and 100 releases and 1000 steps where its code shows 1000 and 200,000.
     """
 
     releases: int = 100

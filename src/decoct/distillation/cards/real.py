@@ -7,7 +7,7 @@ from decoct.cards import MethodCard
 SOFT_RANDOM = MethodCard(
     name="soft-random",
     line="random real images, labelled by an expert of the pass that teaches a student best",
-    axes="pixels x nothing x teacher",
+    axes="pixels x none x teacher",
     paper="Qin, Deng, Alvarez-Melis: A Label is Worth a Thousand Images in Dataset Distillation, 2024",
     link="https://arxiv.org/abs/2406.10485",
     bibtex="""@inproceedings{qin2024label,
@@ -21,7 +21,7 @@ SOFT_RANDOM = MethodCard(
 RDED = MethodCard(
     name="rded",
     line="crops of real images that an expert is surest of, in grids, with its labels",
-    axes="patches x nothing x teacher",
+    axes="patches x none x teacher",
     paper="Sun, Shi, Yu, Lin: On the Diversity and Realism of Distilled Dataset, 2024",
     link="https://arxiv.org/abs/2312.03526",
     bibtex="""@inproceedings{sun2024diversity,

@@ -14,11 +14,15 @@ from decoct.streams import Streams
 
 @dataclass(frozen=True)
 class Nothing(Objective):
-    """No steps: what the storage starts with is kept, and the labels are given once.
+    """`L = 0`: no steps; what the storage starts with is kept, and the labels are given once.
 
     Random real images with a teacher's labels, the baseline of "A Label is Worth a Thousand Images in Dataset
-    Distillation" (Qin, Deng, Alvarez-Melis, NeurIPS 2024, https://arxiv.org/abs/2406.10485), is this objective with
-    the storage `pixels` started from real rows.
+    Distillation" (Qin, Deng, Alvarez-Melis, NeurIPS 2024, https://arxiv.org/abs/2406.10485, code
+    https://github.com/sunnytqin/no-distillation), is this objective with the storage `pixels` started from real rows.
+
+    Images `[m, ...]` and targets `[m, C]` are looked at by nothing. No settings. Cost: 0 operations; all that is paid
+    for is the start of the storage and the labels. Differs from the official code, which is a script for random images
+    alone: any storage and any labels can stand beside it.
     """
 
     moves = False

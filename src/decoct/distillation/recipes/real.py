@@ -14,7 +14,7 @@ CPU_EPOCHS = 8
 
 
 def soft_random(task: Task) -> Recipe:
-    """Pixels x nothing x teacher: random real images with labels of the expert that teaches a student best.
+    """Pixels x none x teacher: random real images with labels of the expert that teaches a student best.
 
     The paper picks the expert's epoch for every number of images (CIFAR-10: epoch 20, 44, 128 and 164 for 1, 10, 50 and
     100 images a class, https://github.com/sunnytqin/no-distillation) on test data; here a short student picks it on
@@ -33,7 +33,7 @@ def soft_random(task: Task) -> Recipe:
 
 
 def rded(task: Task) -> Recipe:
-    """Patches x nothing x teacher: the crops an expert is surest of, with its labels.
+    """Patches x none x teacher: the crops an expert is surest of, with its labels.
 
     300 images a class and 5 crops of each, whole crops below 128 pixels and grids of 2 x 2 from there on, as in the
     authors' scripts (https://github.com/LINs-lab/RDED/tree/main/scripts). They keep the expert beside the student for
