@@ -109,7 +109,7 @@ def searched(found: dict[str, Any]) -> str:
     heads = ["entry", "step size chosen", "protocol's own step size", f"best of {found['trials']}", "gain"]
     return (
         f"{table(heads, [[name, *cells] for name, cells in rows.items()])}\n\n"
-        f"{reads['runs']} students in all; none had its test accuracy read more than "
+        f"{reads['runs']} students in all; none visited the test data more than "
         f"{'once' if most == 1 else f'{most} times'}."
     )
 

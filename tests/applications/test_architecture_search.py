@@ -110,3 +110,9 @@ def test_too_few_networks_a_foreign_set_and_a_taken_name_are_refused():
         architecture_search(data, {"random": mine}, NETWORKS, protocol=QUICK)
     with pytest.raises(ConfigError, match="full training is the truth"):
         architecture_search(data, {}, NETWORKS, protocol=QUICK, baselines=("full",))
+
+
+def test_the_finding_names_the_seeds_that_were_run():
+    found = search(blob_images(), seeds=[4, 7], baselines=())
+    assert found.finding().facts["seeds"] == [4, 7]
+    assert (found.seeds, found.to_json()["run_seeds"]) == (2, (4, 7))

@@ -64,6 +64,8 @@ def test_architectures_are_ranked_and_told_in_a_report(source: str, tmp_path: Pa
         (("hyperparameters", "--methods", "hcdc", "hreding"), "UnknownNameError", "hreding"),
         (("hyperparameters", "--methods", "herding", "ridge"), "ConfigError", "labels are scores"),
         (("hyperparameters", "--seeds", "0"), "ConfigError", "0"),
+        (("architectures", "--methods", "dm+noise"), "ConfigError", "'dm+noise', with what its images start from"),
+        (("hyperparameters", "--methods", "dm+noise"), "ConfigError", "'dm+noise', with what its images start from"),
     ],
 )
 def test_what_cannot_be_is_refused_before_sets_are_made(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from decoct.applications.privacy.dp import PrivateConfig
@@ -117,6 +118,34 @@ def _ask_again(private: Path, capsys) -> None:
     assert "an even number of networks" in err
 
 
+def test_a_private_set_is_never_handed_out_for_other_rows(capsys, tmp_path, monkeypatch):
+    """Two archives of one shape, whose classes have no names: nothing but the rows tells them apart."""
+    pytest.importorskip("opacus")
+    from decoct.applications.privacy import dp
+
+    monkeypatch.setattr(dp.PrivateConfig, "__init__", _short(dp.PrivateConfig.__init__))
+    for name, seed in (("one", 0), ("other", 1)):
+        rows = np.random.default_rng(seed).integers(0, 256, (60, 1, 8, 8), dtype=np.uint8)
+        np.savez(tmp_path / f"{name}.npz", x=rows, y=np.arange(60) % 3)
+    out = tmp_path / "out"
+    line = ("--models", "0", "--epsilon", "8", "--delta", "1e-3", "--ipc", "1", "--network", "convnet1-w4", "--out")
+    code, _, err = command(capsys, "privacy", f"npz:{tmp_path}/one.npz", *line, out)
+    assert code == 0, err
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    code, _, err = command(capsys, "privacy", f"npz:{tmp_path}/other.npz", *line, out)
+    assert code == 2
+    assert "one made from other rows" in err
+    [beside] = out.glob("private-rows.json")
+    key = json.loads(beside.read_text())["data_key"]
+    assert not [path for path in (out / "private").rglob("*") if key.encode() in path.read_bytes()]
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert command(capsys, "privacy", f"npz:{tmp_path}/one.npz", *line, out)[0] == 0
+    beside.unlink()
+    code, _, err = command(capsys, "privacy", f"npz:{tmp_path}/one.npz", *line, out)
+    assert code == 2
+    assert "private-rows.json, which says what rows it was made from" in err
+
+
 def test_epsilon_and_delta_are_those_of_the_private_sets_that_are_attacked(capsys, tmp_path, monkeypatch):
     asked = []
 
@@ -176,3 +205,10 @@ def test_what_cannot_be_done_is_one_screen(capsys, tmp_path, words, text):
     assert code == 2, err
     assert text in err
     assert "Traceback" not in err
+
+
+def test_the_help_says_what_private_sets_take_from_steps_and_seed(capsys):
+    assert main(["apply", "privacy", "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "Private sets (--epsilon, --ways private) have a fixed number of steps, whatever is given here" in said
+    assert "and of the noise in the sets that --ways private makes to be attacked" in said

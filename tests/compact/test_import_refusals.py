@@ -93,3 +93,23 @@ def test_a_factor_that_no_image_can_be_cut_by(tmp_path: Path, factor: int) -> No
     path = saved(tmp_path / "grids.pt", UNIT)
     with pytest.raises(ConfigError, match=rf"(?s)factor={factor}.*a whole number from 1 to 6"):
         import_set(path, SPEC, scale="unit", factor=factor)
+
+
+def test_lists_without_end_and_lists_that_double_are_refused(tmp_path: Path) -> None:
+    endless: list[object] = [UNIT]
+    endless.append(endless)
+    doubling: list[object] = [UNIT]
+    for _ in range(200):
+        doubling = [doubling, doubling]
+    for number, hostile in enumerate((endless, {"data": endless}, doubling)):
+        torch.save(hostile, tmp_path / f"{number}.pt")
+        with pytest.raises(IntegrityError, match=r"(?s)lists in lists, or one that holds itself.*at most 32 levels"):
+            read_tensors(tmp_path / f"{number}.pt")
+    few: list[object] = [UNIT]
+    for _ in range(25):
+        few = [few, few]
+    torch.save(few, tmp_path / "few.pt")
+    assert isinstance(read_tensors(tmp_path / "few.pt"), list), "2^25 ways to one tensor, which are not all walked"
+    torch.save([few, UNIT[:1, :1].expand(600, 300, 6, 6)], tmp_path / "large.pt")
+    with pytest.raises(IntegrityError, match="whose values all stand in the file"):
+        read_tensors(tmp_path / "large.pt")

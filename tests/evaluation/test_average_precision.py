@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -45,6 +46,18 @@ def test_a_case_done_by_hand() -> None:
     got = average_precision(found, truth)
     assert got.by_class == (pytest.approx((34 * 1 + 33 * 2 / 3) / 101),)
     assert got.objects == (3,)
+
+
+@pytest.mark.parametrize("right", range(1, 11))
+def test_round_recalls_are_read_as_the_authors_code_reads_them(right: int) -> None:
+    """Of 10 boxes the first so many are found: precision 1 up to that recall, at the recalls that numpy makes."""
+    truth = truth_of([(0, 0, 20 * n, 0, 20 * n + 10, 10) for n in range(10)])
+    found = found_of([(0, 0, 1 - n / 50, 20 * n, 0 if n < right else 500, 20 * n + 10, 10 if n < right else 510)
+                      for n in range(20)])  # fmt: skip
+    expected = (np.linspace(0, 1, 101) <= right / 10).mean()
+    assert average_precision(found, truth).mean == pytest.approx(expected, abs=1e-12)
+    if right == 7:
+        assert expected == pytest.approx(70 / 101), "numpy's 0.7 is above 7 / 10"
 
 
 def test_everything_right_is_one_and_nothing_found_is_zero() -> None:
@@ -108,7 +121,7 @@ def reference(found: Found, truth: DetectionSet, label: int, overlap: float) -> 
         if best is not None:
             taken.add(best)
         curve.append((right / total, right / (right + wrong)))
-    values = [max((p for r, p in curve if r >= step / 100 - 1e-12), default=0.0) for step in range(101)]
+    values = [max((p for r, p in curve if r >= wanted), default=0.0) for wanted in np.linspace(0, 1, 101)]
     return sum(values) / 101
 
 

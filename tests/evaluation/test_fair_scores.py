@@ -26,7 +26,7 @@ from decoct.evaluation.fair_scores import (
     table_of_scores,
 )
 from decoct.evaluation.judge import evaluate
-from decoct.evaluation.matrix import Matrix
+from decoct.evaluation.matrix import Matrix, evaluate_matrix
 from decoct.evaluation.protocol import Protocol
 from decoct.evaluation.scorecard import Entry, Scorecard
 from decoct.selection.driver import select
@@ -193,3 +193,29 @@ def test_the_judge_measures_what_the_scores_need() -> None:
     hard = evaluate(chosen, data, fast, baselines=("random", "hard-labels", "full"), **options)
     assert [one.name for one in hard.entries] == ["random", "random", "full"], "a set with hard labels is its own"
     assert fair_scores(hard)[0].missing == ()
+
+
+def test_stored_views_have_no_augmentation_robust_score() -> None:
+    """They are shown unchanged under every augmentation, while the random rows beside them are augmented."""
+    data = blob_images(classes=3, per_class=12)
+    inputs, classes = data.inputs(data.train, slice(0, 6)), data.train.labels(slice(0, 6))
+    labels = torch.nn.functional.one_hot(classes, 3).float()
+    fast = Protocol("test", FitConfig(lr=0.01, epochs=2), full_epochs=1, full_samples=100, checks=1)
+    for views in (2, 0):
+        learned = {"views": {"count": views, "seed": 1, "strategy": "crop"}} if views else {}
+        many = labels.expand(views, -1, -1) if views else labels
+        small = DistilledSet(data.spec, "pixels", {}, quantise(inputs, 8), many, "probabilities", classes, learned, {})
+        found = evaluate_matrix(
+            small, data, fast, ["mlp"], 1, augmentations=("none", "dsa"), baselines=("random+teacher",), device="cpu"
+        )
+        [score] = fair_scores_of(found)
+        assert bool(score.ars) == (not views)
+        assert ("set: there is no ARS of stored views, which are the same under every augmentation" in score.missing
+                ) == bool(views)  # fmt: skip
+    # A card of an earlier version, whose set came from a recipe with views.
+    told = {"made": {"settings": {"labels": {"kind": "Teacher", "views": 3}}}}
+    cards = {
+        name: replace(card(entry("sre2l", 0.6, kind="judged"), entry("random", 0.5), mix=mix), provenance=told)
+        for name, mix in (("none", ""), ("mixup", "mixup"))
+    }
+    assert fair_scores_of(Matrix(cards))[0].ars == ()

@@ -177,6 +177,31 @@ def test_test_data_are_read_only_after_training(monkeypatch: pytest.MonkeyPatch)
         assert after.split() == ["test"] * often, "the last pass, and that of validation where it is another"
 
 
+def test_the_log_says_how_many_weights_a_visit_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[int] = []
+    real = bench_module.accuracy
+
+    def spy(module: Any, data: Dataset, split: Any, **options: Any) -> float:
+        if split is data.test:
+            seen.append(len(split))
+        return real(module, data, split, **options)
+
+    def fell(*args: Any, **options: Any) -> Any:
+        [fitted] = real_fit(*args, **options)
+        early = {name: value.clone() for name, value in fitted.module.state_dict().items()}
+        return [replace(fitted, best_epoch=fitted.history[-1][0] - 1, best_state=early)]
+
+    real_fit = contender_module.fit
+    monkeypatch.setattr(bench_module, "accuracy", spy)
+    for best, measured in ((real_fit, 1), (fell, 2)):
+        monkeypatch.setattr(contender_module, "fit", best)
+        once = replace(FAST, checks=1)
+        evaluate(small_set(), DATA, once, [NETWORK], [0], baselines=(), device="cpu", out=tmp_path / str(measured))
+        [line] = (tmp_path / str(measured) / "test_reads.jsonl").read_text().splitlines()
+        assert json.loads(line)["measured"] == len(seen) == measured
+        seen.clear()
+
+
 def test_the_maker_of_a_number_never_sees_poisoned_test_labels() -> None:
     """Whatever the test labels are, training and the choice of the epoch stay the same."""
     test = replace(DATA.test, y=(DATA.test.y + 1) % 3)

@@ -131,7 +131,7 @@ def test_a_run_that_was_lost_after_reading_is_counted_twice(tmp_path: Path) -> N
     judged(out=tmp_path, search=None)
     log = tmp_path / "test_reads.jsonl"
     line = json.loads(log.read_text().splitlines()[0])
-    assert set(line) == {"cell", "rows", "network", "seed", "rows_of"}
+    assert set(line) == {"cell", "rows", "network", "seed", "rows_of", "measured"}
     (tmp_path / "cells" / f"{line['cell']}.json").unlink()
     log.write_text(log.read_text() + '{"cell": "half a li')
     card = judged(out=tmp_path, search=None)

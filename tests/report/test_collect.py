@@ -216,3 +216,101 @@ def test_results_that_cannot_be_compared_are_called_so() -> None:
     weighted = replace(cards[0], data={**cards[0].data, "weights": "abc"})
     [warning] = contents_of([Judged("dm", None, told) for told in (cards[0], weighted)]).warnings
     assert warning == "These results are of training rows that are weighted differently: compare none across them."
+
+
+def told(data: Dataset, *entries: Entry, **facts: object) -> Scorecard:
+    found = card(data, *entries)
+    return replace(found, data={**found.data, "row_bytes": 64, **facts})
+
+
+def test_whitened_and_plain_runs_are_told_apart(tmp_path: Path) -> None:
+    """The same source, shape and fingerprint: numbers of one are not those of the other, and all are shown."""
+    data = blob_images()
+    cards = [
+        told(data, entry("dm", mean, 100, 6), entry("random", mean - 0.2, 100, 6, kind="baseline"),
+             entry("full", mean + 0.05, 9999, 60, kind="baseline"), normalisation=kind)
+        for mean, kind in ((0.6, "standardise"), (0.8, "zca"))
+    ]  # fmt: skip
+    judged = [Judged("dm", None, one, 2.0) for one in cards]
+    contents = contents_of(judged)
+    assert contents.warnings == (
+        "These results are of different data (toy as 1x8x8, normalisation standardise; toy as 1x8x8, normalisation "
+        "zca): compare none across them.",
+    )
+    found = [(row.entry.name, row.entry.mean, row.place) for row in contents.rows if row.entry.kind == "baseline"]
+    assert found == [
+        (name, pytest.approx(mean), f"normalisation {kind}")
+        for mean, kind in ((0.6, "standardise"), (0.8, "zca"))
+        for name, mean in (("random", mean - 0.2), ("full", mean + 0.05))
+    ]
+    text = write_report(tmp_path / "r.html", judged).read_text()
+    assert "trains a network to <em>80.0 %</em>" in text
+    assert "All 60 real rows reach 85.0 %." in text, "those of the same data"
+    assert '<span class="pm">normalisation zca</span>' in text
+    assert 'class="full"' not in text, "one line for marks of both"
+    assert 'class="full"' in write_report(tmp_path / "r.html", judged[:1]).read_text()
+    alike = contents_of([judged[0], judged[0]])
+    assert (alike.warnings, alike.places) == ((), ("",))
+
+
+@pytest.mark.parametrize("key", ["train", "val", "test"])
+def test_other_rows_of_the_same_source_are_other_data(key: str) -> None:
+    data = blob_images()
+    cards = [told(data, entry("dm", 0.6, 100, 6), **{key: rows}) for rows in (40, 50)]
+    [warning] = contents_of([Judged("dm", None, one) for one in cards]).warnings
+    assert f"(toy as 1x8x8, 40 {key} rows; toy as 1x8x8, 50 {key} rows)" in warning
+    marked = [told(data, entry("dm", 0.6, 100, 6), fingerprint=mark * 20) for mark in "ab"]
+    [warning] = contents_of([Judged("dm", None, one) for one in marked]).warnings
+    assert "(toy as 1x8x8, fingerprint aaaaaaaaaaaa; toy as 1x8x8, fingerprint bbbbbbbbbbbb)" in warning
+
+
+def test_two_sets_of_a_name_have_hard_labels_of_their_own_and_baselines_a_protocol() -> None:
+    data = blob_images()
+    hard = [entry("datm/hard-labels", mean, 100, 6, kind="baseline") for mean in (0.5, 0.6)]
+    random = entry("random", 0.4, 100, 6, kind="baseline")
+    judged = [
+        Judged("datm", None, replace(card(data, entry("datm", 0.7, 120, 6), one, random),
+                                     provenance={"content_hash": mark}))
+        for one, mark in zip(hard, "ab", strict=True)
+    ]  # fmt: skip
+    assert [row.entry.mean for row in rows_of(judged)][2:] == pytest.approx([0.5, 0.4, 0.6])
+    assert judged[0].scorecard is not None
+    longer = replace(judged[0].scorecard, protocol={"name": "dc-300", "hash": "def"})
+    rows = rows_of([judged[0], Judged("datm", None, longer)])
+    assert [row.place for row in rows if row.entry.name == "random"] == ["protocol quick abc", "protocol dc-300 def"]
+
+
+def test_times_smaller_counts_bytes_where_the_full_data_were_not_judged(tmp_path: Path) -> None:
+    """60 rows of 64 bytes with a byte of label each, over 200 bytes: not 60 rows over 6."""
+    data = blob_images()
+    judged = [Judged("dm", None, told(data, entry("dm", 0.8, 194, 6)))]
+    assert judged[0].scorecard is not None
+    assert judged[0].scorecard.judged[0].nbytes == 200
+    text = write_report(tmp_path / "r.html", judged).read_text()
+    assert f"<em>{60 * 65 / 200:,.0f} times smaller</em>" in text
+    unsaid = [Judged("dm", None, card(data, entry("dm", 0.8, 194, 6)))]
+    text = write_report(tmp_path / "r.html", unsaid).read_text()
+    assert "times smaller" not in text
+    assert "toy in <em>200 B</em> trains a network to" in text
+
+
+def test_label_bytes_of_another_set_are_not_shown(tmp_path: Path) -> None:
+    """They stay behind where the set is made or judged anew without --labels."""
+    data = blob_images()
+    kept = replace(told(data, entry("hard", 0.7, 100, 6)), provenance={"content_hash": "a"})
+    own = {
+        "same": kept, "set": replace(kept, provenance={"content_hash": "b"}),
+        "data": replace(kept, data={**kept.data, "normalisation": "zca"}),
+        "protocol": replace(kept, protocol={"name": "dc-300", "hash": "def"}),
+    }  # fmt: skip
+    found = {}
+    for name, scorecard in own.items():
+        scorecard.save(tmp_path / name / "scorecard.json")
+        kept.save(tmp_path / name / "label_bytes.json")
+        [one] = results_in(tmp_path / name)
+        found[name] = contents_of([one])
+    assert [title for title, _ in found["same"].label_cards] == ["hard, 2 per class"]
+    assert [title for title, _ in found["protocol"].label_cards] == ["hard, 2 per class, under quick"]
+    for name in ("set", "data"):
+        assert found[name].label_cards == ()
+        assert "label_bytes.json is of another set or other data than hard and is not shown" in found[name].notes

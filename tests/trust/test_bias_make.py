@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from toys import blob_features, blob_images
 
 import decoct
+from decoct.cli.main import main
 from decoct.errors import ConfigError, DataError, MismatchError, SourceError
 from decoct.trust.bias.attributes import assign, mutual_information, unbiased_rate
 from decoct.trust.bias.coloured import SPREAD, coloured, palette
 from decoct.trust.bias.corrupted import CORRUPTIONS, corrupted
 from decoct.trust.bias.groups import Groups
-from decoct.trust.bias.make import Bias, load_biased, make_biased
+from decoct.trust.bias.make import PAINTS, Bias, load_biased, make_biased
 
 DATA = blob_images(classes=4, per_class=20)
 
@@ -133,3 +136,29 @@ def test_groups_in_files_and_for_rows(tmp_path):
         Groups.load(tmp_path / "bad.parquet")
     with pytest.raises(DataError, match="every id once"):
         Groups(np.array(["a", "a"]), np.array(["x", "y"]))
+
+
+def test_empty_cells_are_no_groups(tmp_path):
+    """A missing aligned would be read as False, a missing attribute as a group of its own."""
+    whole = {"id": ["a", "b", "c"], "attribute": ["red", "blue", "red"], "aligned": [True, False, True]}
+    holes = {
+        "aligned": ([True, None, None], "2 of 3 cells of aligned"), "attribute": (["red", None, "red"], "1 of 3"),
+        "id": (["a", "b", None], "1 of 3 cells of id"),
+    }  # fmt: skip
+    path = tmp_path / "g.parquet"
+    for name, (values, told) in holes.items():
+        pq.write_table(pa.table({**whole, name: values}), path)
+        with pytest.raises(DataError, match=told):
+            Groups.load(path)
+    pq.write_table(pa.table({**whole, "attribute": [0.5, float("nan"), 0.5]}), path)
+    with pytest.raises(DataError, match="1 of 3 cells of attribute"):
+        Groups.load(path)
+    pq.write_table(pa.table({**whole, "note": [None, "x", None]}), path)
+    assert Groups.load(path).aligned.tolist() == [True, False, True], "other columns may be empty"
+
+
+def test_the_help_says_what_no_bias_is_above_ten_classes(capsys):
+    assert {most for _, most in PAINTS.values()} == {10}
+    for command in ("make", "weigh"):
+        assert main(["bias", command, "--help"]) == 0
+        assert "1 / min(classes, 10)" in " ".join(capsys.readouterr().out.replace("│", " ").split())

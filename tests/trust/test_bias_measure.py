@@ -114,6 +114,9 @@ def test_the_commands(tmp_path, capsys):
     found = call("bias", "measure", str(tmp_path / "few"), str(tmp_path / "b"), *smaller)
     [note] = [note for note in found["finding"]["notes"] if "anti-biased" in note]
     assert "those that were opened [3, 6, 6]" in note
+    groups = ["--groups", str(tmp_path / "b/groups.parquet")]
+    assert main(["bias", "measure", run, str(tmp_path / "b"), *groups]) == 2
+    assert "beside a folder that has groups of its own" in capsys.readouterr().err
     assert main(["bias", "measure", run, opened]) == 2
     assert "data without groups" in capsys.readouterr().err
     assert main(["bias", "make", str(source), "--correlation", "2", "--out", str(tmp_path / "x")]) == 2
@@ -121,3 +124,13 @@ def test_the_commands(tmp_path, capsys):
     assert not (tmp_path / "x").exists()
     assert main(["select", opened, "--method", "k-center", "--ipc", "1", "--weights", weights, "--out", "x"]) == 2
     assert "no weighted form" in capsys.readouterr().err
+
+
+def test_the_labels_of_the_anti_biased_test_are_part_of_what_was_measured(biased, tmp_path):
+    wrong = replace(biased.anti, y=(biased.anti.y + 1) % 3)
+    first, other = (
+        BiasExam.of(biased.data, biased.groups, anti=anti, protocol=SHORT, network="mlp-w8", out=tmp_path)
+        for anti in (biased.anti, wrong)
+    )
+    assert first._key[:2] == other._key[:2]
+    assert first._key[2] != other._key[2]

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from toys import blob_images
 
 import decoct
 from decoct.errors import ConfigError, MismatchError
+from decoct.trust.bias import reweight
 from decoct.trust.bias.early import generalised_cross_entropy
 from decoct.trust.bias.groups import Groups
 from decoct.trust.bias.make import Bias, make_biased
@@ -134,3 +136,18 @@ def test_bad_input(biased):
     some = Groups(biased.groups.ids[:5], biased.groups.attributes[:5])
     with pytest.raises(MismatchError, match="groups of the training rows(.|\n)*needs no groups"):
         by_groups(biased.data, some)
+
+
+def test_the_usual_share_of_many_classes_is_that_of_ten_attributes(monkeypatch):
+    """12 classes, of which the early network gets some rows wrong; there are 10 attributes at most."""
+    data = blob_images(classes=12, per_class=10)
+
+    def seen(module, data, split, device):
+        return None, F.one_hot(torch.from_numpy((split.y + (np.arange(len(split)) % 5 == 0)) % 12), 12).float()
+
+    monkeypatch.setattr(reweight, "_seen", seen)
+    monkeypatch.setattr(reweight, "early_network", lambda *_: None)
+    weights = data.with_weights(by_early_errors(data)).train.weights
+    wrong = np.arange(len(data.train)) % 5 == 0
+    shares = [weights[own & wrong].sum() / weights[own].sum() for own in (data.train.y == c for c in range(12))]
+    assert shares == pytest.approx([0.9] * 12)

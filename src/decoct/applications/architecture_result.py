@@ -51,8 +51,11 @@ class ArchitectureSearch:
     full_seconds: float
     """Training time of all networks on all rows, one run each."""
     seeds: int
+    """How many runs of each network."""
     protocol: Mapping[str, Any]
     data: Mapping[str, Any]
+    run_seeds: tuple[int, ...]
+    """The seeds of these runs."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -82,7 +85,7 @@ class ArchitectureSearch:
             "'times faster' is full training over ranking alone, as if the set had been there; 'set included' counts "
             "the making of the set once and the ranking once, and is below 1 where the proxy took longer.",
         )
-        facts = {"data": dict(self.data), "seeds": list(range(self.seeds)), "network": f"{len(self.networks)} networks"}
+        facts = {"data": dict(self.data), "seeds": list(self.run_seeds), "network": f"{len(self.networks)} networks"}
         return Finding("architectures", sentence, chart, tuple(map(_row, self.proxies)), ("regret",), notes, facts)
 
     def table(self) -> str:

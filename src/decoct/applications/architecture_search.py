@@ -118,7 +118,7 @@ def _compared(
     proxies = tuple(_proxy(name, own, truth, names, seconds, made.get(name)) for name, own in groups.items())
     return ArchitectureSearch(
         names, proxies, tuple(truth.mean(0).tolist()), agreement(_table(full, "val"), truth), seconds,
-        len(bench.seeds), bench.protocol.facts(), data_facts(bench.data),
+        len(bench.seeds), bench.protocol.facts(), data_facts(bench.data), bench.seeds,
     )  # fmt: skip
 
 

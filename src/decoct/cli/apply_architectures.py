@@ -74,15 +74,15 @@ def run(options: Options) -> dict[str, Any]:
 
 
 def _methods(options: Options) -> list[str]:
-    """What sets are made by: not the baselines, which are there anyway. Raises `ConfigError` for two sets of a name,
-    `UnknownNameError`."""
+    """What sets are made by: not the baselines, which are there anyway. Raises `ConfigError` for two sets of a name and
+    for a recipe with a start, `UnknownNameError`."""
     from decoct.applications.architecture_search import BASELINES, require_proxy_names
-    from decoct.applications.small_set import require_maker
+    from decoct.cli.plain_maker import require_plain_maker
 
     default = type(options).__dataclass_fields__["methods"].default
     asked = () if options.sets and options.methods == default else options.methods
     for name in asked:
-        require_maker(name)
+        require_plain_maker(name, "ranking networks", "leave the plus out, or give --sets the folder of such a set")
     methods = [name for name in dict.fromkeys(asked) if name not in BASELINES]
     names = [folder.resolve().name for folder in options.sets] + methods
     require_proxy_names(names)

@@ -61,8 +61,9 @@ def run(options: Options) -> dict[str, Any]:
     """Make the sets, order the candidates, and report."""
     from decoct.applications.candidates import Search
     from decoct.applications.hyperparameter_search import RANDOM, hyperparameter_search
-    from decoct.applications.small_set import require_maker, require_usable
+    from decoct.applications.small_set import require_usable
     from decoct.cli.finding_report import write_finding
+    from decoct.cli.plain_maker import require_plain_maker
     from decoct.compact.load import load
     from decoct.evaluation.compare import Maker
     from decoct.machine import usable_device
@@ -71,7 +72,7 @@ def run(options: Options) -> dict[str, Any]:
     space, search = _space(options.space), Search(candidates=options.candidates)
     require_at_least(options, "the search of hyper-parameters", seeds=1, ipc=1, train_ipc=1)
     for name in options.methods:
-        require_maker(name, more=tuple(MATCHED))
+        require_plain_maker(name, "searching hyper-parameters", "leave the plus out", more=tuple(MATCHED))
     methods = [name for name in dict.fromkeys(options.methods) if name != RANDOM]
     data = options.opening.open(options.source)
     require_usable(data, methods, options.ipc, options.network)

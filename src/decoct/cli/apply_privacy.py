@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,6 +14,10 @@ from decoct.cli.opening import Opening, Output, Source, left_out
 if TYPE_CHECKING:
     from decoct.applications.privacy.dp import Private
     from decoct.applications.privacy.membership import MembershipConfig
+
+ROWS_FILE = "private-rows.json"
+"""A hash of the rows that the private set was made from, beside the set and never in it: whoever has all rows but one
+could tell by it which row the last one is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +36,8 @@ class Options:
     ipc: int = 10
     """Images a class of small sets."""
     steps: Annotated[int | None, left_out("N")] = None
-    """Steps of each distillation; without it, the recipe's own."""
+    """Steps of each distillation; without it, the recipe's own. Private sets (--epsilon, --ways private) have a fixed
+    number of steps, whatever is given here."""
     network: Annotated[str | None, left_out("NAME")] = None
     """Network; without it, the field's ConvNet for the size of the images."""
     sets: Annotated[tuple[Path, ...], left_out("DIR...")] = ()
@@ -41,7 +47,8 @@ class Options:
     delta: float = 1e-5
     """Delta of that set, well below 1 / rows."""
     seed: int = 0
-    """Seed of the attack. The noise of a private set never comes from it."""
+    """Seed of the attack, and of the noise in the sets that --ways private makes to be attacked. The noise of the set
+    in OUT/private never comes from it."""
     out: Path = Path("decoct-privacy")
     """Folder of finished runs, the result and the report; the same command goes on."""
     device: Annotated[str | None, left_out("NAME")] = None
@@ -112,6 +119,7 @@ def _private(options: Options, data: Any) -> dict[str, Any] | None:
     if options.epsilon is None:
         return None
     from decoct.applications.privacy.dp import PrivateConfig, private_matching, public_view
+    from decoct.evaluation.data_facts import data_key
     from decoct.files import write_json
 
     folder = options.out / "private"
@@ -119,6 +127,8 @@ def _private(options: Options, data: Any) -> dict[str, Any] | None:
     if made is None:
         config = PrivateConfig(target=options.epsilon, delta=options.delta)
         made = private_matching(public_view(data), ipc=options.ipc, config=config, name=options.network)
+        # Before the set, so that no set ever stands there without it.
+        write_json(folder.parent / ROWS_FILE, {"kind": "rows of a private set", "data_key": data_key(data)})
         made.compact_set.save(folder)
     told = made.to_json(folder)
     write_json(options.out / "private.json", {"kind": "private set", "schema_version": 1, **told})
@@ -129,7 +139,7 @@ def _private(options: Options, data: Any) -> dict[str, Any] | None:
 def _made_before(options: Options, data: Any, folder: Path) -> Private | None:
     """The private set that the same command left in `folder`: new noise would be a second look at the rows.
 
-    Raises `MismatchError` for a set that was asked for otherwise.
+    Raises `MismatchError` for a set that was asked for otherwise, or made from other rows.
     """
     from decoct.applications.privacy.dp import Private
     from decoct.compact.load import load
@@ -151,7 +161,30 @@ def _made_before(options: Options, data: Any, folder: Path) -> Private | None:
             expected=f"one made with {_told(asked)}, of images {list(data.spec.shape)}",
             remedy="give the same options, or another --out: both sets together cost more privacy than each alone",
         )
+    _require_same_rows(data, folder)
     return Private.of(small)  # type: ignore[arg-type]  # whatever else is loaded has none of these facts
+
+
+def _require_same_rows(data: Any, folder: Path) -> None:
+    """Raise `MismatchError` unless the set in `folder` was made from the rows of `data`, as the file beside it says."""
+    from decoct.errors import MismatchError
+    from decoct.evaluation.data_facts import data_key
+
+    path = folder.parent / ROWS_FILE
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["data_key"]
+    except (OSError, ValueError, KeyError, TypeError):
+        found = None
+    told = "one made from other rows, or from these opened otherwise"
+    if found is None:
+        told = f"one without {path}, which says what rows it was made from"
+    if found != data_key(data):
+        raise MismatchError(
+            f"going on with the private set in {folder}",
+            received=told,
+            expected=f"one made from the rows of {data.spec.source}, opened as now",
+            remedy="give the same source and options, or another --out: the claim is about the rows a set was made of",
+        )
 
 
 def _told(facts: dict[str, Any]) -> str:

@@ -20,7 +20,8 @@ class Options:
     kind: Literal["coloured", "corrupted"] = "coloured"
     """coloured: each class has its colour; corrupted: each class has its kind of damage (noise, blur, fog, ...)."""
     correlation: float = 0.95
-    """Share of the training rows of a class that carry its attribute, from 0 to 1; 1 / classes is no bias."""
+    """Share of the training rows of a class that carry its attribute, from 0 to 1; 1 / min(classes, 10) is no bias:
+    there are 10 attributes at most."""
     severity: int = 4
     """How strong the cue is, from 1 to 4."""
     rows: Annotated[int | None, left_out("N")] = None

@@ -23,7 +23,8 @@ class Options:
     data: Annotated[Positional[str], arg(metavar="DATA")]
     """A folder of `decoct bias make`, or any source whose test rows have groups (--groups)."""
     groups: Annotated[Path | None, left_out("FILE")] = None
-    """Parquet file with the columns id and attribute (and aligned, if known) for data of your own."""
+    """Parquet file with the columns id and attribute (and aligned, if known) for data of your own; a folder of `decoct
+    bias make` has groups of its own."""
     network: Annotated[str | None, left_out("NAME")] = None
     """Network to train; without it, the field's ConvNet for the size of the images."""
     protocol: str = "quick"
@@ -46,8 +47,16 @@ def run(options: Options) -> dict[str, Any]:
     from decoct.trust.bias.make import load_biased
     from decoct.trust.bias.measure import measure_bias
 
+    own = (Path(options.data) / "bias.json").is_file()
+    if own and options.groups is not None:
+        raise ConfigError(
+            f"measuring bias on {options.data}",
+            received=f"--groups {options.groups} beside a folder that has groups of its own",
+            expected="either of them",
+            remedy=f"leave --groups out, or name the archive alone: npz:{options.data}/biased.npz",
+        )
     small, anti, unread = load(options.folder), None, ()
-    if (Path(options.data) / "bias.json").is_file():
+    if own:
         source = load_biased(options.data)
         # Opened with the same options as for the set: a weight or a size is part of what is measured.
         data = options.opening.open(f"npz:{options.data}/biased.npz")

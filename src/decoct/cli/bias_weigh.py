@@ -25,7 +25,7 @@ class Options:
     bandwidth: Annotated[float | None, left_out("H")] = None
     """For density: width of the kernel, in distances of features of length 1; without it, from the data."""
     share: Annotated[float | None, left_out("SHARE")] = None
-    """For errors: weight of the wrong rows in a class; without it, 1 - 1 / classes."""
+    """For errors: weight of the wrong rows in a class; without it, 1 - 1 / min(classes, 10)."""
     seed: int = 0
     """Everything random follows from this number."""
     opening: Opening = field(default_factory=Opening)

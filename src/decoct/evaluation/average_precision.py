@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -130,5 +131,7 @@ def _area(scores: list[Tensor], right: list[Tensor], counted: list[Tensor], obje
     recall = total / objects
     precision = total / torch.arange(1, len(hits) + 1)
     best = precision.flip(0).cummax(0).values.flip(0)
-    place = torch.searchsorted(recall, torch.linspace(0, 1, POINTS, dtype=torch.float64), right=False)
+    # As numpy rounds them, whose 0.7 is above 7 / 10: where recalls are round, other roundings move a whole step.
+    wanted = torch.from_numpy(np.linspace(0, 1, POINTS))
+    place = torch.searchsorted(recall, wanted, right=False)
     return float(torch.where(place < len(best), best[place.clamp_max(len(best) - 1)], 0.0).mean())

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from decoct.compact.compact_set import CompactSet
 from decoct.data.dataset import Dataset, Split
@@ -34,6 +34,7 @@ from decoct.registry import unknown_name
 from decoct.streams import derive_seed
 from decoct.training.accuracy import accuracy
 from decoct.training.job import Fitted
+from decoct.training.sources import Replay
 
 KNOWN = (*BASELINES, HARD_LABELS)
 
@@ -97,7 +98,8 @@ class Bench:
         own = [judged.with_hard_labels()] if HARD_LABELS in chosen and compact_set.label_kind != "hard" else []
         entries = self.entries([judged, *own, *others])
         provenance = {"content_hash": compact_set.content_hash, "made": compact_set.provenance, **self.provenance}
-        return self.scorecard(entries, provenance, notes)
+        replay = Replay.of(compact_set)
+        return self.scorecard(entries, {**provenance, **({"views": replay.count} if replay else {})}, notes)
 
     def judge_baseline(self, name: str, nbytes: int, *, baselines: Sequence[str] | None = None) -> Scorecard:
         """The scorecard of a baseline as the thing that is asked about: its rows drawn afresh for each seed."""
@@ -191,7 +193,9 @@ class Bench:
             if not self.goes_on:
                 raise
             return self.cells.keep_diverged(key, error.received)
-        self.reads.note(cell_name(key), len(self.data.test), {"network": name, "seed": seed, "rows_of": key["rows"]})
+        measured = 1 if _other_weights(fitted) is None else 2
+        facts = {"network": name, "seed": seed, "rows_of": key["rows"], "measured": measured}
+        self.reads.note(cell_name(key), len(self.data.test), facts)
         self.cells.keep(key, self._measured(fitted))
 
     def _check(self, module: nn.Module, epoch: int) -> float:
@@ -199,11 +203,10 @@ class Bench:
 
     def _measured(self, fitted: Fitted) -> Cell:
         last = accuracy(fitted.module, self.data, self.data.test)
-        selected = last
-        # Where validation chose the last pass, these are the weights that were just measured.
-        if fitted.best_state is not None and fitted.best_epoch != fitted.history[-1][0]:
+        selected, chosen = last, _other_weights(fitted)
+        if chosen is not None:
             best = copy.deepcopy(fitted.module)
-            best.load_state_dict(fitted.best_state)
+            best.load_state_dict(chosen)
             selected = accuracy(best, self.data, self.data.test)
         return Cell(
             last, selected, fitted.best or 0.0, fitted.best_epoch, fitted.seconds, fitted.samples_seen,
@@ -229,6 +232,11 @@ class Bench:
             return split
         generator = torch.Generator().manual_seed(derive_seed(0, "judge", "val"))
         return split.take(torch.randperm(len(split), generator=generator)[:count].sort().values)
+
+
+def _other_weights(fitted: Fitted) -> dict[str, Tensor] | None:
+    """The weights that validation chose; None where they are those after the last pass, so that one look is enough."""
+    return None if fitted.best_epoch == fitted.history[-1][0] else fitted.best_state
 
 
 def _after(tick: Ticker, before: int, title: str) -> Ticker:

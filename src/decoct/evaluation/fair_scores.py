@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
@@ -101,7 +101,8 @@ def fair_scores_of(matrix: Matrix, weight: float = 0.5, gamma: float = 0.5) -> t
     """The scores of `Matrix.first`, and ARS from its cells with augmentation and without.
 
     ARS needs the augmentation "none" and at least one other under which something is drawn, which for features is
-    "mixup" alone; of several others the mean improvement counts.
+    "mixup" alone; of several others the mean improvement counts. A set with stored views has none: it is shown those
+    views whatever the augmentation, and only the random rows beside it would change.
     """
     scores = []
     for score in fair_scores(matrix.first, weight):
@@ -147,6 +148,8 @@ def _score(entry: Entry, card: Scorecard, weight: float) -> FairScore:
 
 
 def _augmented(matrix: Matrix, score: FairScore, gamma: float) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    if any(map(_has_views, matrix.scorecards.values())):
+        return (), (f"{score.label}: there is no ARS of stored views, which are the same under every augmentation",)
     found: dict[str, tuple[float, ...]] = {}
     for name, card in matrix.scorecards.items():
         entry = next((e for e in card.judged if (e.label, e.network) == (score.label, score.network)), None)
@@ -162,6 +165,14 @@ def _augmented(matrix: Matrix, score: FairScore, gamma: float) -> tuple[tuple[fl
         without, others = (fmean(without),), [(fmean(values),) for values in others]
     mean = [fmean(values) for values in zip(*others, strict=True)]
     return tuple(augmentation_robust_score(w, o, gamma) for w, o in zip(mean, without, strict=True)), ()
+
+
+def _has_views(card: Scorecard) -> bool:
+    """Whether the judged set is shown stored views; cards of earlier versions say so in the settings of the recipe."""
+    told: Any = card.provenance
+    for name in ("made", "settings", "labels", "views"):
+        told = told.get(name) if isinstance(told, Mapping) else None
+    return bool(card.provenance.get("views") or told)
 
 
 def _draws(card: Scorecard) -> bool:

@@ -1,4 +1,4 @@
-"""The log of every look at test data: the proof, in the folder itself, that nothing was chosen on them."""
+"""The log of every visit to test data: the proof, in the folder itself, that nothing was chosen on them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ LOG_NAME = "test_reads.jsonl"
 
 @dataclass(frozen=True)
 class Reads:
-    """One line for each time that test data are read, written before they are read; nothing without a folder.
+    """One line for each visit to test data, written before they are read; nothing without a folder.
 
-    A line is `{"cell": name of the run's file, "rows": ..., "network": ..., "seed": ..., "rows_of": ...}`. A run reads
-    its test data once, after training. A second line of a cell means that the run was done again with the same seed:
-    its file was lost or damaged, or the process was killed after reading. The scorecard holds the largest count.
+    A line is `{"cell": name of the run's file, "rows": ..., "network": ..., "seed": ..., "rows_of": ..., "measured":
+    ...}`. A run visits its test data once, after training, and measures the weights after the last pass and, where
+    these are others, those that validation chose: `measured` is 1 or 2, how often it passed over the rows. Nothing is
+    chosen in between. A second line of a cell means that the run was done again with the same seed: its file was lost
+    or damaged, or the process was killed after reading. The scorecard holds the largest count.
     """
 
     folder: Path | None
@@ -31,7 +33,7 @@ class Reads:
         return None if self.folder is None else self.folder / LOG_NAME
 
     def note(self, cell: str, rows: int, facts: Mapping[str, Any]) -> None:
-        """Say that the run `cell` is about to read `rows` test rows; raises `OutputError`."""
+        """Say that the run `cell` is about to visit `rows` test rows; raises `OutputError`."""
         if self.path is None:
             return
         line = json.dumps({"cell": cell, "rows": rows, **facts}, allow_nan=False)
@@ -43,7 +45,7 @@ class Reads:
             os.fsync(file.fileno())
 
     def counts(self) -> Counter[str]:
-        """How often each run read test data; lines that a kill cut short count for nothing."""
+        """How often each run visited test data; lines that a kill cut short count for nothing."""
         found: Counter[str] = Counter()
         if self.path is None or not self.path.exists():
             return found
@@ -55,6 +57,6 @@ class Reads:
         return found
 
     def facts(self) -> dict[str, int]:
-        """For a scorecard: how many runs in this folder read test data, and how often one of them did at most."""
+        """For a scorecard: how many runs in this folder visited test data, and how often one of them did at most."""
         counts = self.counts()
         return {"runs": len(counts), "most_reads_of_a_run": max(counts.values(), default=0)}

@@ -15,7 +15,8 @@ def charts(contents: Contents) -> str:
         curves = _curves(contents, network)
         if not curves:
             continue
-        full = contents.full(network)
+        # One line for all marks would be wrong for those of other data.
+        full = contents.full(network, contents.places[0]) if len(contents.places) == 1 else None
         line = Estimate.of(full.last) if full else None
         title = f"Accuracy against bytes, {network}"
         heading = f"<h3>{escape(network)}</h3>" if len(contents.networks) > 1 else ""

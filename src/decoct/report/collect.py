@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from decoct.analysis.finding import Finding
 from decoct.compact.compact_set import CompactSet
+from decoct.compact.stored import hard_label_bytes
 from decoct.data.dataset import Dataset
 from decoct.durations import show_bytes
+from decoct.evaluation.contender import HARD_LABELS
 from decoct.evaluation.fair_scores import fair_scores_of
 from decoct.evaluation.gain import gain_over_random
 from decoct.evaluation.match import require_judged_on
 from decoct.evaluation.matrix import Matrix
 from decoct.evaluation.scorecard import Entry, Scorecard
 from decoct.evaluation.withheld import in_terms_of
-from decoct.report.contents import Column, Contents, Estimate, Gallery, Heat, Pixels, Row
+from decoct.report.contents import Column, Contents, Estimate, Gallery, Heat, Pixels, Row, Whole
+from decoct.report.places import mixed, places_among
 from decoct.report.scored_rows import ScoredRows
 
 CLASSES_SHOWN = 10
@@ -42,6 +45,8 @@ class Judged:
     """How it was judged under several augmentations, where it was."""
     label_card: Scorecard | None = field(default=None, kw_only=True)
     """How its rows were judged with labels kept in many ways, where they were."""
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
+    """What was found beside it and is not shown."""
     findings: tuple[Finding, ...] = ()
     """What analyses of the set found."""
     scored: ScoredRows | None = field(default=None, kw_only=True)
@@ -67,7 +72,7 @@ def contents_of(judged: Sequence[Judged], data: Dataset | None = None, commands:
     """
     cards = [one.scorecard for one in judged if one.scorecard]
     sets = [one.compact_set for one in judged if one.compact_set]
-    notices: list[str] = []
+    notices = [note for one in judged for note in one.notes]
     if data is not None:
         for compact_set in sets:
             notices += in_terms_of(compact_set, data.spec, f"showing {data.spec.source} beside a compact set")[1]
@@ -87,12 +92,12 @@ def contents_of(judged: Sequence[Judged], data: Dataset | None = None, commands:
         heats=tuple(heat_of(one.name, one.compact_set, one.size) for one in judged if _is_soft(one.compact_set)),
         matrices=tuple((_title(one), matrix) for one in judged if (matrix := _matrix(one)) is not None),
         scores=tuple(s for one in judged if (m := _matrix(one)) is not None for s in fair_scores_of(m)),
-        label_cards=tuple((_title(one), one.label_card) for one in judged if one.label_card is not None),
+        label_cards=tuple((_labels_title(one), one.label_card) for one in judged if one.label_card is not None),
         findings=tuple((_called(one), found) for one in judged for found in one.findings),
         scored=scored,
         facts=tuple(_facts(cards, sets)),
         commands=tuple(commands),
-        warnings=_mixed(cards),
+        warnings=mixed(cards),
         notes=_notes(cards, spec.notices if spec else tuple(map(str, facts.get("notices", ()))), notices),
     )
 
@@ -108,31 +113,60 @@ def _title(one: Judged) -> str:
     return f"{one.name}, {one.size:.4g} per class"
 
 
+def _labels_title(one: Judged) -> str:
+    """With the protocol, where the labels were judged under another than the set."""
+    own, card = one.label_card, one.scorecard
+    if own is None or card is None or own.protocol.get("hash") == card.protocol.get("hash"):
+        return _title(one)
+    return f"{_title(one)}, under {own.protocol.get('name')}"
+
+
 def _called(one: Judged) -> str:
     """A set by name and size; what has neither set nor scorecard, such as an application, by name alone."""
     return f"{one.name}, {one.size:.4g} per class" if one.compact_set or one.scorecard else one.name
 
 
 def rows_of(judged: Sequence[Judged]) -> tuple[Row, ...]:
-    """A line for every entry. A baseline stands there once, and not at all where it was asked about at that size."""
+    """A line for every entry. A baseline of the same rows under the same protocol stands there once, and not at all
+    where it was asked about at that size."""
+    found = [(one, one.scorecard) for one in judged if one.scorecard]
+    place = places_among([card for _, card in found])
     rows: list[Row] = []
-    others: dict[tuple[str, str, int], Row] = {}
-    for one in judged:
-        for entry in one.scorecard.entries if one.scorecard else ():
+    asked: set[tuple[Any, ...]] = set()
+    others: dict[tuple[Any, ...], Row] = {}
+    for one, card in found:
+        where, whole = place(card), _whole(card)
+        for entry in card.entries:
+            key = (entry.name, entry.network, entry.rows, where, _drawn(entry, card))
             if entry.kind == "judged":
-                rows.append(_row(entry, one, one.scorecard))
+                rows.append(replace(_row(entry, one, card), place=where, whole=whole))
+                asked.add(key)
             else:
-                others.setdefault((entry.name, entry.network, entry.rows), Row(entry, one.size))
-    asked = {(row.entry.name, row.entry.network, row.entry.rows) for row in rows}
+                others.setdefault(key, Row(entry, one.size, place=where, whole=whole))
     return (*rows, *(row for key, row in others.items() if key not in asked))
 
 
-def _row(entry: Entry, one: Judged, card: Scorecard | None) -> Row:
+def _drawn(entry: Entry, card: Scorecard) -> Any:
+    """What the rows or the labels of a baseline come from beside the data: the set itself, or a teacher."""
+    if entry.name.endswith(f"/{HARD_LABELS}"):
+        return card.provenance.get("content_hash")
+    return card.provenance.get("teacher") if "teacher" in entry.name else None
+
+
+def _row(entry: Entry, one: Judged, card: Scorecard) -> Row:
     """A judged entry with its gain over the random rows of its scorecard."""
-    found = gain_over_random(entry, card) if card else None
+    found = gain_over_random(entry, card)
     if found is None:
         return Row(entry, one.size, None, one.seconds)
     return Row(entry, one.size, Estimate.of(found.values), one.seconds, found.rival)
+
+
+def _whole(card: Scorecard) -> Whole | None:
+    """All training rows that a scorecard is about; None where an earlier version did not say how large a row is."""
+    rows, each = card.data.get("train"), card.data.get("row_bytes")
+    if not (isinstance(rows, int) and isinstance(each, int)):
+        return None
+    return Whole(rows, rows * each + hard_label_bytes(rows, len(_names(card))))
 
 
 def galleries_of(judged: Sequence[Judged], data: Dataset | None) -> tuple[Gallery, ...]:
@@ -219,21 +253,6 @@ def _shown(name: str, value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return show_bytes(value) if name == "memory" else f"{value:,}" if abs(value) >= 10_000 else str(value)
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _mixed(cards: Sequence[Scorecard]) -> tuple[str, ...]:
-    """A warning for each thing that has to be the same for numbers to be compared, and is not."""
-    data = {(str(c.data.get("source")), *c.data.get("shape", ()), c.data.get("fingerprint")): c for c in cards}
-    protocols = {c.protocol.get("hash"): str(c.protocol.get("name")) for c in cards}
-    told = []
-    if len(data) > 1:
-        shown = "; ".join(f"{source} as {'x'.join(map(str, shape))}" for source, *shape, _ in data)
-        told.append(f"These results are of different data ({shown}): compare none across them.")
-    if len({c.data.get("weights") for c in cards}) > 1:
-        told.append("These results are of training rows that are weighted differently: compare none across them.")
-    if len(protocols) > 1:
-        told.append(f"These results are of different protocols ({', '.join(protocols.values())}): compare none across.")
-    return tuple(told)
 
 
 def _notes(cards: Sequence[Scorecard], of_data: Sequence[str], of_sets: Sequence[str]) -> tuple[str, ...]:

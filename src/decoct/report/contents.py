@@ -46,6 +46,14 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Whole:
+    """All training rows of the data, with hard labels."""
+
+    rows: int
+    nbytes: int
+
+
+@dataclass(frozen=True)
 class Row:
     """One line of the tables: what was judged, on one network."""
 
@@ -58,6 +66,10 @@ class Row:
     """Seconds it took to make the set, where that is known."""
     rival: str = "random"
     """Which random rows the gain is over: plain, or with the labels of a teacher where the set has soft labels."""
+    place: str = ""
+    """What its data and protocol have that those of others on the page have not: only rows of one place compare."""
+    whole: Whole | None = None
+    """All of the data that it was made from or drawn from, where their size is known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,10 +142,15 @@ class Contents:
     def networks(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(row.entry.network for row in self.rows))
 
-    def full(self, network: str) -> Entry | None:
-        """The entry of training `network` on all real rows."""
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Of all rows; one where everything on the page may be compared."""
+        return tuple(dict.fromkeys(row.place for row in self.rows))
+
+    def full(self, network: str, place: str) -> Entry | None:
+        """The entry of training `network` on all real rows of that place."""
         for row in self.rows:
-            if row.entry.kind == "baseline" and row.entry.name == "full" and row.entry.network == network:
+            if (row.entry.kind, row.entry.name, row.entry.network, row.place) == ("baseline", "full", network, place):
                 return row.entry
         return None
 

@@ -11,6 +11,7 @@ from decoct.analysis.table import ANALYSES
 from decoct.compact.load import load
 from decoct.errors import SourceError
 from decoct.evaluation import label_bytes, matrix
+from decoct.evaluation.data_facts import DATA_KEYS
 from decoct.evaluation.scorecard import Scorecard, expect, read_json
 from decoct.report.collect import Judged
 from decoct.report.scored_rows import FILE_NAME, ScoredRows
@@ -115,17 +116,32 @@ def findings_in(folder: Path) -> tuple[Finding, ...]:
 def _with_more(one: Judged, folder: Path) -> Judged:
     """With the matrix and the label bytes of the evaluation, and the rows that were scored, where there are any.
 
-    A scorecard is written after its matrix: what is in it now counts in the matrix too.
+    A scorecard is written after its matrix: what is in it now counts in the matrix too. Label bytes stay behind where a
+    set is made or judged anew without them: those of another set or other data are not shown.
     """
     inner = folder / "evaluation" if (folder / "evaluation").is_dir() else folder
     fields, labels = inner / matrix.FILE_NAME, inner / label_bytes.FILE_NAME
     many = matrix.Matrix.load(fields) if fields.is_file() else None
+    card = Scorecard.load(labels) if labels.is_file() else None
+    foreign = card is not None and not _is_about(card, one)
     return replace(
         one,
         matrix=many.with_newer(one.scorecard) if many and one.scorecard else many,
-        label_card=Scorecard.load(labels) if labels.is_file() else None,
+        label_card=None if foreign else card,
+        notes=(f"{labels.name} is of another set or other data than {one.name} and is not shown",) if foreign else (),
         scored=ScoredRows.load(folder / FILE_NAME) if (folder / FILE_NAME).is_file() else None,
     )
+
+
+def _is_about(labels: Scorecard, one: Judged) -> bool:
+    """Whether label bytes are of the same set and data as the scorecard; without one, of the set that is there."""
+    if one.scorecard is None:
+        return one.compact_set is None or labels.provenance.get("content_hash") == one.compact_set.content_hash
+    ours, theirs = (
+        [card.provenance.get("content_hash"), *(card.data.get(key) for key in DATA_KEYS)]
+        for card in (labels, one.scorecard)
+    )
+    return ours == theirs
 
 
 def _named(card: Scorecard, folder: Path) -> Judged:

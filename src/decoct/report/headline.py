@@ -17,20 +17,16 @@ def headline(contents: Contents) -> str:
         if contents.scored and not (contents.findings or contents.galleries):
             title = f"What stands out among {sum(found.rows for _, found in contents.scored):,} training rows"
         return f"<header>{kicker}<h1>{title}</h1></header>"
-    full = contents.full(best.entry.network)
-    accuracy = f"{100 * best.entry.mean:.1f} %"
-    times = full.nbytes / max(best.entry.nbytes, 1) if full else contents.train / max(best.entry.rows, 1)
-    title = (
-        f"{escape(_short(contents.source))}, <em>{_times(times)} times smaller</em>, "
-        f"trains a network to <em>{accuracy}</em>."
-    )
+    accuracy, times = f"{100 * best.entry.mean:.1f} %", _times(contents, best)
+    smaller = f", <em>{times} times smaller</em>," if times else f" in <em>{show_bytes(best.entry.nbytes)}</em>"
+    title = f"{escape(_short(contents.source))}{smaller} trains a network to <em>{accuracy}</em>."
     lead = f'<p class="lead">{_lead(contents, best)}</p>'
     warnings = "".join(f'<p class="lead warning">{escape(warning)}</p>' for warning in contents.warnings)
     return f"<header>{kicker}<h1>{title}</h1>{warnings}{lead}{_figures(contents, best, times)}</header>"
 
 
 def _lead(contents: Contents, best: Row) -> str:
-    entry, full = best.entry, contents.full(best.entry.network)
+    entry, full = best.entry, contents.full(best.entry.network, best.place)
     said = [f"<b>{escape(entry.label)}</b> keeps {count(best.ipc)} per class in {show_bytes(entry.nbytes)}."]
     if full:
         said.append(f"All {full.rows:,} real rows reach {100 * full.mean:.1f} %.")
@@ -51,9 +47,10 @@ def _beside_random(gain: Estimate, rival: str) -> str:
     return f"{picks} of the same bytes reach {points} points {'less' if gain.mean >= 0 else 'more'}."
 
 
-def _figures(contents: Contents, best: Row, times: float) -> str:
-    entry, full = best.entry, contents.full(best.entry.network)
-    items = [(f"{_times(times)}×", f"fewer bytes: {entry.rows:,} rows instead of {contents.train:,}")]
+def _figures(contents: Contents, best: Row, times: str) -> str:
+    entry, full = best.entry, contents.full(best.entry.network, best.place)
+    rows = f"{entry.rows:,} rows instead of {best.whole.rows if best.whole else contents.train:,}"
+    items = [(f"{times}×", f"fewer bytes: {rows}") if times else (show_bytes(entry.nbytes), rows)]
     items.append((estimate(Estimate.of(entry.last), small=True), "% of the test data right"))
     if full:
         items.append((estimate(Estimate.of(full.last), small=True), "% with all of the data"))
@@ -63,7 +60,12 @@ def _figures(contents: Contents, best: Row, times: float) -> str:
     return f'<dl class="figures">{cells}</dl>'
 
 
-def _times(times: float) -> str:
+def _times(contents: Contents, best: Row) -> str:
+    """How many times the bytes of the set those of all the data are; empty where these are not known."""
+    whole = contents.full(best.entry.network, best.place) or best.whole
+    if whole is None:
+        return ""
+    times = whole.nbytes / max(best.entry.nbytes, 1)
     return f"{times:.1f}" if times < 10 else f"{times:,.0f}"
 
 

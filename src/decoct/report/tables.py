@@ -75,10 +75,11 @@ def _grouped(contents: Contents, cells: _Cells, columns: int) -> str:
             style = styles.get(row.entry.label)
             quiet = row.entry.kind == "baseline"
             key = marker_svg(Curve("", (), style, quiet)) if style is not None else ""
-            network = f' <span class="pm">{escape(row.entry.network)}</span>' if many else ""
+            said = [row.entry.network] * many + [row.place] * bool(row.place)
+            told = "".join(f' <span class="pm">{escape(words)}</span>' for words in said)
             kind = "quiet" if quiet else "best" if best is row else ""
             data = "".join(f"<td>{cell}</td>" for cell in cells(row))
-            lines.append(f'<tr class="{kind}"><th scope="row">{key}{escape(row.entry.label)}{network}</th>{data}</tr>')
+            lines.append(f'<tr class="{kind}"><th scope="row">{key}{escape(row.entry.label)}{told}</th>{data}</tr>')
     return "".join(lines)
 
 

@@ -17,6 +17,8 @@ from decoct.errors import IntegrityError, SourceError
 
 MOST_BYTES = 4 << 30
 """Of a file and of what it unpacks to; published sets are far below, so more is a mistake or an attack."""
+MOST_LEVELS = 32
+"""Of lists and dictionaries in one another; published sets have three."""
 _NUMBERS = (
     "Bool", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float16", "Float32", "Float64",
 )  # fmt: skip
@@ -31,7 +33,7 @@ def read_tensors(path: Path) -> Any:
 
     Raises `SourceError` where there is no such file or its kind is unknown, and for sparse and other tensors that are
     no plain numbers, `IntegrityError` for pickled code, a damaged file, more than `MOST_BYTES` in it or unpacked out
-    of it, and tensors larger than what the file holds.
+    of it, tensors larger than what the file holds, and lists in more than `MOST_LEVELS` others.
     """
     if not path.is_file():
         raise SourceError(
@@ -116,19 +118,30 @@ def _numpy_numbers() -> list[Any]:
 
 
 def _require_whole(path: Path, found: Any) -> None:
-    """Refuse tensors that read the same bytes over and over, which a few bytes can make as large as they like, and
-    those that are no plain numbers."""
-    if isinstance(found, Tensor):
-        _require_plain(path, found)
-        if found.numel() * found.element_size() > max(found.untyped_storage().nbytes(), 1):
-            raise _damaged(path, f"a tensor of shape {list(found.shape)} over {found.untyped_storage().nbytes()} bytes",
-                           "tensors whose values all stand in the file")  # fmt: skip
-    elif isinstance(found, dict):
-        for value in found.values():
-            _require_whole(path, value)
-    elif isinstance(found, list | tuple):
-        for value in found:
-            _require_whole(path, value)
+    """Refuse tensors that read the same bytes over and over, which a few bytes can make as large as they like, those
+    that are no plain numbers, and what is nested without end."""
+    left = [(found, 0)]
+    # A list that stands in many places is looked at once for each depth: neither one that holds itself nor one that
+    # doubles with each level takes longer than the file is large.
+    seen: set[tuple[int, int]] = set()
+    while left:
+        value, depth = left.pop()
+        if depth > MOST_LEVELS:
+            raise _damaged(path, "lists in lists, or one that holds itself", f"at most {MOST_LEVELS} levels")
+        if isinstance(value, Tensor):
+            _require_held(path, value)
+        elif isinstance(value, dict | list | tuple) and (id(value), depth) not in seen:
+            seen.add((id(value), depth))
+            left += [(inner, depth + 1) for inner in (value.values() if isinstance(value, dict) else value)]
+
+
+def _require_held(path: Path, found: Tensor) -> None:
+    _require_plain(path, found)
+    if found.numel() * found.element_size() > max(found.untyped_storage().nbytes(), 1):
+        raise _damaged(
+            path, f"a tensor of shape {list(found.shape)} over {found.untyped_storage().nbytes()} bytes",
+            "tensors whose values all stand in the file",
+        )  # fmt: skip
 
 
 def _require_plain(path: Path, found: Tensor) -> None:

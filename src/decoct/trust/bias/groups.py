@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -93,6 +94,7 @@ class Groups:
 
         try:
             table = pq.read_table(Path(path))
+            _require_full(path, table)
             ids, attributes = (np.array(list(map(str, table.column(c).to_pylist()))) for c in ("id", "attribute"))
             known = "aligned" in table.column_names
             aligned = np.array(table.column("aligned").to_pylist(), np.bool_) if known else None
@@ -103,3 +105,17 @@ class Groups:
                 remedy="check the path; decoct bias make writes groups.parquet",
             ) from error  # fmt: skip
         return cls(ids, attributes, aligned)
+
+
+def _require_full(path: str | Path, table: Any) -> None:
+    """Raise `DataError` for empty cells, which would be read as aligned rows or not, and as a group of their own."""
+    columns = [name for name in ("id", "attribute", "aligned") if name in table.column_names]
+    empty = {name: sum(table.column(name).is_null(nan_is_null=True).to_pylist()) for name in columns}
+    if any(empty.values()):
+        told = ", ".join(f"{count} of {len(table)} cells of {name}" for name, count in empty.items() if count)
+        raise DataError(
+            f"reading groups from {path}",
+            received=f"empty cells: {told}",
+            expected="a value in every cell of id, attribute and, where it is there, aligned",
+            remedy="fill them or leave the rows out; without the column aligned, it is told from the training rows",
+        )

@@ -134,7 +134,8 @@ class BiasExam:
 
         told = self.groups.of(self.data.test, "test").tobytes()
         aligned = self.groups.aligned_in(self.data, self.data.test, "test").tobytes()
-        other = b"" if self.anti is None else np.ascontiguousarray(self.anti.x).tobytes()
+        anti = self.anti
+        other = b"" if anti is None else np.ascontiguousarray(anti.x).tobytes() + np.asarray(anti.y, np.int64).tobytes()
         return [hashlib.sha256(part).hexdigest()[:16] for part in (told, aligned, other)]
 
     @property

@@ -16,6 +16,8 @@ from decoct.data.sample_weights import SampleWeights
 from decoct.errors import ConfigError
 from decoct.networks.build import default_network
 from decoct.networks.embedding import embed_and_classify
+from decoct.trust.bias.attributes import unbiased_rate
+from decoct.trust.bias.coloured import COLOURS
 from decoct.trust.bias.early import early_network
 from decoct.trust.bias.groups import Groups
 
@@ -121,13 +123,14 @@ def by_early_errors(
     """Without group labels: rows that an early, biased network gets wrong count as conflicting, the others as aligned.
 
     Within each class the conflicting rows get `share` of the weight and the aligned ones the rest; by default
-    `1 - 1 / C` for C classes, which is unbiased where every class has its attribute. A class in which all rows are of
+    `1 - 1 / min(C, 10)` for C classes, which is unbiased where each has its attribute out of 10 at most, as in the sets
+    of `make_biased`; give another share where there are more attributes. A class in which all rows are of
     one kind is left as it is. The split is that of "Learning from Failure", Nam et al., NeurIPS 2020,
     https://arxiv.org/abs/2007.02561 (a network that prefers what is easy) and "Just Train Twice", Liu et al., ICML
     2021, https://arxiv.org/abs/2107.09044 (its errors are the rows to count more). Hard and mislabelled rows are wrong
     too and get as much weight. Cost: one short training. Raises `ConfigError` for a share outside (0, 1).
     """
-    chosen = 1 - 1 / data.spec.classes if share is None else share
+    chosen = 1 - unbiased_rate(min(data.spec.classes, COLOURS)) if share is None else share
     if not 0 < chosen < 1:
         raise ConfigError(
             "weighing rows by early errors", received=f"share={share!r}", expected="a share between 0 and 1, or none",
