@@ -21,8 +21,11 @@ class Options:
     """Folder of the set."""
     path: Annotated[Positional[Path], arg(metavar="PATH")]
     """The folder or file to write."""
-    to: Literal["imagefolder", "parquet", "npz", "hub", "datacomp"]
-    """The form to write: hub is a folder for `datasets.load_dataset`, datacomp the uids of a coreset's rows."""
+    to: Literal["imagefolder", "parquet", "npz", "hub", "datacomp", "originals"]
+    """The form to write: hub is a folder for `datasets.load_dataset`, datacomp the uids of a coreset's rows, originals
+    the image files that they were read from, copied."""
+    source: Annotated[Path | None, left_out("FOLDER")] = None
+    """With --to originals: the folder that was selected from, where it is elsewhere now."""
     push: Annotated[str | None, left_out("USER/NAME")] = None
     """With --to hub: upload the folder as this data set."""
     public: bool = False
@@ -42,7 +45,7 @@ def run(options: Options) -> dict[str, Any]:
             remedy="write --to hub, or leave --push out",
         )  # fmt: skip
     small = load(options.folder)
-    export(small, options.to, options.path)
+    export(small, options.to, options.path, source=options.source)
     if options.to == "datacomp" and small.spec.source.startswith(PREFIX):
         print(
             "note: rows of a table of features have no uids: what was written are hashes of their numbers, which no "

@@ -1,4 +1,4 @@
-"""A set in formats that other programs read: an image folder, parquet, npz."""
+"""A set in formats that other programs read: an image folder, parquet, npz; or the files it was made from."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from decoct.compact.folder import content_writer
 from decoct.compact.folder_names import folder_names
 from decoct.compact.hub import write_hub
 from decoct.compact.new_folder import write_new_folder
+from decoct.compact.originals import write_originals
 from decoct.compact.preview import png_bytes
 from decoct.compact.stored import readable
 from decoct.compact.table import arrow_table
@@ -25,7 +26,7 @@ from decoct.files import write_atomically
 from decoct.registry import unknown_name
 
 
-def export(compact_set: CompactSet, to: str, path: Path | str) -> Path:
+def export(compact_set: CompactSet, to: str, path: Path | str, *, source: Path | str | None = None) -> Path:
     """Write `compact_set` as `to`, one of `FORMATS`; `path`, returned, appears whole or not at all.
 
     - `imagefolder`: a folder of PNG for each class, `class_names.json`, and `metadata.jsonl` with label, weight and
@@ -35,16 +36,29 @@ def export(compact_set: CompactSet, to: str, path: Path | str) -> Path:
       them `x` and `y`, rows on the raw scale and their classes, so that `decoct.open("npz:...")` reads the file.
     - `hub`: a folder that `datasets.load_dataset(folder)` reads, with a card, ready for the hub; see `push_to_hub`.
     - `datacomp`: of a coreset, the sorted 128-bit uids of its rows, `.npy`, as DataComp's resharder reads them.
+    - `originals`: of a coreset of an image folder, the files themselves in class folders, and `selection.csv`; `source`
+      is that folder where it has moved. See `write_originals`.
 
     PNG has 8 bits a value on the raw scale: it rounds and clips made pixels, so a network trained on an exported
     folder or parquet file sees slightly other images than one trained on `materialize()`; npz is exact.
-    Raises `UnknownNameError` for another format, `ConfigError` for features as an image folder and made rows as
-    uids, `OutputError` where the path cannot be written.
+    Raises `UnknownNameError` for another format, `ConfigError` for features as an image folder, made rows as uids or
+    originals and a `source` for another format, `OutputError` where the path cannot be written; originals also
+    `SourceError` and `MismatchError`.
     """
     path = Path(path)
     if to not in FORMATS:
         raise unknown_name("export format", to, list(FORMATS))
-    FORMATS[to](compact_set, path)
+    if source is None:
+        FORMATS[to](compact_set, path)
+    elif to == "originals":
+        write_originals(compact_set, path, source)
+    else:
+        raise ConfigError(
+            f"exporting a set to {path}",
+            received=f"the source {source} for {to!r}, which is written from the set alone",
+            expected="a source with 'originals' only",
+            remedy="leave the source out, or export to originals",
+        )
     return path
 
 
@@ -128,5 +142,6 @@ FORMATS: dict[str, Callable[[CompactSet, Path], None]] = {
     "npz": _npz,
     "hub": write_hub,
     "datacomp": write_datacomp,
+    "originals": write_originals,
 }
 """What `export` can write."""
