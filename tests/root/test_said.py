@@ -83,8 +83,10 @@ def test_figures_of_sets_with_hard_labels_are_those_of_the_results() -> None:
             found = re.findall(r"`(\w+)` (\d\d\.\d)", said)
             assert len(found) > 1
             for method, figure in found:
-                last = result(f"recipes/{source}-{ipc}-{method}")["entries"][0]["last"]
-                assert f"{100 * sum(last) / len(last):.1f}" == figure, (source, ipc, method)
+                name = f"{source}-{ipc}-{method}"
+                sets = [name, *(path.stem for path in sorted((RESULTS / "recipes").glob(f"{name}-draw*.json")))]
+                means = [np.mean(result(f"recipes/{one}")["entries"][0]["last"]) for one in sets]
+                assert f"{100 * np.mean(means):.1f}" == figure, (source, ipc, method)
 
 
 def test_step_sizes_of_the_analyses_are_those_of_the_results() -> None:

@@ -57,8 +57,8 @@ def rtp(task: Task) -> Recipe:
     16 on two images a class, bases from the principal axes of the data, and large steps of outer Adam.
 
     Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 75.6 ± 2.0 % at 1 a class
-    (published 88.5), 74.4 ± 1.4 % at 10 a class (published 90.0) on a slower processor; MNIST 88.4 ± 7.3 % at 1 a class
-    (published 98.7); 10,000 images of CIFAR-10 29.2 ± 1.0 % at 1 a class on a slower processor.
+    (published 88.5), 76.9 ± 0.7 % at 10 a class (published 90.0); MNIST 88.4 ± 7.3 % at 1 a class (published 98.7);
+    10,000 images of CIFAR-10 30.9 ± 2.3 % at 1 a class.
     """
     if task.preset == "paper":
         objective = Unroll(inner_steps=150, batch_per_class=32, real_batch=64 * task.spec.classes)
