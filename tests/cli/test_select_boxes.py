@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,17 @@ def test_methods(source: str, tmp_path: Path, say, method: str, named: bool) -> 
 def test_without_a_method_it_is_csod(source: str, tmp_path: Path, say) -> None:
     found = say("select", source, "--count", "2", "--out", tmp_path / "run", *QUICK)
     assert found["provenance"]["method"] == "csod"
+
+
+def test_names_of_files_need_not_be_unicode(tmp_path: Path, say) -> None:
+    write_scenes(tmp_path, scene_json(count=1))
+    os.rename(tmp_path / "images" / "000.png", os.fsencode(tmp_path / "images") + b"/caf\xe9.png")
+    (tmp_path / "Annotations").mkdir()
+    xml = "<object><name>a</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></object>"
+    (tmp_path / "Annotations" / os.fsdecode(b"caf\xe9.xml")).write_text(f"<annotation>{xml}</annotation>")
+    line = ("select", f"voc:{tmp_path}", "--count", "1", *QUICK, "--out", tmp_path / "run")
+    assert say(*line)["first"] == [{"id": 1, "file_name": "caf\\udce9.png", "class": "a"}]
+    assert main([*map(str, line)]) == 0
 
 
 def test_bad_boxes_and_missing_images(source: str, tmp_path: Path, say, capfd: pytest.CaptureFixture[str]) -> None:

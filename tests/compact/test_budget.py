@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from untyped import as_callers_do
 
 from decoct.compact.budget import Budget
 from decoct.errors import BudgetError, ConfigError
@@ -155,3 +157,13 @@ def test_nan_is_no_share():
 def test_reads_as_text():
     assert [str(Budget(ipc=3)), str(Budget(fraction=0.1))] == ["3 per class", "0.1 of the rows"]
     assert [str(Budget(count=3)), str(Budget(nbytes=8))] == ["3 rows", "8 bytes"]
+
+
+@pytest.mark.parametrize("name", ["ipc", "count", "nbytes"])
+def test_whole_numbers_are_those_of_python(name):
+    with as_callers_do():
+        for value in (np.int64(6), torch.tensor(6), np.array(6)):
+            assert type(getattr(Budget(**{name: value}), name)) is int
+        for value in (torch.tensor(6.5), np.bool_(True), "6"):
+            with pytest.raises(ConfigError, match="a whole number"):
+                Budget(**{name: value})

@@ -10,6 +10,7 @@ from compact_examples import coreset_of, distilled_of, examples, inputs_of
 from toys import blob_features, blob_images
 
 from decoct.compact.compact_set import CompactSet
+from decoct.compact.table import arrow_table
 from decoct.errors import ConfigError, MissingExtraError, UnknownNameError
 
 SETS = examples()
@@ -188,6 +189,20 @@ def test_to_hf_restores_images_names_and_soft_labels(name):
         torch.testing.assert_close(torch.tensor(hub["features"][:]), raw, atol=1e-6, rtol=1e-6)
     if small.label_kind != "hard":
         torch.testing.assert_close(torch.tensor(hub["soft_label"][:]), targets)
+
+
+def test_a_long_list_column_is_cut_where_its_offsets_would_not_reach(monkeypatch):
+    small = SETS["pixels-features"]
+    whole = arrow_table(small)
+    width = small.spec.shape[0]
+    monkeypatch.setattr("decoct.compact.table.PIECE", 3 * width - 1)
+    cut = arrow_table(small)
+    sizes = [len(chunk) for chunk in cut["features"].chunks]
+    assert max(sizes) == 2
+    assert sum(sizes) == len(small)
+    assert cut.schema.equals(whole.schema)
+    assert cut.equals(whole)
+    assert small.to_hf()["features"][:] == cut["features"].to_pylist()
 
 
 def test_to_hf_without_datasets_names_the_extra(monkeypatch):

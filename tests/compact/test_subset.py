@@ -84,3 +84,37 @@ def test_files_are_found_by_their_names(tmp_path):
         assert label == int(core.classes[row])
     with pytest.raises(MismatchError, match="6 of 6 ids that it does not name"):
         core.to_subset(Folder([("elsewhere/x.png", 0)]))
+
+
+@pytest.fixture
+def nested(tmp_path):
+    """Pictures of which one path is the end of another, and one that lies deep."""
+    names = ["a/1.png", "a/a/1.png", "a/b/c/d/e/2.png", "b/1.png"]
+    for number, name in enumerate([*names, *(f"{c}/{n}.png" for c in "ab" for n in range(5, 15))]):
+        (tmp_path / "r" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((4, 4), number, np.uint8)).save(tmp_path / "r" / name)
+    files = sorted((tmp_path / "r").rglob("*.png"))
+    return Folder([(str(path), int(path.relative_to(tmp_path / "r").parts[0] == "b")) for path in files])
+
+
+def of_ids(ids):
+    core = decoct.select(decoct.open(toy_dataset()), "random", count=len(ids))
+    return replace(core, ids=np.array(ids), classes=torch.tensor([int(name.startswith("b")) for name in ids]))
+
+
+def test_one_path_may_be_the_end_of_another(nested, tmp_path):
+    core = of_ids(["a/a/1.png", "a/1.png", "a/b/c/d/e/2.png", "b/1.png"])
+    with pytest.raises(MismatchError, match="1 ids in which several of its paths end, such as 'a/1.png': .*/r/a/1"):
+        core.to_subset(nested)
+    for root in (str(tmp_path / "r"), tmp_path / "r"):
+        nested.root = root
+        subset = core.to_subset(nested)
+        found = [nested.samples[place][0].removeprefix(f"{tmp_path}/r/") for place in subset.indices]
+        assert found == core.ids.tolist()
+
+
+def test_ids_may_start_above_the_folder_of_the_data_set(nested, tmp_path):
+    nested.root = tmp_path / "r"
+    core = of_ids(["r/a/1.png", "r/a/b/c/d/e/2.png"])
+    places = core.to_subset(nested).indices
+    assert [nested.samples[place][0] for place in places] == [f"{tmp_path}/{name}" for name in core.ids]

@@ -105,6 +105,12 @@ def test_boxes_that_reach_out_are_cut_and_told(
         ({"bbox": [5, 5, 9]}, "without area inside the image"),
         ({"bbox": "5,5,9,9"}, "without area inside the image"),
         ({"bbox": [5, float("nan"), 9, 9]}, "without area inside the image"),
+        ({"bbox": [5, 5, 10**400, 9]}, "without area inside the image: annotation 100 ([5, 5, 1000"),
+        ({"bbox": [5, 5, 9, -(10**400)]}, "without area inside the image"),
+        ({"bbox": [30, 1, 1e-7, 5]}, "without area inside the image: annotation 100 ([30, 1, 1e-07, 5])"),
+        ({"iscrowd": "no"}, "with a mark that is no whole number: annotation 100 (iscrowd no)"),
+        ({"difficult": float("nan")}, "with a mark that is no whole number: annotation 100 (difficult nan)"),
+        ({"difficult": [1], "iscrowd": 0.5}, "(iscrowd 0.5, difficult [1])"),
         ({"category_id": 2}, "of an unknown category: annotation 100 (category 2)"),
         ({"category_id": [1]}, "of an unknown category"),
         ({"image_id": [10]}, "of an image that the json does not know"),
@@ -209,6 +215,23 @@ def test_crowds_and_difficult_boxes_are_ignored_boxes(folder: Path, document: di
     found = read_coco(write_document(folder, document))
     assert found.ignored.tolist()[:3] == [True, True, False]
     assert found.crowded.tolist()[:3] == [True, False, False]
+
+
+@pytest.mark.parametrize(("mark", "ignored"), [("0", False), ("1", True), (0.0, False), (True, True), (None, False)])
+def test_marks_may_be_texts(folder: Path, document: dict[str, Any], mark: Any, ignored: bool) -> None:
+    document["annotations"][0]["iscrowd"] = document["annotations"][1]["difficult"] = mark
+    found = read_coco(write_document(folder, document))
+    assert found.ignored.tolist()[:3] == [ignored, ignored, False]
+    assert found.document == document
+
+
+def test_categories_of_one_name_are_told_apart(folder: Path, document: dict[str, Any]) -> None:
+    document["categories"][1]["name"] = document["categories"][2]["name"] = "disc"
+    document["categories"].append({"id": 8, "name": "disc (id 3)"})
+    found = read_coco(write_document(folder, document))
+    assert found.class_names == ("disc (id 1)", "disc (id 3)'", "disc (id 5)", "disc (id 3)")
+    assert found.notices[0] == "1 names of several categories, which are told apart by their ids: disc"
+    assert found.document == document
 
 
 def test_pictures_keep_their_proportions(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,23 @@ def test_a_list_chooses_images_and_their_order(voc: Path) -> None:
         open_detection(f"voc:{voc}?set=train")
 
 
+def test_names_in_a_list_may_have_blanks_and_be_no_unicode(voc: Path) -> None:
+    names = {"003": b"photo 1", "004": b"a b", "005": b"caf\xe9", "006": b"plain"}
+    for stem, name in names.items():
+        for kind, suffix in (("Annotations", ".xml"), ("JPEGImages", ".png")):
+            os.rename(voc / kind / f"{stem}{suffix}", os.fsencode(voc / kind) + b"/" + name + suffix.encode())
+    (voc / "ImageSets" / "Main").mkdir(parents=True)
+    written = voc / "ImageSets" / "Main" / "train.txt"
+    written.write_bytes(b"photo 1\na b  1\ncaf\xe9 -1\na b\nplain\n")
+    found = read_voc(voc, listed="train")
+    assert [os.fsencode(path.stem) for path in found.images] == [b"photo 1", b"a b", b"caf\xe9", b"plain"]
+    written.write_bytes(b"photo 1 0\n")
+    assert [path.stem for path in read_voc(voc, listed="train").images] == ["photo 1"]
+    written.write_bytes(b"th\xe9 1\n")
+    with pytest.raises(SourceError, match="no xml file for th"):
+        read_voc(voc, listed="train")
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -127,6 +145,19 @@ def test_difficult_objects_are_ignored_and_sizes_may_be_missing(voc: Path) -> No
     assert not found.crowded.any()
     assert found.sizes[0].tolist() == [48, 64]
     assert found.document["annotations"][0]["difficult"] == 1
+
+
+def test_numbers_that_are_none(voc: Path) -> None:
+    path = voc / "Annotations" / "000.xml"
+    text = path.read_text(encoding="utf-8").replace("<width>64", "<width>inf").replace("<truncated>0", "<truncated>nan")
+    path.write_text(text, encoding="utf-8")
+    found = read_voc(voc)
+    assert found.sizes[0].tolist() == [48, 64]
+    assert found.document["annotations"][0]["truncated"] == "nan"
+    path.write_text(text.replace("<difficult>0", "<difficult>nan", 1), encoding="utf-8")
+    with pytest.raises(DataError, match=r"1 boxes with a mark that is no whole number: annotation 1 \(difficult nan\)"):
+        read_voc(voc)
+    assert len(read_voc(voc, skip_bad=True).boxes) == len(found.boxes) - 1
 
 
 def test_a_folder_without_xml(tmp_path: Path) -> None:

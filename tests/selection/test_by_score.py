@@ -19,6 +19,7 @@ from decoct.selection.coverage import Coverage
 from decoct.selection.driver import select
 from decoct.selection.dynamic_uncertainty import DynamicUncertainty
 from decoct.selection.methods import selector
+from decoct.selection.own_scores import OwnScores
 from decoct.selection.sources import Sources
 
 VALUES = torch.tensor([[0.3], [0.9], [0.1], [0.5], [0.7]])
@@ -115,3 +116,11 @@ def test_training_dynamics_are_made_once_and_kept(tmp_path, monkeypatch):
     monkeypatch.setattr("decoct.training.dynamics.fit_dataset", lambda *_, **__: pytest.fail("trained again"))
     second = select(data, "dyn-unc", ipc=2, features="network:convnet2-w4", cache=tmp_path)
     assert len(first.indices) == len(second.indices) == 4
+
+
+@pytest.mark.parametrize("scores", [np.full(60, 0.5), 1 - np.linspace(1e-10, 1e-9, 60)])
+def test_scores_that_are_all_the_same_are_told_as_scores(scores):
+    data = blob_features()
+    for own in (scores, OwnScores(torch.from_numpy(scores)[:, None].float(), "mine")):
+        with pytest.raises(DataError, match=r"(?s)by your own scores.*60 scores that are all .*scores that tell rows"):
+            select(data, Hardest(), count=3, features=own)

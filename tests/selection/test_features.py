@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -171,3 +172,12 @@ def test_features_of_an_edited_factory_are_not_read_from_a_cache(
     assert torch.equal(table("ReLU"), first)
     assert len(list((tmp_path / "cache").iterdir())) == 1
     assert not torch.equal(table("Tanh"), first)
+
+
+def test_features_under_other_weights_of_validation_rows_are_kept_apart(tmp_path: Path) -> None:
+    """They choose the pass of the network that gives the features."""
+    data = blob_features(classes=2, per_class=8)
+    weighed = replace(data, val=replace(data.val, weights=np.linspace(0.5, 1.5, len(data.val))))
+    for own in (data, weighed, data):
+        _ = Sources(own, "pca", 0, "cpu", tmp_path).table
+    assert len(list(tmp_path.iterdir())) == 2

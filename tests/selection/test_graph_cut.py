@@ -69,3 +69,10 @@ def test_negative_similarities_and_balances_are_refused() -> None:
         GraphCut(kind="dot").pick(torch.tensor([[1.0], [2.0], [-1.0]]), 2, _generator())
     with pytest.raises(ConfigError, match="balance=-1"):
         GraphCut(balance=-1.0)
+
+
+def test_a_smaller_budget_is_a_prefix_of_a_larger_one_on_both_sides_of_a_quarter() -> None:
+    phi = torch.randn(400, 8, generator=_generator())
+    fewer, more = (GraphCut().pick(phi, count, _generator()) for count in (100, 101))
+    assert fewer.rows.tolist() == more.rows[:100].tolist()
+    assert torch.equal(fewer.scores, more.scores[:100])

@@ -13,7 +13,7 @@ from decoct.selection.by_score import Easiest, Hardest, Middle
 from decoct.selection.coverage import Coverage
 from decoct.selection.driver import select
 from decoct.selection.dynamic_uncertainty import DynamicUncertainty
-from decoct.selection.lots import lots
+from decoct.selection.lots import lots, numbered_lots
 
 
 def test_every_row_has_a_place_and_keeps_its_lot_when_rows_move():
@@ -44,3 +44,12 @@ def test_equals_are_drawn_by_the_seed():
     assert sorted(chosen[0].indices.tolist()) != list(range(20)), "not the first rows of the file"
     assert chosen[0].ids.tolist() != chosen[1].ids.tolist()
     assert chosen[0].ids.tolist() == chosen[2].ids.tolist()
+
+
+def test_rows_without_names_have_lots_of_their_own():
+    drawn = numbered_lots(np.arange(1000), 3)
+    assert len(set(drawn.tolist())) == 1000
+    assert numbered_lots(np.array([7, 500]), 3).tolist() == drawn[[7, 500]].tolist()
+    assert numbered_lots(np.arange(1000), 4).argsort().tolist() != drawn.argsort().tolist()
+    # Neither the order of the numbers nor its reverse.
+    assert 400 < int((np.diff(drawn.astype(float)) > 0).sum()) < 600

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,15 @@ import pytest
 import torch
 from test_sharded import clusters
 from test_sharded_table import Halting, StoppedError
-from toys import blob_images
+from toys import blob_features, blob_images
+from untyped import as_callers_do
 
 from decoct.compact.coreset import Coreset
 from decoct.compact.load import load
 from decoct.data.feature_table import FeatureTable, feature_table
 from decoct.errors import OutputError
 from decoct.selection.driver import select
+from decoct.selection.facility_location import FacilityLocation
 from decoct.selection.k_center import KCenter
 from decoct.selection.sharded import partition as module
 from decoct.selection.sharded.driver import select_table
@@ -134,3 +138,64 @@ def test_scores_from_another_training_are_another_answer(tmp_path: Path, monkeyp
     select(data, "hardest", ipc=2, features="network:mlp-w8", out=tmp_path / "run")
     with pytest.raises(OutputError, match=r'network "mlp-w8" \(asked: "mlp-w4"\)'):
         select(data, "hardest", ipc=2, features="network:mlp-w4", out=tmp_path / "run")
+
+
+def test_numbers_of_numpy_are_the_same_question(table: FeatureTable, tmp_path: Path) -> None:
+    data = blob_images(classes=2, per_class=12)
+    asked: dict[str, Any] = {"count": np.int64(6), "seed": np.int64(1)}
+    with as_callers_do():
+        method: Any = FacilityLocation(neighbours=np.int64(5))  # type: ignore[arg-type]
+        first = select(data, method, **asked, shard_rows=np.int64(8), out=tmp_path / "rows")  # type: ignore[arg-type]
+        other = select_table(table, **asked, shard_rows=np.int64(60), out=tmp_path / "table")  # type: ignore[arg-type]
+    again = select(data, FacilityLocation(neighbours=5), count=6, seed=1, shard_rows=8, out=tmp_path / "rows")
+    assert torch.equal(first.indices, again.indices)
+    again = select_table(table, count=6, seed=1, shard_rows=60, out=tmp_path / "table")
+    assert torch.equal(other.indices, again.indices)
+
+
+WIDE = """
+import torch
+
+def build(shape, classes):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(shape[0], 4), torch.nn.Linear(4, classes))
+"""
+
+
+def own_network(folder: Path, text: str) -> None:
+    """Write `edited:build` anew, as a process that starts later would read it."""
+    (folder / "edited.py").write_text(text)
+    sys.modules.pop("edited", None)
+    importlib.invalidate_caches()
+
+
+@pytest.mark.parametrize("asked", [{"method": "hardest"}, {"method": "herding", "device": "cpu"}, {"method": "craig"}])
+def test_a_network_that_was_edited_since_is_another_question(
+    asked: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("decoct.selection.sources.PASSES", 2)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    own_network(tmp_path, WIDE)
+    asked = {**asked, "ipc": 2, "features": "network:edited:build", "out": tmp_path / "run"}
+    data = blob_features(classes=2, per_class=8)
+    first = select(data, **asked)
+    assert first.provenance["device"] == "cpu"
+    assert torch.equal(select(data, **asked).indices, first.indices)
+    own_network(tmp_path, WIDE.replace("4", "5"))
+    with pytest.raises(OutputError, match=r"(?s)a finished selection with .*(features_key|network).*another folder"):
+        select(data, **asked)
+
+
+def test_a_backbone_whose_weights_were_exchanged_is_another_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, model = blob_images(classes=2, per_class=4), tmp_path / "model"
+    monkeypatch.setattr("decoct.selection.features.pretrained_features", lambda data, *_: torch.eye(len(data.train)))
+    model.mkdir()
+    (model / "model.safetensors").write_bytes(b"weights")
+    asked: dict[str, Any] = {"method": "herding", "ipc": 2, "features": f"transformers:{model}"}
+    select(data, **asked, out=tmp_path / "run")
+    select(data, **asked, out=tmp_path / "run")
+    (model / "model.safetensors").write_bytes(b"others")
+    with pytest.raises(OutputError, match="features_key"):
+        select(data, **asked, out=tmp_path / "run")

@@ -113,6 +113,15 @@ def test_row_numbers_of_the_whole_source_and_of_its_training_rows(tmp_path):
             read_scores(frame).for_data(data, "given_label")
 
 
+def test_row_numbers_are_places_where_the_table_is_not_of_the_whole_source():
+    table = ScoreTable(("0", "1", "2"), {"a": torch.tensor([10.0, 11.0, 12.0])})
+    ids = ["all/2", "all/0", "all/1"]
+    assert table.for_rows(ids, "a")[:, 0].tolist() == [10, 11, 12]
+    assert table.for_rows(ids, "a", rows=9)[:, 0].tolist() == [10, 11, 12]
+    assert "training rows in their order" in table.notices(ids, "a", rows=9)[0]
+    assert table.for_rows(ids, "a", rows=3)[:, 0].tolist() == [12, 10, 11]
+
+
 def test_ids_of_an_index_with_a_name_and_of_columns(tmp_path):
     named = pd.DataFrame({"a": [1.0, 2.0]}, index=pd.Index(["x.png", "y.png"], name="image_file"))
     assert read_scores(as_parquet(named, tmp_path)).ids == ("x.png", "y.png")

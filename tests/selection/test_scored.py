@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 import pytest
 import torch
 from full_disk import files_of_at_most
@@ -97,3 +98,44 @@ def test_files_and_names_that_are_not_there(tmp_path):
         table.for_rows(["a", "c"], "aum")
     with pytest.raises(UnknownNameError, match="'aum'"):
         table.for_rows(["a"], "amu")
+
+
+def test_scores_of_another_training_are_not_written_over(tmp_path, monkeypatch):
+    data, asked = blob_features(), {"network": "mlp-w8", "epochs": 2, "device": "cpu", "out": tmp_path / "s"}
+    decoct.score(data, **asked)
+    before = (tmp_path / "s" / "scores.parquet").read_bytes()
+    monkeypatch.setattr("decoct.selection.scored.record_dynamics", lambda *_, **__: pytest.fail("trained"))
+    others = [
+        (blob_features(seed=1), {}, "another fingerprint"), (data, {"seed": 1}, "another seed"),
+        (data, {"epochs": 3}, "another epochs"), (data, {"network": "mlp-w4"}, "another network"),
+        (data.with_train(np.arange(40)), {}, "another rows_key"),
+    ]  # fmt: skip
+    for source, other, told in others:
+        with pytest.raises(OutputError, match=f"(?s)scores of toy with {told}.*choose another folder"):
+            decoct.score(source, **{**asked, **other})
+    assert (tmp_path / "s" / "scores.parquet").read_bytes() == before
+    (tmp_path / "s" / "scores.parquet").write_bytes(b"no parquet")
+    with pytest.raises(OutputError, match=r"there: other scores(.|\n)*move that scores.parquet away"):
+        decoct.score(data, **asked)
+    ScoreTable(("a",), {"aum": torch.zeros(1)}).save(tmp_path / "s" / "scores.parquet")
+    with pytest.raises(OutputError, match="there: other scores"):
+        decoct.score(data, **asked)
+
+
+def test_a_window_of_another_width_may_be_looked_at_in_the_same_training(tmp_path):
+    asked = {"network": "mlp-w8", "epochs": 4, "device": "cpu", "out": tmp_path / "s"}
+    for window in (2, 3):
+        decoct.score(blob_features(), **asked, window=window)
+        assert read_scores(tmp_path / "s" / "scores.parquet").facts["window"] == window
+
+
+def test_scores_of_other_data_are_told(tmp_path):
+    data = blob_features()
+    decoct.score(data, network="mlp-w8", epochs=2, device="cpu", out=tmp_path)
+    table = read_scores(tmp_path / "scores.parquet")
+    assert table.facts["network"] == "mlp-w8"
+    assert table.notices_for(data, "aum") == ()
+    assert table.notices_for(data.with_train(np.arange(9)), "aum") == ()
+    (told,) = table.notices_for(blob_features(seed=1), "aum")
+    assert "the scores were made of other data, toy as it was opened then" in told
+    assert ScoreTable(table.ids, table.columns).notices_for(blob_features(seed=1), "aum") == ()

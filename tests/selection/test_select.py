@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,12 +19,14 @@ from decoct.data.transform import Standardise
 from decoct.engine import Local
 from decoct.errors import BudgetError, ConfigError, DataError, UnknownNameError
 from decoct.selection.active import Active
-from decoct.selection.driver import _in_turn, select
+from decoct.selection.deepdistal import DeepDistal
+from decoct.selection.driver import _in_rounds, _in_turn, select
 from decoct.selection.dynamic_uncertainty import DynamicUncertainty
 from decoct.selection.k_center import KCenter
 from decoct.selection.own_scores import OwnScores
 from decoct.selection.selector import Pick, Picks, Selector
 from decoct.selection.sources import Sources
+from decoct.training.fit import Fitted, fit_dataset
 
 
 def _imbalanced() -> Dataset:
@@ -49,6 +52,27 @@ def test_every_prefix_is_what_its_own_balanced_budget_would_be(sizes: list[int])
 
 def test_equal_classes_take_turns() -> None:
     assert _in_turn([3, 3, 3]).tolist() == [0, 3, 6, 1, 4, 7, 2, 5, 8]
+
+
+@pytest.mark.parametrize("asked", [{"balance": "floor:4"}, {"balance": "global"}, {}])
+def test_what_a_round_was_trained_on_stands_before_it(asked: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+
+    def trained(build: Any, data: Dataset, config: Any, seeds: list[int], **_: Any) -> list[Fitted]:
+        seen.append(data.train.ids.tolist())
+        return fit_dataset(build, data, config, seeds)
+
+    monkeypatch.setattr("decoct.selection.rounds.fit_dataset", trained)
+    core = select(_imbalanced(), DeepDistal(rounds=3, epochs=1, steps=1), count=40, **asked)
+    told = [part["trained_on"] for part in core.provenance["record"] if "trained_on" in part]
+    assert [len(ids) for ids in seen] == told
+    for ids in seen:
+        assert sorted(ids) == sorted(core.ids[: len(ids)].tolist())
+
+
+def test_classes_take_turns_inside_each_round() -> None:
+    groups = (torch.tensor([0, 2, 4, 6]), torch.tensor([1, 3]), torch.empty(0, dtype=torch.int64))
+    assert _in_rounds(torch.tensor([6, 2, 3, 0, 4, 1]), groups, [3, 3]).tolist() == [0, 2, 1, 3, 5, 4]
 
 
 @pytest.mark.parametrize("method", ["random", "herding"])

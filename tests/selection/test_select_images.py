@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
 from full_disk import files_of_at_most
+from PIL import Image
 from scenes import scene_json, write_document, write_scenes
+from untyped import as_callers_do
 
 from decoct.compact.folder import read_manifest
 from decoct.data.detection.coco import read_coco
 from decoct.data.detection.detection_set import DetectionSet
 from decoct.errors import BudgetError, ConfigError, DataError, MismatchError, OutputError, UnknownNameError
+from decoct.selection.detection.csod import Csod
 from decoct.selection.detection.region_features import detection_features
 from decoct.selection.detection.select import WHOLE, select_images
 from decoct.training.detector import DetectorConfig
@@ -85,6 +91,79 @@ def test_a_folder_that_holds_something_else_is_left_alone(scenes: DetectionSet, 
     select_images(scenes, "random", count=3, out=tmp_path / "run")
     with pytest.raises(OutputError, match="a new folder"):
         select_images(scenes, "random", count=4, out=tmp_path / "run")
+
+
+def _no_training(*_: Any, **__: Any) -> Any:
+    pytest.fail("a detector was trained")
+
+
+def test_an_answer_that_stands_there_is_returned_and_another_refused_before_any_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenes = read_coco(write_scenes(tmp_path, scene_json(count=12)))
+    asked: dict[str, Any] = {"count": 3, "config": QUICK, "out": tmp_path / "run"}
+    first = select_images(scenes, **asked)
+    monkeypatch.setattr("decoct.selection.detection.region_features.train_detector", _no_training)
+    again = select_images(scenes, **asked)
+    for name in ("rows", "reasons", "scores"):
+        assert torch.equal(getattr(again, name), getattr(first, name))
+    assert again.because == first.because
+    assert again.provenance == json.loads(json.dumps(first.provenance))
+    assert again.box_counts() == first.box_counts()
+    others: list[dict[str, Any]] = [
+        {"count": 2}, {"seed": 1}, {"method": Csod(weight=0.1)}, {"config": replace(QUICK, steps=4)},
+        {"features": "pixels"}, {"method": "random"}, {"features": torch.rand(len(scenes.boxes), 2)},
+    ]  # fmt: skip
+    for other in others:
+        with pytest.raises(OutputError, match=r"(?s)a finished selection with .*choose another folder"):
+            select_images(scenes, **{**asked, **other})
+    with pytest.raises(OutputError, match="other data"):
+        select_images(scenes.take(torch.arange(11)), **asked)
+    picture = scenes.images[0]
+    Image.open(picture).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(picture)
+    with pytest.raises(OutputError, match="pictures_key"):
+        select_images(scenes, **asked)
+
+
+def test_own_features_are_a_question_of_their_own_and_damage_is_mended(scenes: DetectionSet, tmp_path: Path) -> None:
+    table = torch.rand(len(scenes.boxes), 2)
+    asked: dict[str, Any] = {"count": np.int64(3), "seed": np.int64(2), "out": tmp_path / "run"}
+    with as_callers_do():
+        first = select_images(scenes, features=table, **asked)
+    (tmp_path / "run" / "selection.parquet").write_bytes(b"damaged")
+    again = select_images(scenes, features=table, count=3, seed=2, out=tmp_path / "run")
+    assert torch.equal(first.rows, again.rows)
+    assert read_manifest(tmp_path / "run")["images"] == 3
+    with pytest.raises(OutputError, match="another features_key"):
+        select_images(scenes, features=table + 1, count=3, seed=2, out=tmp_path / "run")
+
+
+def test_crowds_and_difficult_boxes_alone_are_told_before_a_detector_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = scene_json(count=4)
+    for number, one in enumerate(document["annotations"]):
+        one["iscrowd" if number % 2 else "difficult"] = 1
+    found = read_coco(write_scenes(tmp_path, document))
+    monkeypatch.setattr("decoct.selection.detection.region_features.load_pictures", _no_training)
+    with pytest.raises(DataError, match="4 images without a single box that counts"):
+        select_images(found, count=2)
+
+
+def test_names_of_files_need_not_be_unicode(tmp_path: Path) -> None:
+    document = scene_json(count=4)
+    write_scenes(tmp_path, document)
+    for image in document["images"]:
+        name = os.fsdecode(b"caf\xe9" + image["file_name"].encode())
+        os.rename(tmp_path / "images" / image["file_name"], tmp_path / "images" / name)
+        image["file_name"] = name
+    found = read_coco(write_document(tmp_path, document))
+    picked = select_images(found, "random", count=2, out=tmp_path / "run")
+    table = pq.read_table(tmp_path / "run" / "selection.parquet").to_pydict()
+    assert [name.partition("0")[0] for name in table["file_name"]] == ["caf\\udce9"] * 2
+    assert torch.equal(select_images(found, "random", count=2, out=tmp_path / "run").rows, picked.rows)
+    again = read_coco(tmp_path / "run" / "subset.json", images=tmp_path / "images")
+    assert again.images == picked.subset().images
 
 
 def test_network_features_have_a_row_for_every_box_and_image(scenes: DetectionSet) -> None:

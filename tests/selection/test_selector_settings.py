@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_origin
 
+import numpy as np
 import pytest
+from untyped import as_callers_do
 
 from decoct.errors import ConfigError, UnknownNameError
 from decoct.selection.active import Active
@@ -12,8 +16,10 @@ from decoct.selection.coverage import Coverage
 from decoct.selection.detection.csod import Csod
 from decoct.selection.dynamic_uncertainty import DynamicUncertainty
 from decoct.selection.facility_location import FacilityLocation
+from decoct.selection.kernel_thinning import KernelThinning
 from decoct.selection.methods import METHODS, selector
-from decoct.selection.settings import settings_of, with_settings
+from decoct.selection.settings import plain, settings_of, whole, with_settings
+from decoct.selection.sharded.selector import Sharded
 
 
 @pytest.mark.parametrize(
@@ -81,6 +87,39 @@ def test_words_that_cannot_be_used(words: list[str], told: str) -> None:
 def test_choices_are_told() -> None:
     with pytest.raises(ConfigError, match="dense or blocks"):
         with_settings(selector("log-det"), ["form=sparse"], "log-det")
+
+
+def _listed(kind: Any) -> bool:
+    return get_origin(kind) is Literal
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_mistyped_choice_is_refused_in_python_too(method: str) -> None:
+    found = selector(method)
+    for one in settings_of(found):
+        if _listed(one.kind):
+            told = f"(?s)setting {one.name} of .*received: 'no such'"
+            with as_callers_do(), pytest.raises(ConfigError, match=told):
+                replace(found, **{one.name: "no such"})
+
+
+def test_choices_of_one_method_are_not_those_of_another() -> None:
+    with as_callers_do(), pytest.raises(ConfigError, match="one of 'auto', 'dense', 'blocks'"):
+        KernelThinning(form="sparse")  # type: ignore[arg-type]
+    with as_callers_do(), pytest.raises(ConfigError, match="(?s)setting centred of Csod.*'maybe'"):
+        Csod(centred="maybe")  # type: ignore[arg-type]
+
+
+def test_numbers_of_numpy_become_those_of_python() -> None:
+    with as_callers_do():
+        inner: Any = FacilityLocation(neighbours=np.int64(5), epsilon=np.float32(0.5))  # type: ignore[arg-type]
+        found = Sharded(inner, np.int32(40))  # type: ignore[arg-type]
+    told = json.loads(json.dumps(found.settings("pca")))
+    assert (told["rows"], told["inner"]["neighbours"], told["inner"]["epsilon"]) == (40, 5, 0.5)
+    assert whole("seed", np.uint8(3)) == 3
+    assert plain({"a": (np.bool_(True), [np.str_("b")])}) == {"a": (True, ["b"])}
+    with pytest.raises(ConfigError, match=r"(?s)seed=1\.5.*received: a float.*such as seed=1"):
+        whole("seed", 1.5)
 
 
 def test_what_is_no_word_is_no_setting() -> None:

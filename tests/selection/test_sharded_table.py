@@ -186,6 +186,19 @@ def test_scores_of_a_table_are_told_by_the_name_of_their_file(tmp_path: Path) ->
     assert "scores" not in select_table(table, "k-center", count=3, shard_rows=100).provenance
 
 
+@pytest.mark.parametrize("labelled", [False, True])
+def test_equal_scores_are_drawn_by_the_seed_and_not_by_the_file(labelled: bool, tmp_path: Path) -> None:
+    scores, labels = (np.arange(60) >= 40).astype(np.float32), np.arange(60) % 2
+    columns = {"scores": scores, **({"labels": labels} if labelled else {})}
+    table = written(tmp_path / "phi.npy", clusters(60).numpy(), **columns)
+    first, again, other = (select_table(table, "easiest", count=8, seed=seed).indices.tolist() for seed in (0, 0, 1))
+    assert first == again
+    assert set(first) != set(other)
+    assert first != list(range(8))
+    assert all(scores[row] == 0 for row in (*first, *other))
+    assert not labelled or labels[first].tolist() == [0, 1] * 4
+
+
 def test_by_score_the_whole_table_is_looked_at_at_once(tmp_path: Path) -> None:
     values = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
     table = written(tmp_path / "phi.npy", clusters(1000).numpy(), scores=values)

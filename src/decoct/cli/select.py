@@ -183,11 +183,10 @@ def features(options: Options, data: Dataset, method: Selector) -> Any:
     if options.scores is None or not isinstance(method, ByScore):
         return options.features
     from decoct.selection.own_scores import OwnScores
-    from decoct.selection.score_table import source_rows
     from decoct.selection.scored import read_scores
 
     table, name = read_scores(options.scores), options.score or method.score
-    for notice in table.notices(data.train.ids.tolist(), name, source_rows(data)):
+    for notice in table.notices_for(data, name):
         print(f"note: {notice}", file=sys.stderr)
     return OwnScores(table.for_data(data, name), name, str(options.scores))
 

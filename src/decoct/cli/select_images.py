@@ -40,6 +40,7 @@ def refuse_rows(options: Options) -> None:
 def run(options: Options) -> dict[str, Any]:
     """Select, and say what was picked; raises `ConfigError` for options that are for other sources."""
     from decoct.compact.budget import Budget
+    from decoct.compact.stored import readable
     from decoct.data.detection.open import open_detection
     from decoct.selection.detection.cost import estimate_images
     from decoct.selection.detection.select import image_method, select_images
@@ -71,12 +72,16 @@ def run(options: Options) -> dict[str, Any]:
         "boxes": picked.box_counts(),
         "boxes_of_all": {name: int((data.labels == c).sum()) for c, name in enumerate(data.class_names)},
         "first": [
-            {"id": small.ids[k], "file_name": small.document["images"][k]["file_name"], "class": picked.picked_for(k)}
-            for k in range(min(5, len(picked)))
+            {
+                "id": name if isinstance(name, int) else readable(name),
+                "file_name": readable(entry["file_name"]),
+                "class": picked.picked_for(k),
+            }
+            for k, (name, entry) in enumerate(zip(small.ids[:5], small.document["images"], strict=False))
         ],
         "provenance": picked.provenance,
         "estimate": {"flops": cost.flops, "seconds": cost.seconds, "passes": cost.passes},
-        "notices": list(data.notices),
+        "notices": [readable(notice) for notice in data.notices],
     }
 
 

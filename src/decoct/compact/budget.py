@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -61,6 +62,9 @@ class Budget:
                 expected="a whole number" if name != "fraction" else "a number above 0 and at most 1",
                 remedy=f"write {name}={'0.1' if name == 'fraction' else '10'}",
             )
+        if name != "fraction":
+            # As a number of Python's: JSON holds none of numpy's.
+            object.__setattr__(self, name, operator.index(value))
         if value <= 0 or (name == "fraction" and value > 1):
             raise BudgetError(
                 f"setting the budget {name}",
@@ -184,7 +188,11 @@ def _is_number(value: object, whole: bool) -> bool:
     if isinstance(value, bool):
         return False
     if whole:
-        return hasattr(value, "__index__")
+        try:
+            operator.index(value)  # type: ignore[arg-type]
+        except TypeError:
+            return False
+        return True
     return isinstance(value, float | int) and math.isfinite(value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sized
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -25,14 +26,15 @@ def subset_of(core: Coreset, dataset: Dataset[Item]) -> Subset[Item]:
 
     Rows are found by their ids: those of a column `uid`, `id` or `key` of a Hugging Face data set stand there; numbers
     ("all/12", "train/12") are places in the data set; file names are looked for in its `samples`, as torchvision's
-    image folders have them. Where the data set tells its `targets`, the classes
-    are compared. Raises `MismatchError` where a row is not found or has another class.
+    image folders have them, below its `root`, and else at the end of their paths. Where the data set tells its
+    `targets`, the classes are compared. Raises `MismatchError` where a row is not found, is one of several, or has
+    another class.
     """
     places = _by_column(core, dataset)
     if places is None:
         places = _by_number(core, len(cast(Sized, dataset)))
     if places is None:
-        places = _by_file(core, getattr(dataset, "samples", ()))
+        places = _by_file(core, getattr(dataset, "samples", ()), getattr(dataset, "root", None))
     targets = getattr(dataset, "targets", None)
     if targets is not None:
         found = np.asarray(targets)[places]
@@ -69,16 +71,39 @@ def _by_number(core: Coreset, length: int) -> list[int] | None:
     return places
 
 
-def _by_file(core: Coreset, samples: Iterable[Any]) -> list[int]:
-    """Places of the files that end in the ids; ids are paths below the folder that was opened."""
-    known: dict[str, int] = {}
-    for place, sample in enumerate(samples):
-        parts = str(sample[0]).replace("\\", "/").split("/")
-        known |= {"/".join(parts[start:]): place for start in range(max(0, len(parts) - 4), len(parts) - 1)}
-    missing = [str(name) for name in core.ids if str(name) not in known]
+def _by_file(core: Coreset, samples: Iterable[Any], root: object) -> list[int]:
+    """Places of the files with these ids: paths below `root`, the folder that was opened, else ends of paths."""
+    paths = [_slashes(sample[0]) for sample in samples]
+    ids = [str(name) for name in core.ids]
+    if isinstance(root, (str, os.PathLike)):
+        above = _slashes(root).rstrip("/") + "/"
+        below = {path.removeprefix(above): place for place, path in enumerate(paths) if path.startswith(above)}
+        if all(name in below for name in ids):
+            return [below[name] for name in ids]
+    known = _ends(paths, {name.count("/") + 1 for name in ids})
+    missing = [name for name in ids if name not in known]
     if missing:
         raise _mismatch(f"{len(missing)} of {len(core)} ids that it does not name, such as {missing[0]!r}")
-    return [known[str(name)] for name in core.ids]
+    several = [name for name in ids if len(known[name]) > 1]
+    if several:
+        here = ", ".join(paths[place] for place in known[several[0]][:2])
+        raise _mismatch(f"{len(several)} ids in which several of its paths end, such as {several[0]!r}: {here}")
+    return [known[name][0] for name in ids]
+
+
+def _ends(paths: list[str], lengths: set[int]) -> dict[str, list[int]]:
+    """For each end of a path with so many parts the places of the paths that end in it."""
+    found: dict[str, list[int]] = {}
+    for place, path in enumerate(paths):
+        parts = path.split("/")
+        for length in lengths:
+            if length <= len(parts):
+                found.setdefault("/".join(parts[-length:]), []).append(place)
+    return found
+
+
+def _slashes(path: Any) -> str:
+    return os.fspath(path).replace("\\", "/")
 
 
 def _mismatch(received: str) -> MismatchError:

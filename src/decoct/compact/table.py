@@ -12,6 +12,9 @@ from decoct.compact.compact_set import CompactSet
 from decoct.compact.preview import png_bytes
 from decoct.compact.stored import readable
 
+PIECE = 2**31 - 1
+"""Numbers in one piece of a list column at most: its offsets have 32 bits, also where `datasets` reads it."""
+
 
 def arrow_table(small: CompactSet) -> pa.Table:
     """Columns `image` (PNG bytes on the raw scale, 8 bits) or `features` (raw scale), `label`, `soft_label` for
@@ -45,9 +48,16 @@ def arrow_table(small: CompactSet) -> pa.Table:
     return pa.table(columns).replace_schema_metadata({"huggingface": head})
 
 
-def _rows(values: np.ndarray) -> pa.Array:
-    """Rows `[m, d]` as a list column."""
-    offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
+def _rows(values: np.ndarray) -> pa.ChunkedArray:
+    """Rows `[m, d]` as a list column, in pieces of at most `PIECE` numbers."""
+    width = values.shape[1]
+    size = max(1, PIECE // max(1, width))
+    parts = [values[start : start + size] for start in range(0, max(1, len(values)), size)]
+    return pa.chunked_array([_list_array(part, width) for part in parts])
+
+
+def _list_array(values: np.ndarray, width: int) -> pa.Array:
+    offsets = np.arange(len(values) + 1, dtype=np.int32) * width
     flat = pa.array(np.ascontiguousarray(values, dtype=np.float32).ravel())
     return pa.ListArray.from_arrays(pa.array(offsets), flat)
 

@@ -31,11 +31,12 @@ def marks(rows: Shaped[np.ndarray, "n d"]) -> UInt64[np.ndarray, " n"]:
         padded[:, :width] = part.view(np.uint8).reshape(len(part), width)
         words = padded.view(np.uint64)
         found[start : start + BLOCK] = ((words ^ (words >> np.uint64(29))) * factors).sum(1, dtype=np.uint64)
-    return _stirred(found)
+    return stirred(found)
 
 
-def _stirred(values: UInt64[np.ndarray, " n"]) -> UInt64[np.ndarray, " n"]:
-    """The finishing steps of SplitMix64 (Steele, Lea, Flood, 2014): every bit changes with every other."""
+def stirred(values: UInt64[np.ndarray, " n"]) -> UInt64[np.ndarray, " n"]:
+    """The finishing steps of SplitMix64 (Steele, Lea, Flood, 2014): every bit changes with every other, and different
+    numbers stay different."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))

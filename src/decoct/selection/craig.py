@@ -72,6 +72,7 @@ class Craig(WeighedGradientSelector):
     """Rows of a group up to which the table of distances is kept, 4 n^2 bytes; 0 never keeps it."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_settings(self, "craig", ("table_rows", self.table_rows >= 0, "0 or more"))
 
     def operations(self, n: int, k: int, d: int, classes: int = 1) -> float:

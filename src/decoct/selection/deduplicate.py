@@ -139,6 +139,7 @@ class SemDeDup(Selector):
     """Rows of a cluster on average, 1 or more; up to 1.5 times as many are compared all with all."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_clusters(self.eps, self.cluster_rows)
 
     def operations(self, n: int, k: int, d: int, classes: int = 1) -> float:

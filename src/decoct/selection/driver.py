@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,8 +27,9 @@ from decoct.selection.features import Table, feature_kind
 from decoct.selection.groups import Groups, pick_groups
 from decoct.selection.methods import method_name, selector
 from decoct.selection.own_scores import OwnScores, score_column
-from decoct.selection.repeated import digest, standing
+from decoct.selection.repeated import standing
 from decoct.selection.selector import SCORED, Pick, Picks, Selector, require_weighing
+from decoct.selection.settings import whole
 from decoct.selection.sharded.selector import by_features, sharded
 from decoct.selection.sources import Sources
 from decoct.streams import Streams
@@ -63,9 +62,10 @@ def select(
     `balance` says how classes share the budget (`Budget.quota`): "class" picks from every class on its own, in equal
     shares; "floor:N" too, in proportion to the classes, none below N rows; "global" picks from the whole set at once,
     classes as they come. `Coreset.indices` are rows of `data.train` in order picked, classes in turn: the first m rows
-    hold each class as often as a balanced budget of `count=m` would, until a class has given all that it had to. The
-    same seed gives the same coreset. Network features are trained on `device`. `out` saves the result there as well;
-    where that folder holds the answer to this very question, it is returned and nothing is computed.
+    hold each class as often as a balanced budget of `count=m` would, until a class has given all that it had to; of
+    `active` and `deepdistal` one round after the other, classes in turn inside each. The same seed gives the same
+    coreset. Network features are trained on `device`. `out` saves the result there as well; where that folder holds the
+    answer to this very question, it is returned and nothing is computed.
     `cache` is a folder in which training dynamics and trained networks are kept, so that another selection from the
     same data finds them, and unfinished ones and finished rounds, so that the same call goes on after a kill.
     `weights` say how much each row counts (`SampleWeights`, or numbers in the order of `data.train`), to the methods
@@ -83,7 +83,7 @@ def select(
     """
     began = time.monotonic()
     data = data.with_weights(weights)
-    budget = Budget(ipc=ipc, fraction=fraction, count=count, nbytes=nbytes)
+    budget, seed = Budget(ipc=ipc, fraction=fraction, count=count, nbytes=nbytes), whole("seed", seed)
     chosen, device = selector(method), usable_device(device)
     own = features if isinstance(features, OwnScores) else None
     compared = features if not isinstance(features, OwnScores) else features.values
@@ -111,8 +111,7 @@ def select(
         "balance": balance,
         "seed": seed,
         "rows_key": data.rows_key,
-        **({"network": sources.network, "device": device} if chosen.trains(sources.kind) else {}),
-        **({"features_key": digest(sources.table.numpy())} if kind == "array" else {}),
+        **sources.followed(kind, chosen.trains(sources.kind)),
         **({"scores": {"name": own.name, "file": own.file}} if own is not None else {}),
         **({"weights": weights_key(data.train)} if data.train.weights is not None else {}),
     }
@@ -122,11 +121,13 @@ def select(
         units = Groups(chosen, sources.table, groups, wanted, seed)
         with progress(f"selecting by {name}", total=float(len(units))) as tick:
             picked = pick_groups(engine, units, tick)
+        order = _in_turn([len(part.rows) for part in picked])
+    elif isinstance(chosen, Active):
+        picked = [_pick_in_rounds(chosen.bind(sources), groups, wanted, seed)]
+        order = _in_rounds(picked[0].rows, groups, [batch["added"] for batch in sources.record if "added" in batch])
     else:
-        # The rounds of active learning train networks, which need all cores.
-        threads = nullcontext if isinstance(chosen, Active) else one_thread
-        picked = _pick_groups(name, chosen.bind(sources), groups, wanted, seed, threads)
-    order = _in_turn([len(part.rows) for part in picked])
+        picked = _pick_groups(name, chosen.bind(sources), groups, wanted, seed)
+        order = _in_turn([len(part.rows) for part in picked])
     rows, weights, scores = (
         torch.cat([getattr(part, field) for part in picked])[order] for field in ("rows", "weights", "scores")
     )
@@ -175,20 +176,25 @@ def shared_out(
     return by_class, tuple(quota.tolist())
 
 
-def _pick_groups(
-    name: str, pick: Pick, groups: tuple[Tensor, ...], wanted: tuple[int, ...], seed: int,
-    threads: Callable[[], AbstractContextManager[None]],
-) -> list[Picks]:  # fmt: skip
+def _pick_groups(name: str, pick: Pick, groups: tuple[Tensor, ...], wanted: tuple[int, ...], seed: int) -> list[Picks]:
     """Picks of every group (a class, or the whole set), as rows of the training split."""
     streams, picked = Streams(seed), []
     with progress(f"selecting by {name}", total=float(len(groups))) as tick:
         for number, (rows, count) in enumerate(zip(groups, wanted, strict=True)):
             if count:
-                with threads():
+                with one_thread():
                     part = pick(rows, count, streams(f"select/{number}"))
                 picked.append(replace(part, rows=rows[part.rows]))
             tick(float(number + 1))
     return picked
+
+
+def _pick_in_rounds(pick: Pick, groups: tuple[Tensor, ...], wanted: tuple[int, ...], seed: int) -> Picks:
+    """Picks from all groups together, in the order of choosing, as rows of the training split."""
+    pool = torch.cat(groups)
+    # On all cores, which the trainings in between need.
+    part = pick(pool, sum(wanted), Streams(seed)("select"))
+    return replace(part, rows=pool[part.rows])
 
 
 def _in_turn(sizes: list[int]) -> Int64[Tensor, " k"]:
@@ -197,3 +203,20 @@ def _in_turn(sizes: list[int]) -> Int64[Tensor, " k"]:
     The first m are then what a balanced budget of m rows in all would give every group.
     """
     return torch.sort(torch.cat([torch.arange(size) for size in sizes]), stable=True).indices
+
+
+def _in_rounds(rows: Int64[Tensor, " k"], groups: tuple[Tensor, ...], sizes: list[int]) -> Int64[Tensor, " k"]:
+    """The order in which every round keeps its place, with rows of the groups in turn inside of it.
+
+    What a round was trained on is then what stands before it, also where groups have other shares of each round.
+    """
+    owner = torch.empty(1 + max(int(group.max()) for group in groups if len(group)), dtype=torch.int64)
+    for number, group in enumerate(groups):
+        owner[group] = number
+    parts, start = [], 0
+    for part in rows.split(sizes):
+        own = owner[part].sort(stable=True)
+        turn = torch.cat([torch.arange(size) for size in torch.bincount(own.values).tolist()])
+        parts.append(start + own.indices[turn.sort(stable=True).indices])
+        start += len(part)
+    return torch.cat(parts)

@@ -126,6 +126,7 @@ class Glister(GradientSelector):
     """How much the stochastic engine may lose, between 0 and 1."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_settings(
             self, "glister",
             ("eta", 0 < self.eta < math.inf, "a number above 0"),

@@ -67,6 +67,7 @@ class GradMatch(WeighedGradientSelector):
     """lambda as a share of the mean squared norm of the gradients, at least 0; more makes weights more even."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.ridge < torch.inf:
             raise ConfigError(
                 "setting ridge of grad-match", received=repr(self.ridge), expected="a number of at least 0",

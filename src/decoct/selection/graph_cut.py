@@ -67,7 +67,8 @@ class GraphCut(Pairwise[Cut]):
     monotone for b of 2 or more, where greedy is worth at least 1 - 1/e of the best value.
 
     Paper: Iyer et al. (2021), https://arxiv.org/abs/2006.15412.
-    Shapes: features `[n, d]`, similarities `[n, n]` that are computed or kept by `form`.
+    Shapes: features `[n, d]`, similarities `[n, n]` that are computed or kept by `form`; "auto" computes those of
+    "cosine" and "dot" when asked, whatever n.
     Weights are 1. The score of a pick is its gain, in similarities; below b = 2 it can be negative. A prefix is what
     greedy picks for fewer. Cost: O(n d) time for each pick and O(n d) memory; before, O(n d) for the sums of "cosine",
     O(n^2 d) for those of "rbf".
@@ -96,17 +97,17 @@ class GraphCut(Pairwise[Cut]):
     def operations(self, n: int, k: int, d: int, classes: int = 1) -> float:
         """The sums, and a row of similarities for each pick."""
         sums = n if self.kind == "rbf" else 2
-        return operations(self._form(n, k), n, d, k + sums, self.neighbours, self.search)
+        return operations(self._form, n, d, k + sums, self.neighbours, self.search)
 
-    def _form(self, n: int, k: int) -> Form:
-        # Sums of inner products need no table, and few picks need few of its rows.
-        few = self.form == "auto" and self.kind != "rbf" and 4 * k <= n
-        return "blocks" if few else self.form
+    @property
+    def _form(self) -> Form:
+        # Sums of inner products need no table, and each pick one of its rows. Forms round in different ways: chosen by
+        # the budget, they would part a small selection from the prefix of a large one.
+        return "blocks" if self.form == "auto" and self.kind != "rbf" else self.form
 
     def function(
         self, features: Float[Tensor, "n d"], count: int, generator: torch.Generator,
         masses: Float[Tensor, " n"] | None = None,
     ) -> Cut:  # fmt: skip
-        form = self._form(len(features), count)
-        alike = similarity(features, self.kind, generator, form, self.neighbours, self.search)
+        alike = similarity(features, self.kind, generator, self._form, self.neighbours, self.search)
         return Cut(alike, self.balance, masses)

@@ -65,6 +65,7 @@ class GraphDensity(Selector):
     """How they are found: "exact", "faiss" (nearly all of them), or by "auto" faiss above 100,000 rows."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.neighbours < 1:
             raise ConfigError(
                 "picking rows by graph density",

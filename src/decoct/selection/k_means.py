@@ -77,6 +77,7 @@ class KMeans(Selector):
     """Above how many rows mini-batches are used; 0 always uses them."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         restarts, above = self.restarts >= 1, self.batch_above >= 0
         require_settings(self, "k-means", ("restarts", restarts, "1 or more"), ("batch_above", above, "0 or more"))
 

@@ -74,6 +74,7 @@ class KMedian(Selector):
     """Rows of each such sample, 1 or more."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_settings(
             self, "k-median",
             ("exact_up_to", self.exact_up_to >= 0, "0 or more"),

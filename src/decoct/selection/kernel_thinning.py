@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int64
@@ -15,7 +15,7 @@ from decoct.data.sample_weights import random_order
 from decoct.errors import ConfigError
 from decoct.selection.content_order import content_order, shuffled
 from decoct.selection.selector import Picks, Selector, checked
-from decoct.selection.similarity import Form, operations, similarity
+from decoct.selection.similarity import operations, similarity
 from decoct.selection.similarity_forms import Similarity
 
 CARD = MethodCard(
@@ -69,10 +69,11 @@ class KernelThinning(Selector):
     products: ClassVar[bool] = True
     delta: float = 0.5
     """Chance that the walk fails to balance, between 0 and 1; smaller is more random and surer."""
-    form: Form = "auto"
+    form: Literal["auto", "dense", "blocks"] = "auto"
     """How similarities are kept: "dense" (n x n, up to 4096 rows by "auto") or "blocks" (computed when asked)."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.delta < 1:
             raise ConfigError(
                 "picking rows by kernel thinning",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -32,7 +33,8 @@ class OwnScores:
 def score_column(scores: str | Table) -> Table:
     """An array of one number a row, `[n]` or `[n, 1]`, or the .npy file of one ("npy:PATH"), as `[n, 1]`.
 
-    Raises `DataError` for a table with more columns: which of them were the score is nobody's to guess.
+    Raises `DataError` for a table with more columns: which of them were the score is nobody's to guess; and for scores
+    that are all the same.
     """
     found = np.array(open_npy(Path(scores.removeprefix(OWN)).expanduser())) if isinstance(scores, str) else scores
     shape = list(found.shape)
@@ -44,4 +46,14 @@ def score_column(scores: str | Table) -> Table:
             remedy="give the column that is the score, features=scores[:, 0]; features by which rows are compared are "
             "for methods that go by features, such as k-center",
         )
-    return found.reshape(-1, 1)
+    column = found.reshape(-1, 1)
+    # In single precision, in which they are compared.
+    values = torch.as_tensor(column).detach().float()
+    if len(values) > 1 and bool((values == values[0]).all()):
+        raise DataError(
+            "selecting by your own scores",
+            received=f"{len(values)} scores that are all {float(values[0, 0]):.4g}",
+            expected="scores that tell rows apart",
+            remedy="check how the scores were computed, or use method='random', which needs none",
+        )
+    return column

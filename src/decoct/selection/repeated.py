@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,26 +29,41 @@ def standing(folder: Path, asked: Mapping[str, Any], spec: Mapping[str, Any] | N
 
     Raises `OutputError` for a folder that holds another result, or a manifest that cannot be read.
     """
+    if answer_to(folder, "coreset", asked, spec or {}, lambda manifest: manifest.get("spec") or {}) is None:
+        return None
+    try:
+        found = load(folder)
+    except IntegrityError:
+        return None
+    return found if isinstance(found, Coreset) else None
+
+
+def answer_to(
+    folder: Path,
+    kind: str,
+    asked: Mapping[str, Any],
+    data: Mapping[str, Any],
+    of_data: Callable[[dict[str, Any]], Mapping[str, Any]],
+) -> dict[str, Any] | None:
+    """The manifest in `folder` where it is of a result of this kind that answers this very question, see `standing`.
+
+    `data` is what the part of the manifest that `of_data` takes out of it has to say of the data.
+    """
     if not is_finished(folder):
         return None
     try:
         manifest = parse(folder)
     except IntegrityError as error:
         raise occupied(folder, f"a manifest that cannot be read ({error.received})") from error
-    made, wanted = manifest.get("provenance") or {}, json.loads(json.dumps(asked))
-    told = manifest.get("spec") or {}
-    if manifest.get("kind") != "coreset":
+    if manifest.get("kind") != kind:
         raise occupied(folder, f"a finished {manifest.get('kind')!r}")
+    made, wanted, told = manifest.get("provenance") or {}, json.loads(json.dumps(asked)), of_data(manifest)
     keys = sorted((made.keys() | wanted.keys()) - {*NOT_ASKED})
     other = [_difference(key, made.get(key), wanted.get(key)) for key in keys if made.get(key) != wanted.get(key)]
-    other += [f"other data ({key})" for key, value in (spec or {}).items() if told.get(key) != value]
+    other += [f"other data ({key})" for key, value in data.items() if told.get(key) != value]
     if other:
         raise occupied(folder, f"a finished selection with {', '.join(other)}")
-    try:
-        found = load(folder)
-    except IntegrityError:
-        return None
-    return found if isinstance(found, Coreset) else None
+    return manifest
 
 
 def occupied(folder: Path, found: str) -> OutputError:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -23,6 +23,8 @@ ID_COLUMNS = (*ID_NAMES, "ids", "index", "example_id", "sample_id")
 """Names under which tools keep what a row is called."""
 INDEX_COLUMNS = ("__index_level_0__", "", "Unnamed: 0")
 """Names under which the index of a data frame without a name lands in parquet and in csv; never a score."""
+FACTS = b"decoct"
+"""Under which name a parquet file says how its scores were made."""
 _WORDS = {"": math.nan, "true": 1.0, "false": 0.0}
 
 
@@ -44,6 +46,8 @@ class Columns:
     values: dict[str, list[Any]]
     index: Sequence[Any] | None = None
     index_name: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What a file of decoct says of how its scores were made."""
 
     def ids(self) -> tuple[str, ...]:
         """What rows are called: a column of ids, else the index, else row numbers."""
@@ -92,12 +96,22 @@ def _of_parquet(place: Path) -> Columns:
     table = pq.read_table(place)
     values = {name: column.to_pylist() for name, column in zip(table.column_names, table.columns, strict=True)}
     # What pandas keeps of an index that is no column of its own, such as that of a frame turned upside down.
-    about = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
+    metadata = table.schema.metadata or {}
+    about, facts = json.loads(metadata.get(b"pandas", b"{}")), facts_in(metadata)
     [index] = about.get("index_columns", []) if len(about.get("index_columns", [])) == 1 else [None]
     if isinstance(index, dict):
         steps = range(index["start"], index["stop"], index["step"])
-        return Columns(values, steps if len(steps) == table.num_rows else None)
-    return Columns(values, None, index)
+        return Columns(values, steps if len(steps) == table.num_rows else None, facts=facts)
+    return Columns(values, None, index, facts)
+
+
+def facts_in(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
+    """What `ScoreTable.save` wrote into a parquet file of how its scores were made; nothing in files of other tools."""
+    try:
+        found = json.loads((metadata or {}).get(FACTS, b"{}"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _of_frame(frame: Any) -> Columns:

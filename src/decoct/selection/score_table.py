@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,6 +20,7 @@ from decoct.data.dataset import Dataset
 from decoct.errors import DataError, MismatchError
 from decoct.files import write_atomically
 from decoct.registry import unknown_name
+from decoct.selection.score_files import FACTS
 
 LISTED = 5
 """Ids named in an error."""
@@ -35,6 +38,8 @@ class ScoreTable:
 
     ids: tuple[str, ...]
     columns: Mapping[str, Float[Tensor, " n"]]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """How they were made, where decoct made them: fingerprint of the data, network, seed, epochs and the like."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -48,9 +53,9 @@ class ScoreTable:
 
         `name` is a column; those of `QUALITY` count as 1 minus the column, because they are low for bad labels. A minus
         in front takes any column the other way round, and those of `QUALITY` as they are. A table that knows rows by
-        whole numbers from 0 up, as data frames do, is matched by row number: where it has as many rows as there are
-        ids, to their places; where it has `rows` rows, those of the whole source, to the numbers in "all/7" or
-        "train/7". `notices` says which of this was done.
+        whole numbers from 0 up, as data frames do, is matched by row number: where it has `rows` rows, those of the
+        whole source, to the numbers in "all/7" or "train/7"; else, where it has as many rows as there are ids, to their
+        places. `notices` says which of this was done.
 
         Raises `UnknownNameError` for a score that is not there, `MismatchError` for ids without a score, `DataError`
         for values that are missing, NaN or infinite in this column and these rows.
@@ -83,12 +88,25 @@ class ScoreTable:
             )
         return said
 
+    def notices_for(self, data: Dataset, name: str) -> tuple[str, ...]:
+        """`notices` on what `for_data` decides, and one where the scores are those of other data than these."""
+        said = self.notices(data.train.ids.tolist(), name, source_rows(data))
+        if self.facts.get("fingerprint", data.spec.fingerprint) == data.spec.fingerprint:
+            return said
+        return (
+            *said,
+            f"the scores were made of other data, {self.facts.get('source')} as it was opened then: they are matched "
+            "by id, and rows of the same id need not be the same rows",
+        )
+
     def save(self, path: Path, labels: Sequence[str] | None = None) -> None:
-        """Write parquet: `id`, `class` where it is given, and the scores; whole or not at all."""
+        """Write parquet: `id`, `class` where it is given, the scores, and the facts beside; whole or not at all."""
         named = {} if labels is None else {"class": pa.array(list(labels))}
         arrays = {name: pa.array(values.numpy()) for name, values in self.columns.items()}
         buffer = io.BytesIO()
-        pq.write_table(pa.table({"id": pa.array(list(self.ids)), **named, **arrays}), buffer)
+        table = pa.table({"id": pa.array(list(self.ids)), **named, **arrays})
+        facts = {FACTS: json.dumps(dict(self.facts)).encode()} if self.facts else None
+        pq.write_table(table.replace_schema_metadata(facts), buffer)
         write_atomically(path, lambda file: Path(file).write_bytes(buffer.getvalue()))
 
     def _column(self, name: str) -> tuple[str, bool]:
@@ -127,7 +145,7 @@ class ScoreTable:
             return None
         named = [_NUMBERED.fullmatch(own) for own in ids]
         found = [int(match[2]) for match in named if match]
-        if len(found) == len(ids) and max(found, default=0) < len(self) and len(self) in (rows, len(ids)):
+        if len(found) == len(ids) and max(found, default=0) < len(self) == rows:
             return found, (
                 f"the scores know their {len(self)} rows by number: they were taken for the rows of the source in its "
                 "order"

@@ -8,17 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from decoct.data.dataset import Dataset
 from decoct.engine import Engine, Local
-from decoct.errors import DataError
+from decoct.errors import DataError, OutputError
 from decoct.files import make_folder
 from decoct.machine import usable_device
+from decoct.networks.build import default_network
+from decoct.networks.identity import network_identity
 from decoct.progress import progress
-from decoct.selection.score_files import columns_of
+from decoct.selection.score_files import columns_of, facts_in
 from decoct.selection.score_table import ScoreTable
 from decoct.selection.scores import SCORES, dynamic_uncertainty, require_window
+from decoct.selection.settings import whole
 from decoct.training.dynamics import Dynamics, record_dynamics
+
+FILE = "scores.parquet"
+"""The table in the folder of scores."""
 
 
 def score(
@@ -29,25 +37,55 @@ def score(
 
     An `engine` looks at the rows after each pass, block by block; None is `Local`, with the same scores as any other.
     `window` is that of dynamic uncertainty, in passes. With `out`, a folder: `scores.parquet`, and the recording of the
-    training, which the same call reads again, or goes on with where it was killed on its way.
+    training, which the same call reads again, or goes on with where it was killed on its way; scores of another
+    training are not written over.
     Cost: one training and one forward pass over the training split after each of its `epochs`. Raises what
-    `record_dynamics` raises, and `OutputError`.
+    `record_dynamics` raises, and `OutputError` (before the training for scores of another one).
     """
+    seed, epochs = whole("seed", seed), whole("epochs", epochs)
     if window is not None:
+        window = whole("window", window)
         # A wrong one is told before the training.
         require_window(window, epochs)
+    name = network or ("convnet3-w32" if default_network(data.spec.shape) != "mlp" else "mlp")
+    facts = {
+        "fingerprint": data.spec.fingerprint, "transform": data.spec.transform.kind, "rows_key": data.rows_key,
+        "network": network_identity(name, data.spec.shape, data.spec.classes), "seed": seed, "epochs": epochs,
+    }  # fmt: skip
     cache = None if out is None else make_folder(Path(out))
+    if cache is not None:
+        _require_own(cache, facts)
     with progress("training and watching every row", float(epochs)) as tick:
         dynamics = record_dynamics(
-            data, network, epochs, seed, usable_device(device), cache=cache, tick=tick, engine=engine or Local()
+            data, name, epochs, seed, usable_device(device), cache=cache, tick=tick, engine=engine or Local()
         )
     columns = {name: kind.of(dynamics) for name, kind in SCORES.items()}
     columns["dyn-unc"] = dynamic_uncertainty(dynamics, window)
-    table = ScoreTable(tuple(data.train.ids.tolist()), columns)
+    told = {**facts, "source": data.spec.source, "window": window}
+    table = ScoreTable(tuple(data.train.ids.tolist()), columns, told)
     if cache is not None:
         names = data.spec.class_names
-        table.save(cache / "scores.parquet", [names[label] for label in data.train.labels().tolist()])
+        table.save(cache / FILE, [names[label] for label in data.train.labels().tolist()])
     return table, dynamics
+
+
+def _require_own(folder: Path, facts: dict[str, Any]) -> None:
+    """Raise `OutputError` where scores of another training stand in the folder, or of nobody knows which."""
+    path = folder / FILE
+    if not path.exists():
+        return
+    try:
+        found = facts_in(pq.read_schema(path).metadata)
+    except (OSError, ValueError, pa.ArrowException):
+        found = {}
+    other = [key for key, value in facts.items() if found.get(key) != value]
+    if other:
+        told = f"scores of {found['source']} with another {', '.join(other)}" if "source" in found else "other scores"
+        raise OutputError(
+            f"writing scores into {folder}", received=f"a {FILE} there: {told}",
+            expected="a new folder, or one with the scores of this very training",
+            remedy=f"choose another folder (--out), or move that {FILE} away",
+        )  # fmt: skip
 
 
 def read_scores(source: Any) -> ScoreTable:
@@ -74,7 +112,7 @@ def read_scores(source: Any) -> ScoreTable:
             called, received=f"columns {', '.join(found.values) or 'none'}, none of numbers",
             expected="at least one column of numbers beside the ids", remedy="write the scores as numbers",
         )  # fmt: skip
-    return ScoreTable(ids, columns)
+    return ScoreTable(ids, columns, found.facts)
 
 
 def cartography_png(dynamics: Dynamics, limit: int = 5000) -> bytes:

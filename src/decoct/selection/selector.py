@@ -12,6 +12,8 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from decoct.errors import BudgetError, ConfigError, DataError
+from decoct.selection.settings import plain
+from decoct.settings import require_choices
 
 if TYPE_CHECKING:
     from decoct.selection.sources import Sources
@@ -48,7 +50,11 @@ class Picks:
 
 
 class Selector(ABC):
-    """Picks real rows. Finals are frozen dataclasses that hold options only; the data are arguments of the call."""
+    """Picks real rows. Finals are frozen dataclasses that hold options only; the data are arguments of the call.
+
+    Values that the `Literal[...]` or `bool` of a field does not list are refused; a class with a `__post_init__` of its
+    own calls this one.
+    """
 
     needs_features: ClassVar[bool] = True
     """False where features of the rows are not asked for: then none are computed."""
@@ -59,13 +65,16 @@ class Selector(ABC):
     because: ClassVar[str] = "score {value:.4g}"
     """Why a row is picked, in words; `value` stands for its score, and options of the selector for themselves."""
 
+    def __post_init__(self) -> None:
+        require_choices(self)
+
     def reason(self, score: float, features: str) -> str:
         """Why a row with this score was picked, one clause; `features` is the kind that rows were compared by."""
         return self.because.format(value=score, **vars(self))
 
     def settings(self, features: str) -> dict[str, Any]:
         """The options that the picks follow from, plain values, where rows are compared by this kind of features."""
-        return asdict(self) if is_dataclass(self) and not isinstance(self, type) else {}
+        return plain(asdict(self)) if is_dataclass(self) and not isinstance(self, type) else {}
 
     def trains(self, kind: str) -> bool:
         """Whether the picks follow from a network that is trained for them where `Sources.kind` is this kind."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import operator
 import types
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
 
 from decoct.errors import ConfigError, UnknownNameError
 
@@ -92,6 +95,28 @@ def with_settings(method: M, words: Sequence[str], name: str) -> M:
     if not values:
         return method
     return dataclasses.replace(method, **values)  # type: ignore[type-var]
+
+
+def plain(value: Any) -> Any:
+    """The value with numbers of numpy as those of Python, which JSON can hold, also inside lists and dictionaries."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
+        return type(value)(map(plain, value))
+    return value
+
+
+def whole(name: str, value: Any) -> int:
+    """The argument `name` as a number of Python's, which JSON can hold; raises `ConfigError` for what is none."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise ConfigError(
+            f"selecting with {name}={value!r}", received=f"a {type(value).__name__}", expected="a whole number",
+            remedy=f"give one, such as {name}=1",
+        ) from None  # fmt: skip
 
 
 def _listed(known: dict[str, Setting], name: str) -> str:

@@ -19,6 +19,7 @@ from decoct.selection.features import RULE, Table, feature_kind
 from decoct.selection.features import features as features_of
 from decoct.selection.kept_features import kept_features
 from decoct.selection.pretrained import PREFIX, backbone_identity
+from decoct.selection.repeated import digest
 from decoct.streams import derive_seed
 from decoct.training.dynamics import Dynamics, record_dynamics
 from decoct.training.expert import short_training, train_expert
@@ -67,18 +68,18 @@ class Sources:
             return compute()
         spec = self.data.spec
         facts = {"rule": RULE, "fingerprint": spec.fingerprint, "transform": spec.transform.kind,
-                 "ids": self.data.train.rows_key, "kind": self._content, "seed": self.seed}  # fmt: skip
+                 "ids": self.data.rows_key, "kind": self.content, "seed": self.seed}  # fmt: skip
         return kept_features(self.cache, facts, compute)
 
     @property
-    def _content(self) -> str:
+    def content(self) -> str:
         """The kind, with what a name of the user's stands for now: a factory or a folder may have been edited."""
         if self.kind.startswith(PREFIX):
             return PREFIX + backbone_identity(self.kind.removeprefix(PREFIX))
         named = self.kind.removeprefix(NETWORK)
         if named == self.kind:
             return self.kind
-        return NETWORK + network_identity(named, self.data.spec.shape, self.data.spec.classes)
+        return NETWORK + self.network_content
 
     @property
     def network(self) -> str:
@@ -87,6 +88,27 @@ class Sources:
         if named != self.kind:
             return named
         return "convnet3-w32" if self.data.spec.is_image else "mlp"
+
+    @property
+    def network_content(self) -> str:
+        """That network, with what its name stands for now (`network_identity`)."""
+        return network_identity(self.network, self.data.spec.shape, self.data.spec.classes)
+
+    def followed(self, kind: str, trains: bool) -> dict[str, str]:
+        """What picks follow from beside the names that are asked for: the contents of arrays, networks and folders,
+        and where a network is trained.
+
+        `kind` is that of the features that are looked at, "none" for none; `trains` says whether a network is trained
+        for the picks themselves. It stands in the provenance, so that what was edited since is another question.
+        """
+        told = {"network": self.network_content} if trains else {}
+        if trains or kind.startswith(NETWORK):
+            told["device"] = self.device
+        if kind == "array":
+            told["features_key"] = digest(self.table.numpy())
+        elif kind not in ("none", self.content):
+            told["features_key"] = self.content
+        return told
 
     @cached_property
     def dynamics(self) -> Dynamics:

@@ -35,6 +35,7 @@ class Submodular(Selector, Generic[F]):
     """Share of the value that "stochastic" may lose, between 0 and 1: it looks at `(n / k) ln(1 / epsilon)` rows."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_settings(
             self, "greedy selection",
             ("engine", self.engine in get_args(Engine), "one of " + ", ".join(get_args(Engine))),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
+import numpy as np
 import torch
 
 from decoct.data.detection.detection_set import DetectionSet, ImageId
@@ -16,6 +17,8 @@ from decoct.data.images import UNREADABLE, look
 from decoct.errors import DataError, SourceError
 
 SHOWN = 5
+MARKS = ("iscrowd", "difficult")
+"""What says of a box that nothing is to be learned from it alone."""
 Entry = dict[str, Any]
 Locate = Callable[[list[Entry]], Path]
 
@@ -23,11 +26,13 @@ Locate = Callable[[list[Entry]], Path]
 def assemble(called: str, source: str, document: Any, locate: Locate, skip_bad: bool) -> DetectionSet:
     """Check `document` and make a `DetectionSet` of it; `locate` gives the folder that `file_name` starts at.
 
-    Put right and told in `notices`: boxes that reach out of their image count as far as they lie in it. Told only:
-    images without boxes, categories without boxes. Crowds (`iscrowd`) and boxes marked `difficult` are ignored boxes.
+    Put right and told in `notices`: boxes that reach out of their image count as far as they lie in it; categories of
+    the same name get their ids behind it. Told only: images without boxes, categories without boxes. Crowds (`iscrowd`)
+    and boxes marked `difficult` are ignored boxes.
     Bad, and refused unless `skip_bad`: images whose file is missing, unreadable or of another size than the json says
     (left out then); boxes without area, wholly outside, not four finite numbers, of a category or an image that the
-    json does not know (they stay in the json, and are not used). The json itself is never changed.
+    json does not know, or with a mark that is no whole number (they stay in the json, and are not used). The json
+    itself is never changed.
 
     Raises `DataError` for another form of JSON, no images, no categories, ids that occur twice and bad boxes;
     `SourceError` for bad images.
@@ -42,7 +47,7 @@ def assemble(called: str, source: str, document: Any, locate: Locate, skip_bad: 
     rows: dict[ImageId, int] = {images[place]["id"]: row for row, place in enumerate(files)}
     kept = [images[place] for place in files]
     sizes = [size for _, size in files.values()]
-    names = tuple(str(entry["name"]) for entry in categories)
+    names, doubled = _class_names(categories)
     known = {entry["id"] for entry in images}
     numbers = {entry["id"]: number for number, entry in enumerate(categories)}
     boxes, told = _boxes(called, annotations, known, rows, numbers, sizes, skip_bad)
@@ -58,9 +63,27 @@ def assemble(called: str, source: str, document: Any, locate: Locate, skip_bad: 
         ignored=torch.tensor([crowd or hard for *_, crowd, hard in boxes], dtype=torch.bool),
         crowded=torch.tensor([crowd for *_, crowd, _ in boxes], dtype=torch.bool),
         document={**document, "images": kept},
-        notices=(*notices, *told),
+        notices=(*notices, *doubled, *told),
     )
     return _with_counts(found)
+
+
+def _class_names(categories: list[Entry]) -> tuple[tuple[str, ...], list[str]]:
+    """A name of its own for each category, and a notice on those that the json gives to several.
+
+    What is counted by name, in results and in manifests, would otherwise be one class in the place of two.
+    """
+    said = [str(entry["name"]) for entry in categories]
+    counts = Counter(said)
+    doubled = [name for name, count in counts.items() if count > 1]
+    names: list[str] = []
+    for entry, name in zip(categories, said, strict=True):
+        own = name if counts[name] == 1 else f"{name} (id {entry['id']})"
+        while own in names or (own != name and own in counts):
+            own += "'"
+        names.append(own)
+    told = [f"{len(doubled)} names of several categories, which are told apart by their ids: {_some(doubled)}"]
+    return tuple(names), told if doubled else []
 
 
 def _with_counts(found: DetectionSet) -> DetectionSet:
@@ -185,19 +208,22 @@ def _boxes(
         elif image in rows:
             row = rows[image]
             box, moved = _inside(entry["bbox"], sizes[row])
+            marks = tuple(_mark(entry.get(key)) for key in MARKS)
             if box is None:
-                faults.setdefault("without area inside the image", []).append(f"{name} ({str(entry['bbox'])[:60]})")
+                faults.setdefault("without area inside the image", []).append(f"{name} ({_short(entry['bbox'])})")
+            elif None in marks:
+                said = ", ".join(f"{key} {_short(entry[key])}" for key in MARKS if _mark(entry.get(key)) is None)
+                faults.setdefault("with a mark that is no whole number", []).append(f"{name} ({said})")
             else:
                 cut += moved
-                marks = bool(entry.get("iscrowd", 0)), bool(entry.get("difficult", 0))
-                boxes.append((row, numbers[category], box, *marks))
+                boxes.append((row, numbers[category], box, bool(marks[0]), bool(marks[1])))
     told = [f"{len(found)} boxes {what}: {_some(found)}" for what, found in faults.items()]
     if told and not skip_bad:
         raise DataError(
             called,
             received="; ".join(told),
             expected="boxes [left, top, width, height] in pixels with area inside their image, of a category and an "
-            "image that the json lists",
+            "image that the json lists, with 0 or 1 as iscrowd and difficult where they are marked",
             remedy="correct or remove them, or pass skip_bad=True (--skip-bad): they then stay in the json, unused",
         )
     notices = [f"{one}; they stay in the json and are not used" for one in told]
@@ -209,15 +235,38 @@ def _boxes(
 def _inside(box: Any, size: tuple[int, int]) -> tuple[tuple[float, float, float, float] | None, bool]:
     """The part of `[left, top, width, height]` inside the image as sides, None without area; whether it was cut."""
     numbers = isinstance(box, list) and len(box) == 4 and all(isinstance(value, int | float) for value in box)
-    if not numbers or not all(math.isfinite(value) for value in box):
+    # Compared, not asked whether they are finite: of a whole number with 400 digits that is an error.
+    if not numbers or not all(abs(value) <= sys.float_info.max for value in box):
         return None, False
-    left, top, right, bottom = (float(value) for value in (box[0], box[1], box[0] + box[2], box[1] + box[3]))
-    inner = (max(0.0, left), max(0.0, top), min(float(size[1]), right), min(float(size[0]), bottom))
-    if box[2] <= 0 or box[3] <= 0 or inner[2] <= inner[0] or inner[3] <= inner[1]:
+    left, top, wide, high = map(float, box)
+    sides = (left, top, left + wide, top + high)
+    inner = (max(0.0, left), max(0.0, top), min(float(size[1]), sides[2]), min(float(size[0]), sides[3]))
+    if wide <= 0 or high <= 0 or not _has_area(inner):
         return None, False
     # Sums of decimals miss the edge by a rounding.
-    moved = max(abs(a - b) for a, b in zip(inner, (left, top, right, bottom), strict=True)) > 1e-6 * max(size)
+    moved = max(abs(a - b) for a, b in zip(inner, sides, strict=True)) > 1e-6 * max(size)
     return inner, moved
+
+
+def _has_area(inner: tuple[float, float, float, float]) -> bool:
+    """Whether there is something between the sides, in single precision too, in which boxes are kept."""
+    if inner[2] <= inner[0] or inner[3] <= inner[1]:
+        return False
+    left, top, right, bottom = map(np.float32, inner)
+    return bool(right > left and bottom > top)
+
+
+def _mark(value: Any) -> int | None:
+    """A whole number, also as a text; 0 where nothing is said, None for anything else."""
+    try:
+        number = 0.0 if value is None else float(value)
+        return int(number) if number.is_integer() else None
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _short(value: Any) -> str:
+    return str(value)[:60]
 
 
 def _some(names: list[str]) -> str:

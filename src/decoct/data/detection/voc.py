@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,8 @@ from decoct.data.detection.detection_set import DetectionSet
 from decoct.errors import DataError, SourceError
 
 MARKS = ("difficult", "truncated", "occluded")
+SHOWS = re.compile(r"\s+(?:-1|0|1)$")
+"""Absent, difficult or there: what the list of a class says behind the name of an image."""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".bmp")
 
 
@@ -55,8 +59,10 @@ def read_voc(
 
 def _files(called: str, root: Path, listed: str | None) -> list[Path]:
     folder = root / "Annotations" if (root / "Annotations").is_dir() else root
-    names = None if listed is None else _listed(called, root / "ImageSets" / "Main" / f"{listed}.txt")
-    files = sorted(folder.glob("*.xml")) if names is None else [folder / f"{name}.xml" for name in names]
+    if listed is None:
+        files = sorted(folder.glob("*.xml"))
+    else:
+        files = _named(folder, _listed(called, root / "ImageSets" / "Main" / f"{listed}.txt"))
     missing = [file.name for file in files if not file.is_file()]
     if not files or missing:
         what = f"no xml file for {_some(missing)}" if missing else "no xml file there"
@@ -71,7 +77,8 @@ def _files(called: str, root: Path, listed: str | None) -> list[Path]:
 
 def _listed(called: str, file: Path) -> list[str]:
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        # Names that are no UTF-8 are those of files whose names are none either.
+        content = file.read_bytes().decode("utf-8", "surrogateescape")
     except OSError as error:
         there = sorted(one.stem for one in file.parent.glob("*.txt"))
         raise SourceError(
@@ -80,8 +87,16 @@ def _listed(called: str, file: Path) -> list[str]:
             expected=f"one of {_some(there)}" if there else "a list of images, one name a line",
             remedy="name another list, or none for all images",
         ) from error
-    # Lists of one class say after the name whether the image shows it.
-    return list(dict.fromkeys(line.split()[0] for line in lines if line.strip()))
+    return [name for line in content.splitlines() if (name := line.strip())]
+
+
+def _named(folder: Path, lines: list[str]) -> list[Path]:
+    """The xml files of the lines of a list, each once. Lists of one class say after the name whether the image shows
+    it, names with blanks may end in such a number themselves."""
+    whole = ((line, folder / f"{line}.xml") for line in lines)
+    return list(dict.fromkeys(
+        file if file.is_file() else folder / f"{SHOWS.sub('', line)}.xml" for line, file in whole
+    ))  # fmt: skip
 
 
 def _picture_folder(root: Path) -> Path:
@@ -130,9 +145,10 @@ def _picture(file: Path, root: ElementTree.Element, folder: Path) -> str:
 
 
 def _size(root: ElementTree.Element) -> dict[str, int]:
-    """Width and height where the file says them; some tools write 0, which is left out and then read off the image."""
+    """Width and height where the file says them; what is none, as the 0 of some tools, is left out and then read off
+    the image."""
     sides = {side: _number(root.find(f"size/{side}")) for side in ("width", "height")}
-    return {side: int(value) for side, value in sides.items() if value is not None and value > 0}
+    return {side: int(value) for side, value in sides.items() if value is not None and 0 < value < math.inf}
 
 
 def _annotation(one: ElementTree.Element, number: int, image: int, numbers: Mapping[str, int]) -> dict[str, Any]:
@@ -140,12 +156,17 @@ def _annotation(one: ElementTree.Element, number: int, image: int, numbers: Mapp
     known = [value for value in box if value is not None]
     left, top, right, bottom = known if len(known) == 4 else (1.0, 1.0, 0.0, 0.0)
     width, height = right - left + 1, bottom - top + 1
-    marks = {name: int(value) for name in MARKS if (value := _number(one.find(name))) is not None}
+    marks = {name: _mark(value) for name in MARKS if (value := _number(one.find(name))) is not None}
     pose = {"pose": text} if (text := _text(one, "pose")) else {}
     return {
         "id": number, "image_id": image, "category_id": numbers.get(_text(one, "name"), 0),
         "bbox": [left - 1, top - 1, width, height], "area": width * height, "iscrowd": 0, **marks, **pose,
     }  # fmt: skip
+
+
+def _mark(value: float) -> int | str:
+    """As the json has it. What is no whole number goes along as a text, to be a fault of the box: json has no NaN."""
+    return int(value) if value.is_integer() else str(value)
 
 
 def _text(one: ElementTree.Element, name: str) -> str:

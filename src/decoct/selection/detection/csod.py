@@ -13,6 +13,7 @@ from torch import Tensor
 from decoct.cards import MethodCard
 from decoct.data.detection.detection_set import DetectionSet
 from decoct.errors import BudgetError, ConfigError, DataError
+from decoct.settings import require_choices
 
 CARD = MethodCard(
     name="csod",
@@ -95,6 +96,7 @@ class Csod:
     """Compare prototypes after taking away the mean of their class (not in the paper)."""
 
     def __post_init__(self) -> None:
+        require_choices(self)
         if not 0 <= self.weight < math.inf:
             raise ConfigError(
                 "picking images by CSOD",
@@ -120,8 +122,8 @@ class Csod:
         if not len(found.images):
             raise DataError(
                 "picking images by CSOD",
-                received=f"{n} images without a single box",
-                expected="boxes: they are what images are compared by",
+                received=f"{n} images without a single box that counts",
+                expected="boxes that are neither crowds nor difficult: they are what images are compared by",
                 remedy="take the method random, or check the annotations",
             )
         walk = _Walk(found, self._units(found), self.weight)

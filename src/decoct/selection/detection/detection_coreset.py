@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from io import BytesIO
@@ -12,14 +13,20 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from decoct.compact.folder import content_writer, is_finished, require_free, write_run
+from decoct.compact.folder import content_writer, is_finished, read_file, read_manifest, require_free, write_run
+from decoct.compact.stored import readable
 from decoct.data.detection.detection_set import DetectionSet
 from decoct.data.detection.subset import document_bytes
+from decoct.errors import IntegrityError
 from decoct.files import require_folder
+from decoct.selection.detection.csod import NO_BOXES
+from decoct.selection.repeated import answer_to
 
+KIND = "detection-coreset"
 SUBSET_FILE = "subset.json"
 SELECTION_FILE = "selection.parquet"
 
@@ -69,14 +76,14 @@ class DetectionCoreset:
         content = document_bytes(small.document)
         files = {SUBSET_FILE: content, SELECTION_FILE: self._table(small)}
         manifest = {
-            "kind": "detection-coreset",
+            "kind": KIND,
             "decoct": version("decoct"),
             "content": hashlib.sha256(content).hexdigest(),
             "images": len(self),
             "of": len(self.data),
             "boxes": self.box_counts(),
             "source": self.data.source,
-            "source_sha256": hashlib.sha256(document_bytes(self.data.document)).hexdigest(),
+            **source_facts(self.data),
             "notices": list(self.data.notices),
             # Notes of a user's own objects in the configuration are kept as texts.
             "provenance": json.loads(json.dumps(self.provenance, default=str)),
@@ -84,20 +91,51 @@ class DetectionCoreset:
         return write_run(Path(folder), {name: content_writer(value) for name, value in files.items()}, manifest)
 
     def _table(self, small: DetectionSet) -> bytes:
+        texts = {
+            "id": map(str, small.ids),
+            "file_name": (entry["file_name"] for entry in small.document["images"]),
+            "class": (self.picked_for(pick) for pick in range(len(self))),
+            "reason": self.because,
+        }
+        columns = {name: pa.array(map(readable, values), pa.string()) for name, values in texts.items()}
         table = pa.table(
             {
                 "rank": pa.array(range(len(self)), pa.int64()),
                 "index": pa.array(self.rows.tolist(), pa.int64()),
-                "id": pa.array([str(name) for name in small.ids], pa.string()),
-                "file_name": pa.array([entry["file_name"] for entry in small.document["images"]], pa.string()),
-                "class": pa.array([self.picked_for(pick) for pick in range(len(self))], pa.string()),
+                **{name: columns[name] for name in ("id", "file_name", "class")},
                 "score": pa.array(self.scores.tolist(), pa.float32()),
-                "reason": pa.array(self.because, pa.string()),
+                "reason": columns["reason"],
             }
         )
         buffer = BytesIO()
         pq.write_table(table, buffer)
         return buffer.getvalue()
+
+
+def source_facts(data: DetectionSet) -> dict[str, str]:
+    """What a manifest says of the json that was picked from."""
+    return {"source_sha256": hashlib.sha256(document_bytes(data.document)).hexdigest()}
+
+
+def standing_images(folder: Path, asked: Mapping[str, Any], data: DetectionSet) -> DetectionCoreset | None:
+    """The images in `folder` that answer this very question, as `repeated.standing` has it, and raises."""
+    manifest = answer_to(folder, KIND, asked, source_facts(data), lambda found: found)
+    if manifest is None:
+        return None
+    try:
+        read_manifest(folder, (KIND,))
+        told = pq.read_table(BytesIO(read_file(folder, manifest, SELECTION_FILE))).to_pydict()
+    except IntegrityError:
+        return None
+    numbers = {"": NO_BOXES, **{readable(name): number for number, name in enumerate(data.class_names)}}
+    return DetectionCoreset(
+        data,
+        torch.tensor(told["index"], dtype=torch.int64),
+        torch.tensor([numbers[name] for name in told["class"]], dtype=torch.int64),
+        torch.tensor(told["score"], dtype=torch.float32),
+        tuple(told["reason"]),
+        manifest["provenance"],
+    )
 
 
 def require_place(folder: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,11 +15,15 @@ from torch import Tensor
 from decoct.data.detection.detection_set import DetectionSet
 from decoct.data.detection.pictures import Pictures, load_pictures
 from decoct.errors import DataError, MismatchError
+from decoct.files import sha256
+from decoct.machine import usable_device
 from decoct.networks.centre_net import STRIDE
 from decoct.networks.regions import pool_regions
 from decoct.progress import progress
 from decoct.registry import unknown_name
 from decoct.selection.features import Table
+from decoct.selection.repeated import digest
+from decoct.selection.settings import plain
 from decoct.streams import derive_seed
 from decoct.training.detector import DetectorConfig, train_detector
 
@@ -35,6 +42,43 @@ class Features:
     kind: str
     regions: Float[Tensor, "m d"]
     images: Float[Tensor, "n e"]
+
+
+def known_kind(kind: str) -> str:
+    """The kind that `kind` stands for, "network" or "pixels"; raises `UnknownNameError`."""
+    if kind not in KINDS:
+        raise unknown_name("kind of features of boxes", kind, list(KINDS))
+    return "network" if kind == "auto" else kind
+
+
+def followed(
+    data: DetectionSet, features: str | Table | Features, device: str, config: DetectorConfig
+) -> dict[str, Any]:
+    """The kind of these features, and what they follow from: the pictures and how a detector is trained, or the numbers
+    of the caller's own. It stands in the provenance, so that what was edited since is another question.
+
+    Cost: reading the files of the pictures once. Raises `UnknownNameError`.
+    """
+    if isinstance(features, Features):
+        parts = [digest(table.cpu().numpy()) for table in (features.regions, features.images)]
+        return {"features": features.kind, "features_key": "-".join(parts)}
+    if not isinstance(features, str):
+        return {"features": "array", "features_key": digest(torch.as_tensor(features).detach().cpu().numpy())}
+    kind = known_kind(features)
+    how = {"detector": asdict(config), "device": usable_device(device)} if kind == "network" else {"size": config.size}
+    return {"features": kind, **plain(how), "pictures_key": _pictures_key(data)}
+
+
+def _pictures_key(data: DetectionSet) -> str:
+    """A hash of the files of the pictures, in their order."""
+    found = hashlib.sha256()
+    with progress(f"looking for changes in {len(data)} images", float(len(data))) as tick:
+        for row, path in enumerate(data.images):
+            # One that cannot be read is named when it is decoded.
+            with suppress(OSError):
+                found.update(sha256(path).encode())
+            tick(float(row + 1))
+    return found.hexdigest()
 
 
 def detection_features(
@@ -57,8 +101,7 @@ def detection_features(
     """
     if not isinstance(kind, str):
         return _own(data, kind)
-    if kind not in KINDS:
-        raise unknown_name("kind of features of boxes", kind, list(KINDS))
+    kind = known_kind(kind)
     chosen = config or DetectorConfig()
     shown = load_pictures(data, chosen.size)
     if kind == "pixels":

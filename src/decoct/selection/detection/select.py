@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,11 +17,12 @@ from decoct.errors import ConfigError
 from decoct.machine import library_versions
 from decoct.registry import Registry, unknown_name
 from decoct.selection.detection.csod import NO_BOXES, Csod, ImagePicks, prototypes
-from decoct.selection.detection.detection_coreset import DetectionCoreset, require_place
-from decoct.selection.detection.region_features import Features, detection_features
+from decoct.selection.detection.detection_coreset import DetectionCoreset, require_place, standing_images
+from decoct.selection.detection.region_features import Features, detection_features, followed
 from decoct.selection.features import Table
 from decoct.selection.methods import METHODS, method_name, selector
 from decoct.selection.selector import Selector
+from decoct.selection.settings import plain, whole
 from decoct.streams import Streams
 from decoct.training.detector import DetectorConfig
 
@@ -45,51 +48,64 @@ def select_images(
 
     `method` is "csod", which compares what is in the boxes class by class, or a selector of rows (`WHOLE`), which
     compares whole images. `features`: see `detection_features`, which are handed over where the caller has them. The
-    same seed gives the same picks. `out` is a folder for `subset.json`, `selection.parquet` and the manifest.
+    same seed gives the same picks. `out` is a folder for `subset.json`, `selection.parquet` and the manifest; where it
+    holds the answer to this very question, that is returned and nothing is computed.
 
     Raises `ConfigError` unless exactly one budget is given, `BudgetError`, `UnknownNameError`, `DataError`,
-    `MismatchError`, `SourceError` for unreadable images, `OutputError`.
+    `MismatchError`, `SourceError` for unreadable images, `OutputError` (for a folder with another result before
+    anything is trained).
     """
     began = time.monotonic()
-    chosen = image_method(method)
+    chosen, seed = image_method(method), whole("seed", seed)
     name = "csod" if isinstance(chosen, Csod) else method_name(chosen)
-    total = int(Budget(count=count, fraction=fraction).quota(torch.tensor([len(data)]), 1))
+    budget, config = Budget(count=count, fraction=fraction), config or DetectorConfig()
+    total = int(budget.quota(torch.tensor([len(data)]), 1))
     if out is not None:
         require_place(Path(out))
-    asked = isinstance(chosen, Csod) or chosen.needs_features
-    if isinstance(chosen, Csod) and not len(data.boxes):
+    if isinstance(chosen, Csod) and bool(data.ignored.all()):
         # Told before a detector is trained in vain.
-        chosen.pick(prototypes(data, torch.zeros(0, 1)), total, Streams(seed)("select"))
-    found = features if isinstance(features, Features) else None
-    if found is None and asked:
-        found = detection_features(
-            data, features if not isinstance(features, Features) else "auto", seed, device, config
-        )
-    generator = Streams(seed)("select")
-    if isinstance(chosen, Csod):
-        assert found is not None
-        picks = chosen.pick(prototypes(data, found.regions), total, generator)
-    else:
-        table = found.images if found is not None else torch.zeros(len(data), 1)
-        rows = chosen.pick(table, total, generator)
-        picks = ImagePicks(rows.rows, torch.full_like(rows.rows, NO_BOXES), rows.scores)
-    provenance = {
+        chosen.pick(prototypes(data, torch.zeros(len(data.boxes), 1)), total, Streams(seed)("select"))
+    compared = features if isinstance(chosen, Csod) or chosen.needs_features else None
+    asked: dict[str, Any] = {
         "kind": "selection of images",
         "method": name,
-        "config": dataclasses.asdict(chosen) if dataclasses.is_dataclass(chosen) else {},
-        "budget": {"count": count} if count is not None else {"fraction": fraction},
-        "features": found.kind if found is not None and asked else "none",
+        "config": _settings(chosen),
+        "budget": {unit: value for unit, value in vars(budget).items() if value is not None},
         "seed": seed,
-        "seconds": round(time.monotonic() - began, 3),
-        "versions": library_versions(),
+        **({"features": "none"} if compared is None else followed(data, compared, device, config)),
     }
-    kind = str(provenance["features"])
-    result = DetectionCoreset(
-        data, picks.rows, picks.reasons, picks.scores, tuple(_because(chosen, picks, data, kind)), provenance
-    )
+    # Settings of a user's own selector may be unknown, so that nothing tells what it would pick.
+    if out is not None and dataclasses.is_dataclass(chosen):
+        kept = standing_images(Path(out), asked, data)
+        if kept is not None:
+            return kept
+    if compared is None or isinstance(compared, Features):
+        found = compared
+    else:
+        found = detection_features(data, compared, seed, device, config)
+    picks = _picked(chosen, found, data, total, seed)
+    provenance = {**asked, "seconds": round(time.monotonic() - began, 3), "versions": library_versions()}
+    because = tuple(_because(chosen, picks, data, asked["features"]))
+    result = DetectionCoreset(data, picks.rows, picks.reasons, picks.scores, because, provenance)
     if out is not None:
         result.save(out)
     return result
+
+
+def _settings(method: Csod | Selector) -> dict[str, Any]:
+    """The options of the method as plain JSON; notes of a user's own objects are kept as texts."""
+    found = plain(dataclasses.asdict(method)) if dataclasses.is_dataclass(method) else {}
+    return json.loads(json.dumps(found, default=str))
+
+
+def _picked(method: Csod | Selector, found: Features | None, data: DetectionSet, count: int, seed: int) -> ImagePicks:
+    generator = Streams(seed)("select")
+    if isinstance(method, Csod):
+        assert found is not None
+        return method.pick(prototypes(data, found.regions), count, generator)
+    table = found.images if found is not None else torch.zeros(len(data), 1)
+    rows = method.pick(table, count, generator)
+    return ImagePicks(rows.rows, torch.full_like(rows.rows, NO_BOXES), rows.scores)
 
 
 def _because(method: Csod | Selector, picks: ImagePicks, data: DetectionSet, kind: str) -> Iterator[str]:

@@ -22,6 +22,7 @@ from decoct.data.transform import Standardise
 from decoct.engine import Engine
 from decoct.progress import progress
 from decoct.selection.by_score import ByScore
+from decoct.selection.lots import numbered_lots
 from decoct.selection.methods import method_name
 from decoct.selection.repeated import digest, occupied, standing
 from decoct.selection.selector import SCORED, Picks, Selector
@@ -60,6 +61,9 @@ class Ask:
             rows = torch.arange(len(column))
             if self.labels is not None:
                 rows = torch.from_numpy(np.flatnonzero(self.labels == group))
+            if by_score:
+                # Equals are left in the order in which they are given: here by lot.
+                rows = rows[np.argsort(numbered_lots(rows.numpy(), self.seed))]
             part = self.method.pick(column[rows], count, Streams(self.seed)(f"select/{group}"))
             parts.append(Picks(rows[part.rows], part.weights, part.scores))
         return _classes_in_turn(parts), seen

@@ -18,6 +18,7 @@ from decoct.errors import ConfigError
 from decoct.machine import library_versions
 from decoct.selection.methods import selector
 from decoct.selection.selector import Selector
+from decoct.selection.settings import whole
 from decoct.selection.sharded.ask import Ask
 from decoct.selection.sharded.selector import ROWS, at_once
 from decoct.selection.sharded.work import WORK, clear, require_own, working
@@ -56,6 +57,7 @@ def select_table(
     """
     began = time.monotonic()
     budget, chosen = Budget(ipc=ipc, fraction=fraction, count=count), selector(method)
+    seed, shard_rows = whole("seed", seed), whole("shard_rows", shard_rows)
     _require_labels(table, balance)
     place = None if out is None else Path(out)
     if place is not None and not is_finished(place):

@@ -43,6 +43,7 @@ class Sharded(Selector):
     """Rows of a shard at most, 1 or more; with as many rows or fewer there is one shard."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not by_features(self.inner) or isinstance(self.inner, Sharded):
             raise ConfigError(
                 "picking shard by shard",
