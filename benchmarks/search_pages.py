@@ -187,7 +187,7 @@ def _told_apart(found: Sequence[dict[str, Any]], ordinary: str = "dm") -> str:
         level = [other for other in others if other not in above + below]
         said = [f"{word} {', '.join(names)}" for word, names in
                 (("above", above), ("below", below), ("not told apart from", level)) if names]  # fmt: skip
-        sentences.append(f"**{one['name']}** orders {'; '.join(said)}.")
+        sentences.append(f"**{one['name']}** is {'; '.join(said)}.")
     return " ".join(sentences)
 
 
