@@ -14,6 +14,7 @@ import decoct
 from decoct.cli.main import main
 from decoct.distillation import driver
 from decoct.distillation.axes import Objective, ObjectiveState
+from decoct.distillation.labels.teacher import Teacher
 from decoct.distillation.limit import Limit
 from decoct.distillation.objective.nothing import NothingState
 from decoct.distillation.objective.random_features import RandomFeatures
@@ -21,7 +22,7 @@ from decoct.distillation.objective.ridge import Ridge
 from decoct.distillation.problem import GRAY_STRATEGY
 from decoct.distillation.queue import Queue
 from decoct.distillation.recipes import table
-from decoct.distillation.recipes.table import OBJECTIVES, resolve
+from decoct.distillation.recipes.table import OBJECTIVES, Changes, resolve
 from decoct.distillation.recipes.task import Task
 from decoct.distillation.run import Distillation
 from decoct.distillation.storage.bases import Bases
@@ -139,6 +140,41 @@ def test_an_augmentation_is_checked_before_the_work(tmp_path, capsys):
         main(["distill", str(tmp_path / "not-read.npz"), "--augment", "color_flop", "--out", str(tmp_path / "o")]) == 2
     )
     assert "did you mean 'flip'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("recipe", "augment", "told"),
+    [
+        ("sre2l", "color_rotate", "one of its families: crop, flip"), ("rfad", "crop", "sees pictures as they are"),
+        ("frepo", "flip", "as they are"), ("rcig", "crop", "as they are"), ("dd", "rotate", "as they are"),
+        ("soft-random", "flip", "as they are"), ("hcdc", "crop", "as they are"),
+    ],
+)  # fmt: skip
+def test_an_augmentation_that_would_do_nothing_is_refused(recipe, augment, told):
+    task = Task(blob_images().spec, 2)
+    with pytest.raises(ConfigError, match=told):
+        resolve(recipe, task, Changes(augment=augment))
+    assert resolve(recipe, task, Changes(augment="none")).augment == ""
+    assert resolve(recipe, task, Changes()) == resolve(recipe, task)
+    with pytest.raises(ConfigError, match=told):
+        resolve(replace(resolve(recipe, task), augment=augment), task, Changes())
+
+
+def test_an_augmentation_of_which_something_is_made_use_of_is_taken():
+    task = Task(blob_images().spec, 2)
+    for changes in (
+        Changes(augment="crop", objective=RandomFeatures(augmented=True)), Changes(augment="crop_rotate"),
+        Changes(augment="flip", labels=Teacher(views=2)), Changes(augment="color", objective=Own()),
+    ):  # fmt: skip
+        assert resolve("sre2l", task, changes).augment == changes.augment
+    assert resolve("rtp", task, Changes(objective="random-features")).augment == "rotate", "left over from the recipe"
+
+
+def test_a_recipe_that_names_no_augmentation_has_none():
+    data, options = blob_images(), {"ipc": 2, "steps": 2, "network": "convnet2-w4", "device": "cpu"}
+    point = resolve("sre2l", Task(data.spec, 2))
+    first, second = (decoct.distill(data, replace(point, augment=name), **options) for name in ("none", ""))  # type: ignore[arg-type]
+    assert torch.equal(first.decode(), second.decode())
 
 
 def test_an_unknown_objective_comes_with_the_nearest_names():

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -22,6 +24,7 @@ from decoct.distillation.recipe import Recipe
 from decoct.distillation.recipes.generator import glad
 from decoct.distillation.recipes.task import Task
 from decoct.distillation.run import Distillation
+from decoct.distillation.storage import generator
 from decoct.distillation.storage.generator import Generator
 from decoct.errors import BudgetError, ConfigError, IntegrityError, UnknownNameError
 from decoct.networks.decoder_networks import decoder_network, require_known, structure
@@ -161,6 +164,35 @@ def test_a_trained_decoder_is_found_again_in_the_cache(tmp_path, monkeypatch):
     for name, part in first.items():
         assert torch.equal(part, again[name]), "the same seed trains the same decoder"
         assert torch.equal(part, cached[name])
+
+
+def test_a_decoder_is_kept_for_its_rows_and_for_its_own_contents(tmp_path, monkeypatch):
+    """A part of the data, and the same rows with weights, have the fingerprint of the whole."""
+    trained, plain = [], generator.train_autoencoder
+    monkeypatch.setattr(generator, "train_autoencoder", lambda *given: trained.append(1) or plain(*given))
+    storage, problem = Generator(SMALL, train_steps=1), _problem(cache=tmp_path)
+    half = replace(problem.data, train=problem.data.train.take(np.arange(30)))
+    heavy = problem.data.with_weights(1.0 + np.arange(len(problem.data.train)))
+    for count, data in enumerate((problem.data, half, heavy), 1):
+        for _ in range(2):
+            storage.init(replace(problem, data=data), Streams(4))
+        assert len(trained) == len(list(tmp_path.glob("decoder-*"))) == count
+    own = Generator(f"{__name__}:Plain", train_steps=1)
+    own.init(problem, Streams(4))
+    own.init(problem, Streams(4))
+    assert len(trained) == 4
+    monkeypatch.setattr(Plain, "extra_repr", lambda self: "another decoder of this name")
+    own.init(problem, Streams(4))
+    assert len(trained) == 5
+
+
+def test_a_damaged_decoder_is_trained_again(tmp_path):
+    storage = Generator(SMALL, train_steps=1)
+    first = storage.init(_problem(cache=tmp_path), Streams(4))
+    [path] = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-50])
+    again = storage.init(_problem(cache=tmp_path), Streams(4))
+    assert all(torch.equal(part, again[name]) for name, part in first.items())
 
 
 @pytest.mark.parametrize("shape", [(3, 9, 14), (1, 8, 8), (12,)])

@@ -13,7 +13,9 @@ from toys import blob_features, blob_images
 import decoct
 from decoct.data.sample_weights import SampleWeights
 from decoct.distillation.labels.hard import Hard
+from decoct.distillation.labels.teacher import Teacher
 from decoct.distillation.objective.hypergradient import Hypergradient, HypergradientState, disagreement
+from decoct.distillation.objective.nothing import Nothing
 from decoct.distillation.problem import Problem, RealSource, Synthetic
 from decoct.distillation.recipe import Recipe
 from decoct.distillation.recipes.table import CARDS, RECIPES
@@ -134,6 +136,26 @@ def test_a_saved_training_set_is_what_networks_are_trained_on(tmp_path):
     assert not torch.equal(prepared(data, mine)._points.theta, prepared(data)._points.theta)
     with pytest.raises(MismatchError, match="make the training set from the same data"):
         prepared(blob_images(classes=4), mine)
+
+
+def test_points_of_another_network_under_the_same_name_are_not_read(tmp_path, monkeypatch):
+    where = "decoct.distillation.objective.hypergradient.network_identity"
+    for number in (1, 2):
+        monkeypatch.setattr(where, lambda name, shape, classes, number=number: f"{name}@{number}")
+        prepared(blob_images(), cache=tmp_path)
+    assert len(list(tmp_path.glob("responses-*"))) == 2
+
+
+def test_a_training_set_whose_labels_cross_entropy_cannot_read_is_refused(tmp_path):
+    data = blob_images()
+    options = {"ipc": 1, "network": "convnet2-w4", "looks": 1, "device": "cpu"}
+    cases = {"scores": Teacher(epochs=1, mean="logits"), "warm": Teacher(epochs=1, temperature=4.0)}
+    for name, labels in cases.items():
+        decoct.distill(data, Recipe(Pixels(), Nothing(), labels), **options).save(tmp_path / name)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"are scores of a regression\n(.|\n)*with hard labels\Z"):
+        prepared(data, replace(SMALL, train_set=str(tmp_path / "scores")))
+    with pytest.raises(ConfigError, match=r"at temperature 4\n(.|\n)*Teacher\(temperature=1\)"):
+        prepared(data, replace(SMALL, train_set=str(tmp_path / "warm")))
 
 
 def test_rows_count_by_their_weights_and_the_points_are_not_taken_for_others(tmp_path, monkeypatch):

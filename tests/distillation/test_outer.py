@@ -55,6 +55,18 @@ def test_a_gradient_far_above_its_running_mean_is_cut_back_and_one_that_exploded
         assert float((images.detach() - before).norm()) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_step_that_exploded_moves_labels_and_settings_as_little_as_images(optimizer):
+    moved, images, labels = outer(optimizer=optimizer, clip_ema=2.0)
+    images.grad, labels.grad = torch.ones(4), torch.ones(2)
+    moved.step()
+    before = images.detach().clone(), labels.detach().clone()
+    images.grad, labels.grad = torch.full((4,), torch.nan), torch.full((2,), torch.nan)
+    moved.step()
+    assert torch.equal(images.detach(), before[0])
+    assert torch.equal(labels.detach(), before[1])
+
+
 def test_the_state_goes_on_with_the_same_bits():
     one, images, _ = outer(lr=0.1, clip_ema=2.0)
     images.grad = torch.ones(4)

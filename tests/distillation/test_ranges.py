@@ -39,6 +39,11 @@ def test_a_setting_out_of_range_is_told_by_name(kind, name, value):
     assert f"give another {name}" in text
 
 
+def test_a_pool_beside_a_queue_is_refused():
+    with pytest.raises(ConfigError, match=r"setting pool of the objective 'distribution'(.|\n)*with networks='queue'"):
+        Distribution(networks="queue", pool=3)
+
+
 def test_the_least_that_is_allowed_is_allowed():
     Distribution(real_per_class=1, pool=0, renew_every=1)
     Ridge(real_batch=1, pool=1, max_age=1, reg=0.0)

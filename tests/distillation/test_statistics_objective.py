@@ -291,6 +291,21 @@ def test_densification_has_the_gradient_of_finite_differences():
     assert torch.allclose(found, expected)
 
 
+@pytest.mark.parametrize(
+    ("strategy", "cropped", "flipped"),
+    [("crop", True, False), ("flip", False, True), ("color_crop_flip", True, True), ("rotate", False, False),
+     ("none", False, False)],
+)  # fmt: skip
+def test_rows_are_cropped_and_mirrored_where_the_strategy_says_so(strategy, cropped, flipped):
+    state, _ = state_of(Statistics(epochs=1, crop=(0.1, 0.3), roll=2), strategy=strategy)
+    images = torch.randn(40, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    seen = state._augmented(images)
+    same = torch.tensor([torch.allclose(a, b, atol=1e-5) for a, b in zip(seen, images, strict=True)])
+    mirrored = torch.tensor([torch.allclose(a, b.flip(2), atol=1e-5) for a, b in zip(seen, images, strict=True)])
+    assert bool((same | mirrored).all()) != cropped
+    assert cropped or bool(mirrored.any()) == flipped
+
+
 def test_learned_labels_get_a_gradient():
     state, real = state_of(Statistics(epochs=1))
     synthetic = rows_of(real.data)

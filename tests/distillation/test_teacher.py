@@ -12,13 +12,14 @@ import decoct
 from decoct.data.dataset import Dataset, Split
 from decoct.distillation.labels.teacher import Teacher, TeacherState, expert_of, spread
 from decoct.distillation.objective.nothing import Nothing
+from decoct.distillation.objective.statistics import Statistics
 from decoct.distillation.problem import Problem
 from decoct.distillation.recipe import Recipe
 from decoct.distillation.run import Distillation
 from decoct.distillation.storage.pixels import Pixels
 from decoct.errors import ConfigError
-from decoct.streams import Streams
-from decoct.training.expert import Expert
+from decoct.streams import Streams, derive_seed
+from decoct.training.expert import Expert, train_expert
 
 NETWORK = "convnet2-w4"
 SCORE = "decoct.distillation.labels.teacher.student_accuracy"
@@ -94,6 +95,25 @@ def test_several_teachers_say_the_mean_of_their_probabilities():
     assert (teacher["network"], teacher["epoch"]) == (NETWORK, experts[0].epoch)
     found = [(one["network"], one["epoch"]) for one in teacher["others"]]
     assert found == [(name, expert.epoch) for name, expert in zip(others, experts[1:], strict=True)]
+
+
+def test_further_experts_begin_apart_and_axes_share_them(monkeypatch):
+    seeds: dict[str, int] = {}
+
+    def train(data, name, epochs, seed, *rest, **more):
+        seeds[name] = seed
+        return train_expert(data, name, epochs, seed, *rest, **more)
+
+    monkeypatch.setattr("decoct.distillation.labels.teacher.train_expert", train)
+    names = ("convnet2-w4-bn", "convnet2-w4-bn-leaky", "convnet2-w4-bn-max")
+    objective, labels = Statistics(epochs=2, backbones=names), Teacher(epochs=2, network=names[1], others=names[2:])
+    run = Distillation(problem_of(), Recipe(Pixels(bits=32), objective, labels), seed=3)
+    run.prepare()
+    assert seeds[names[0]] == derive_seed(run.streams.seed, "teacher"), "what is kept of earlier runs is found"
+    assert list(seeds) == list(names), "each was trained once"
+    assert len(set(seeds.values())) == 3
+    for backbone, module in zip(run.objective.backbones[1:], run.labels._modules, strict=True):  # type: ignore[attr-defined]
+        assert torch.equal(backbone.module.blocks[0].weight, module.blocks[0].weight)
 
 
 @pytest.mark.parametrize("views", [0, 2])

@@ -361,3 +361,11 @@ def test_where_datm_starts():
         assert point.labels == Learned(teacher="experts")
         point = RECIPES.load("datm")(Task(spec, ipc, "cpu"))
         assert (point.storage, point.labels) == (Pixels(), Learned())
+
+
+@pytest.mark.parametrize(("own", "augmented", "seen"), [("", True, "crop"), ("", False, ""), ("flip", True, "flip")])
+def test_experts_see_the_augmentation_that_their_own_settings_name(data, own, augmented, seen):
+    config = replace(SMALL, expert=replace(EXPERT, augment=own), expert_augmented=augmented)
+    state = config.init(Problem(data, 2, "convnet2-w4", "cpu", "crop", 0.0), Streams(3))
+    assert isinstance(state, TrajectoryState)
+    assert state.experts._course.config.augment == seen

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from fit_reference import problem, small_network
 from torch import Tensor, nn
 
+from decoct.errors import ConfigError
 from decoct.networks.embedding import embed
 from decoct.training import graphs
 from decoct.training.fast import FastGradient
@@ -108,6 +109,25 @@ def test_pieces_fit_the_cache_and_waste_little():
     assert best_piece(100, Cost(1, 1 << 30)) == 1
 
 
+def half_frozen(seed: int) -> nn.Module:
+    module = small_network(seed)
+    module[0].requires_grad_(False)  # type: ignore[index]
+    return module
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_frozen_weights_get_no_gradient_and_the_others_the_same(dtype, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("decoct.training.pieces.native_bfloat16", lambda _: True)
+    inputs, targets = problem(20)
+    module, whole = half_frozen(0), small_network(0)
+    for one in (module, whole):
+        FastGradient(one, "ce", dtype=dtype)(one, inputs, targets)
+    assert all((weight.grad is not None) == weight.requires_grad for weight in module.parameters())
+    torch.testing.assert_close(gradients(module), gradients(whole)[2:])
+    with pytest.raises(ConfigError, match="at least one trainable weight"):
+        FastGradient(module, "ce")(module.requires_grad_(False), inputs, targets)
+
+
 def test_small_work_is_never_compiled_and_unknown_work_neither():
     module, (inputs, targets) = small_network(0), problem()
     small = FastGradient(module, "ce", planned_rows=1000)
@@ -168,3 +188,17 @@ def test_compiled_gradients_and_embeddings_equal_plain_ones(norm: str):
     embedder.differentiable(found).square().sum().backward()
     embed(module, plain).square().sum().backward()
     torch.testing.assert_close(found.grad, plain.grad, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_compiled_gradients_leave_frozen_weights_out():
+    if not graphs.compiler_works():
+        pytest.skip("no working compiler on this machine")
+    inputs, targets = problem(10)
+    module, other = half_frozen(0), small_network(0)
+    gradient = FastGradient(module, "ce", compile=True)
+    for one in (module, other, module):
+        gradient(one, inputs, targets)
+    assert gradient.how.startswith("compiled")
+    assert module[0].weight.grad is None  # type: ignore[index]
+    torch.testing.assert_close(gradients(module), gradients(other)[2:], rtol=1e-3, atol=1e-5)

@@ -11,7 +11,9 @@ from fit_reference import distance, problem, small_network, textbook
 from toys import blob_images
 
 from decoct.errors import ConfigError, DivergenceError
+from decoct.streams import Streams, seeded
 from decoct.training.accuracy import accuracy
+from decoct.training.batches import Batches
 from decoct.training.config import FitConfig
 from decoct.training.fit import fit, fit_dataset
 from decoct.training.job import Job
@@ -178,6 +180,53 @@ def test_divergence_says_what_to_do():
     assert "training with sgd, seed 4, pass 1 of 2" in text
     assert "received: a mean loss of nan" in text
     assert "what to do: lower lr (now 0.5), add warmup_steps, or check the inputs for NaN and infinity" in text
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_frozen_weights_are_not_trained_and_are_frozen_afterwards(ema: float):
+    def build(seed: int) -> torch.nn.Module:
+        module = small_network(seed)
+        module[0].requires_grad_(False)  # type: ignore[index]
+        return module
+
+    inputs, targets = problem()
+    [found] = fit(build, inputs, targets, FitConfig(epochs=2, batch_size=8, lr=0.1, ema=ema), [3])
+    pairs = zip(found.module.named_parameters(), small_network(3).parameters(), strict=True)
+    for (name, own), start in pairs:
+        assert own.requires_grad != name.startswith("0.")
+        assert torch.equal(own, start) == name.startswith("0.")
+
+
+def vectors(seed: int) -> torch.nn.Module:
+    """Batch normalisation of vectors, which cannot take one row."""
+    with seeded(seed):
+        return torch.nn.Sequential(
+            torch.nn.Flatten(), torch.nn.Linear(64, 6), torch.nn.BatchNorm1d(6), torch.nn.Linear(6, 3)
+        )
+
+
+@pytest.mark.parametrize("shown_by", [None, torch.ones(9)])
+def test_a_last_row_goes_with_the_batch_before_where_it_cannot_go_alone(shown_by):
+    inputs, targets = problem(9)
+    config = FitConfig(epochs=2, batch_size=4, schedule="cosine", lr=0.05)
+    for build, sizes in ((vectors, [4, 5]), (lambda s: small_network(s, "bn"), [4, 4, 1])):
+        job = Job(build, TensorSource(inputs, "cpu"), targets, config, "hard", None, "cpu", None, 0, False,
+                  shown_by=shown_by)  # fmt: skip
+        batches = Batches(job, build(0).train(), Streams(0))
+        plain = Batches(job, small_network(0).train(), Streams(0))
+        found, expected = ([batch[0] for batch in one.of_pass(1)] for one in (batches, plain))
+        assert [len(batch) for batch in found] == sizes
+        assert torch.equal(torch.cat(found), torch.cat(expected))
+        assert batches.steps == 2 * len(sizes)
+    [fitted] = fit(vectors, inputs, targets, config, [0])
+    assert all(torch.isfinite(weight).all() for weight in fitted.module.parameters())
+
+
+@pytest.mark.parametrize(("rows", "size"), [(9, 1), (1, 4)])
+def test_batches_of_one_row_are_refused_where_the_network_cannot_take_them(rows: int, size: int):
+    inputs, targets = problem(rows)
+    with pytest.raises(ConfigError, match="batches of at least two rows"):
+        fit(vectors, inputs, targets, FitConfig(epochs=1, batch_size=size), [0])
 
 
 @pytest.mark.parametrize(

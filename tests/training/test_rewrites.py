@@ -41,3 +41,18 @@ def test_gray_images_are_convolved_as_four_channels_and_biases_summed_apart():
     [backward] = [node for node in graph.graph.nodes if node.target is torch.ops.aten.convolution_backward.default]
     assert backward.args[-1] == [False, True, False]
     assert backward.args[1].meta["val"].shape[1] == 4
+
+
+def test_group_norm_is_asked_for_the_gradient_of_its_input_behind_frozen_weights():
+    """torch's own kernel crashes without it where channels are last in memory."""
+
+    def gradient(x, weight, bias):
+        leaves = [part.detach().requires_grad_() for part in (weight, bias)]
+        return torch.autograd.grad(F.group_norm(x, 2, *leaves).square().sum(), leaves)
+
+    arguments = torch.randn(3, 4, 5, 5, dtype=torch.float64), torch.rand(4).double(), torch.rand(4).double()
+    graph = make_fx(gradient, decomposition_table=rewrites())(*arguments)
+    [backward] = [n for n in graph.graph.nodes if n.target is torch.ops.aten.native_group_norm_backward.default]
+    assert backward.args[-1] == [True, True, True]
+    for ours, plain in zip(graph(*arguments), gradient(*arguments), strict=True):
+        assert torch.allclose(ours, plain, rtol=1e-12)

@@ -169,3 +169,13 @@ def test_flat_experts_go_another_way(data):
 def test_settings_out_of_range(wrong):
     with pytest.raises(ConfigError, match="training of experts"):
         replace(COURSE, **wrong)
+
+
+def test_experts_of_another_network_under_the_same_name_are_not_read(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(trajectories, "network_identity", lambda name, shape, classes: f"{name}@one")
+    first = trained(data, cache=tmp_path)
+    assert Trajectories(data, COURSE, (1, 2), cache=tmp_path).train() == 0
+    monkeypatch.setattr(trajectories, "network_identity", lambda name, shape, classes: f"{name}@two")
+    other = Trajectories(data, COURSE, (1, 2), cache=tmp_path)
+    assert first._halfway_path([1]) != other._halfway_path([1])
+    assert other.train() == 2

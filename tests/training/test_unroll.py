@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from decoct.augment.families import crop
 from decoct.errors import ConfigError, MismatchError
 from decoct.networks.build import network
 from decoct.training.compiled_steps import CompiledSteps
@@ -277,6 +278,18 @@ def test_compiled_steps_give_the_same(optimizer):
     for _ in range(2):
         found = case.gradients(optimizer=optimizer, augment=lambda rows, step: rows * (1 + step), compiled=compiled)
         assert close(found, expected)
+    if compiler_works():
+        assert [fast is not None for fast in compiled._found.values()] == [True, True]
+
+
+@pytest.mark.slow
+def test_compiled_steps_take_rows_as_they_were_cut_out():
+    """A crop that all rows share is a view of padded images, whose strides follow from the shift."""
+    shifts = [torch.tensor([shift]) for shift in ([0, 0], [1, -1], [2, 0], [-1, 1], [0, 2])]
+    case, compiled = Case("mlp-w8-sigmoid"), CompiledSteps(compile=True)
+    expected = case.gradients(optimizer=SGD(0.5), augment=lambda rows, step: crop(rows, shifts[step]))
+    found = case.gradients(optimizer=SGD(0.5), augment=lambda rows, step: crop(rows, shifts[step]), compiled=compiled)
+    assert close(found, expected)
     if compiler_works():
         assert [fast is not None for fast in compiled._found.values()] == [True, True]
 

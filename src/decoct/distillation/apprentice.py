@@ -20,7 +20,7 @@ from decoct.streams import Streams, derive_seed, seeded
 from decoct.training.config import FitConfig
 from decoct.training.fast import FastGradient
 from decoct.training.graphs import draws_noise
-from decoct.training.optimise import optimizer_for
+from decoct.training.optimise import optimizer_for, trained
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 _SCHEDULE = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10), 100: (100, 2)}
@@ -63,7 +63,7 @@ class Apprentice:
         problem = self._problem
         seed = derive_seed(self._streams.seed, "apprentice", number)
         module = network(problem.network, problem.shape, problem.class_count, seed).to(problem.device).train()
-        return module, optimizer_for(self._fit, module.parameters())
+        return module, optimizer_for(self._fit, trained(module).values())
 
     def renew(self) -> None:
         """Draw the next network."""

@@ -37,6 +37,10 @@ class Axis:
         """Whether it starts from what the experts of an objective say, so that only an objective with some will do."""
         return False
 
+    def augments(self, families: tuple[str, ...]) -> tuple[str, ...]:
+        """Of these families of picture changes, those of the recipe, the ones that it makes; none by default."""
+        return ()
+
 
 class Storage(Axis, ABC):
     """What is kept: learnable tensors and a differentiable decoder from them to images."""
@@ -132,6 +136,10 @@ class Objective(Axis, ABC):
     @abstractmethod
     def flops(self, problem: Problem) -> float:
         """A rough count of the floating-point operations of one step."""
+
+    def augments(self, families: tuple[str, ...]) -> tuple[str, ...]:
+        """All of them, where it has steps."""
+        return families if self.moves else ()
 
     def rows_at_once(self, problem: Problem, rows: int) -> int:
         """Rows whose activations are in memory together, where a step sees `rows` synthetic ones: by default those."""

@@ -34,14 +34,16 @@ _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)
 def matched_weights(module: nn.Module, linear: bool = True) -> list[str]:
     """Names of the parameters whose gradients are compared: those with rows, neither biases nor normalisation.
 
-    `linear=False` leaves linear layers out, unless nothing else is there. Raises `ConfigError` where nothing is left.
+    Frozen ones have no gradient to compare. `linear=False` leaves linear layers out, unless nothing else is there.
+    Raises `ConfigError` where nothing is left.
     """
     norms = {id(p) for part in module.modules() if isinstance(part, _NORMS) for p in part.parameters(recurse=False)}
-    named = [(name, p) for name, p in module.named_parameters() if p.ndim >= 2 and id(p) not in norms]
+    moving = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+    named = [(name, p) for name, p in moving if p.ndim >= 2 and id(p) not in norms]
     if not named:
         raise ConfigError(
             f"matching the gradients of {type(module).__name__}",
-            received="no weight with more than one axis",
+            received="no weight with more than one axis that requires gradients",
             expected="a network with linear or convolutional layers",
             remedy="choose another network, or another recipe such as 'dm'",
         )

@@ -31,7 +31,8 @@ class Outer:
     """Moves `storage`, `labels` and `objective` tensors by the recipe's rule, each group with its own step size.
 
     `clip_norm` bounds the joint L2 norm of the storage's gradients; `clip_ema` bounds it to so many times its own
-    running mean (RaT-BPTT: 2), which costs nothing while gradients behave and saves a run when one does not.
+    running mean (RaT-BPTT: 2), which costs nothing while gradients behave and saves a run when one does not: a step
+    whose norm is not finite moves nothing.
     """
 
     def __init__(self, recipe: Recipe, storage: Tensors, labels: Tensors, objective: Tensors) -> None:
@@ -69,9 +70,8 @@ class Outer:
         gradients = [tensor.grad for tensor in self._storage if tensor.grad is not None]
         norm = torch.stack([gradient.detach().square().sum() for gradient in gradients]).sum().sqrt().cpu()
         if not torch.isfinite(norm):
-            # A step that exploded says nothing, and times zero it would still be no number.
-            for gradient in gradients:
-                gradient.zero_()
+            # A step that exploded says nothing, of labels and step sizes neither.
+            self.zero_grad()
             return
         self._norm = norm if float(self._norm) == 0 else self._norm
         bound = times * self._norm

@@ -11,6 +11,7 @@ from decoct.distillation.checkpoint import load_optimizer, optimizer_tensors, pr
 from decoct.distillation.problem import Problem
 from decoct.streams import Streams, derive_seed
 from decoct.training.fast import FastGradient
+from decoct.training.optimise import trained
 
 
 class Pool:
@@ -36,7 +37,7 @@ class Pool:
         return self._network_at(self.drawn - 1)
 
     def _optimizer(self, module: nn.Module) -> torch.optim.Adam:
-        return torch.optim.Adam(module.parameters(), lr=self._lr)
+        return torch.optim.Adam(trained(module).values(), lr=self._lr)
 
     def pick(self) -> int:
         """The place of the network for this step."""

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from decoct.augment.siamese import Siamese
 from decoct.compact.budget import Budget
 from decoct.data.dataset import Dataset, DataSpec
 from decoct.data.sample_weights import draw
@@ -36,10 +37,10 @@ def default_strategy(spec: DataSpec) -> str:
 class Problem:
     """One distillation task: `ipc` stored images for every class of `data`, matched with `network` on `device`.
 
-    `strategy` names the augmentation families ("" for none, and always for features); `work` is a rough count of the
-    floating-point operations that lie ahead, by which compiling is or is not worth its seconds. `cache` is a folder for
-    networks that are trained on the real data for the purpose, so that a resumed run finds them; none keeps them in
-    memory. `experts` holds those that several axes of one run share.
+    `strategy` names the augmentation families ("" for none, and always for features; "none" becomes it); `work` is a
+    rough count of the floating-point operations that lie ahead, by which compiling is or is not worth its seconds.
+    `cache` is a folder for networks that are trained on the real data for the purpose, so that a resumed run finds
+    them; none keeps them in memory. `experts` holds those that several axes of one run share.
     """
 
     data: Dataset
@@ -50,6 +51,9 @@ class Problem:
     work: float
     cache: Path | None = None
     experts: dict[str, Expert] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "strategy", "_".join(Siamese(self.strategy).families))
 
     @property
     def spec(self) -> DataSpec:

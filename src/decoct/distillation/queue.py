@@ -17,6 +17,7 @@ from decoct.settings import require_above, require_at_least, require_share
 from decoct.streams import Streams, derive_seed
 from decoct.training.fast import FastGradient
 from decoct.training.fast_embed import FastEmbed
+from decoct.training.optimise import trained
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class Queue:
     def _member_at(self, number: int) -> Member:
         module, config = self._network_at(number), self._config
         optimizer = torch.optim.SGD(
-            module.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+            trained(module).values(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
         )
         return Member(number, module, optimizer)
 

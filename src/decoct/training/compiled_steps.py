@@ -33,6 +33,8 @@ class CompiledSteps:
         device = arguments[0].device.type
         if not self._wanted or not (self._anywhere or device == "cpu") or not compiler_works():
             return function(*arguments)
+        # A compiled graph takes the layout of the first tensors for granted; cropped rows lie as they were cut out.
+        arguments = tuple(argument.contiguous() for argument in arguments)
         key = (name, device, *((argument.shape, argument.dtype) for argument in arguments))
         if key not in self._found:
             same = sum(1 for other in self._found if other[0] == name)

@@ -17,11 +17,12 @@ from torch.func import functional_call
 from decoct.training.config import Loss
 from decoct.training.graphs import Compile, Function, Plan, compiled, measure, mixes_rows, plan_for
 from decoct.training.losses import RowLosses, row_losses
+from decoct.training.optimise import trained
 from decoct.training.pieces import TOLERANCE, in_layout, pieces, supported, two_rows
 
 
 class FastGradient:
-    """The mean loss of a batch and its gradient for the weights, which is left in `.grad` of the module's parameters.
+    """The mean loss of a batch and its gradient for the weights, which is left in `.grad` of those that require one.
 
     `sum_i w_i l(f(x_i), y_i) / n`, piece by piece: forward, loss and backward of a piece are one compiled graph where
     the work of the whole job, `planned_flops` (forward and backward) or `planned_rows`, makes compiling worth while.
@@ -53,6 +54,8 @@ class FastGradient:
         self._compile: Compile = compile
         self._plan: Plan | None = None
         self._graphs: dict[tuple, Function | None] = {}
+        self._count = len(list(module.parameters()))
+        self._grouped = any(isinstance(part, nn.GroupNorm) for part in module.modules())
 
     def __call__(
         self,
@@ -61,7 +64,10 @@ class FastGradient:
         targets: Shaped[Tensor, "n ..."],
         weights: Float[Tensor, " n"] | None = None,
     ) -> Float[Tensor, ""]:
-        """The loss; `.grad` of every parameter is replaced. `targets` are int64 `[n]` or float `[n, C]`."""
+        """The loss; `.grad` of every weight that requires gradients is replaced, that of frozen ones left alone.
+
+        `targets` are int64 `[n]` or float `[n, C]`. Raises `ConfigError` where all weights are frozen.
+        """
         n = len(inputs)
         share = torch.full((n,), 1 / n, dtype=_loss_dtype(inputs), device=inputs.device)
         share = share if weights is None else share * weights
@@ -79,7 +85,7 @@ class FastGradient:
                         own.add_(part)
                 else:
                     gradient = list(found)
-        for parameter, value in zip(module.parameters(), gradient, strict=True):
+        for parameter, value in zip(trained(module).values(), gradient, strict=True):
             # Optimisers may assume that a gradient lies in memory as its parameter does.
             same = value.stride() == parameter.stride()
             parameter.grad = value if same else torch.empty_like(parameter).copy_(value)
@@ -87,10 +93,14 @@ class FastGradient:
 
     def _step(self, module: nn.Module, compile: bool) -> Function:
         """(x, y, w) -> (loss, gradients) of one piece for the weights of `module`."""
-        if not compile and not self._half and all(parameter.requires_grad for parameter in module.parameters()):
-            return lambda x, y, w: self._plain(module, x, y, w)
-        parameters = {name: in_layout(value.detach()) for name, value in module.named_parameters()}
-        buffers = dict(module.named_buffers())
+        moving = trained(module)
+        if not compile and not self._half:
+            return lambda x, y, w: self._plain(module, list(moving.values()), x, y, w)
+        parameters = {name: in_layout(value.detach()) for name, value in moving.items()}
+        frozen = {name: in_layout(value.detach()) for name, value in module.named_parameters() if name not in moving}
+        if self._half:
+            frozen = {name: value.bfloat16() for name, value in frozen.items()}
+        buffers = dict(module.named_buffers()) | frozen
         if not compile:
             return lambda x, y, w: self._loss_and_gradient(parameters, buffers, x, y, w)
 
@@ -123,8 +133,8 @@ class FastGradient:
 
     def _graph(self, arguments: tuple) -> Function:
         """The compiled function for tensors of these shapes, or the plain one where it cannot be compiled."""
-        *_, x, y, _ = arguments
-        key = (x.shape, y.shape, y.dtype)
+        parameters, _, x, y, _ = arguments
+        key = (x.shape, y.shape, y.dtype, *parameters)
         if key not in self._graphs:
             self._graphs[key] = compiled(self._loss_and_gradient, arguments, self._tolerance)
             if self._graphs[key] is None:
@@ -132,23 +142,30 @@ class FastGradient:
         graph = self._graphs[key]
         return self._loss_and_gradient if graph is None else graph
 
-    def _plain(self, module: nn.Module, x: Tensor, y: Tensor, w: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def _plain(
+        self, module: nn.Module, weights: list[nn.Parameter], x: Tensor, y: Tensor, w: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
         with torch.enable_grad():
             loss = (self._row_losses(module(x), y) * w).sum()
-            found = torch.autograd.grad(loss, list(module.parameters()), allow_unused=True, materialize_grads=True)
+            found = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
         return loss.detach(), list(found)
 
     def _loss_and_gradient(
         self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor, w: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
         leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
+        wanted = list(leaves.values())
+        if self._grouped and len(leaves) < self._count:
+            # Behind frozen weights group norm would be asked for no gradient of its input, and torch's backward pass of
+            # it then crashes where channels are last in memory.
+            wanted.append(x := x.detach().requires_grad_())
         with torch.enable_grad():
             weights = {name: leaf.bfloat16() for name, leaf in leaves.items()} if self._half else leaves
             logits = functional_call(self.module, weights | buffers, (x.bfloat16() if self._half else x,))
             losses = self._row_losses(logits.float() if self._half else logits, y)
             loss = (losses * w).sum()
-            gradient = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
-        return loss.detach(), list(gradient)
+            gradient = torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True)
+        return loss.detach(), list(gradient[: len(leaves)])
 
 
 def _loss_dtype(inputs: Tensor) -> torch.dtype:

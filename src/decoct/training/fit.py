@@ -23,7 +23,7 @@ from decoct.training.config import FitConfig, LabelKind
 from decoct.training.fast import FastGradient
 from decoct.training.halfway import Halfway
 from decoct.training.job import Build, Evaluate, Fitted, Job
-from decoct.training.optimise import Average, optimizer_for, uphill
+from decoct.training.optimise import Average, optimizer_for, trained, uphill
 from decoct.training.sources import Replay, SplitSource, TensorSource
 
 __all__ = ["FitConfig", "fit", "fit_dataset", "train"]
@@ -130,7 +130,7 @@ class Training:
     def __init__(self, job: Job, module: nn.Module, seed: int, gradient: FastGradient) -> None:
         self._job, self._config, self._seed, self._gradient = job, job.config, seed, gradient
         self._module = gradient.prepare(module.train(), job.source.take(torch.zeros(1, dtype=torch.int64)))
-        self._optimizer = optimizer_for(job.config, module.parameters())
+        self._optimizer = optimizer_for(job.config, trained(module).values())
         self._average = Average(module, job.config.ema) if job.config.ema else None
         self._streams = Streams(derive_seed(seed, "fit"))
         self._batches = Batches(job, self._module, self._streams)
@@ -190,7 +190,7 @@ class Training:
         job, total = self._job, torch.zeros((), device=self._job.device)
         for inputs, targets, weights in self._batches.of_pass(epoch):
             for group in self._optimizer.param_groups:
-                group["lr"] = self._config.lr * self._config.lr_factor(self._step, job.steps)
+                group["lr"] = self._config.lr * self._config.lr_factor(self._step, self._batches.steps)
             loss = self._gradient(self._module, inputs, targets, weights)
             if job.sam_radius:
                 with uphill(self._module.parameters(), job.sam_radius):
@@ -224,7 +224,9 @@ class Training:
         seen = len(job.source) * config.epochs
         best_epoch, best = max(self._history, key=lambda look: look[1], default=(config.epochs, None))
         last = self._history[-1][1] if self._history else None
-        module = module.eval().requires_grad_(True).to(memory_format=torch.contiguous_format)  # pyright: ignore
+        for own, weight in zip(module.parameters(), self._module.parameters(), strict=True):
+            own.requires_grad_(weight.requires_grad)
+        module = module.eval().to(memory_format=torch.contiguous_format)  # pyright: ignore
         distinct = seen if config.augment or config.mix else len(job.source)
         if job.replay:
             distinct = len(job.source) * min(config.epochs, job.replay.count)

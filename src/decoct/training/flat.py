@@ -45,6 +45,23 @@ class FlatNetwork:
                 remedy="call requires_grad_(True) on the weights to train",
             )
 
+    def require_same_rest(self, module: nn.Module, called: str) -> None:
+        """Raise `ConfigError` where frozen weights or buffers differ from those that are kept here.
+
+        A vector of `module` would be read with others than its own.
+        """
+        frozen = {name: weight for name, weight in self.module.named_parameters() if name not in self._shapes}
+        theirs = dict((*module.named_parameters(), *module.named_buffers()))
+        for name, value in (frozen | self._buffers).items():
+            if name not in theirs or not torch.equal(value.detach().cpu(), theirs[name].detach().cpu()):
+                raise ConfigError(
+                    called,
+                    received=f"frozen weights or buffers that differ between two seeds: {name}",
+                    expected="the same ones under every seed: networks of all seeds are read with those of one",
+                    remedy="let the factory load them, or draw them from a generator of its own, or call "
+                    "requires_grad_(True) on them",
+                )
+
     def flatten(self, weights: nn.Module | Mapping[str, Tensor]) -> Float[Tensor, " P"]:
         """The vector of a module of the same structure, or of its state dict; a copy, without a graph.
 

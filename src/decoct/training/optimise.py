@@ -9,12 +9,29 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from decoct.errors import ConfigError
 from decoct.training.checkpoint import prefixed, under
 from decoct.training.config import FitConfig
 
 
+def trained(module: nn.Module) -> dict[str, nn.Parameter]:
+    """The weights of a network that its training moves, by name: those that require gradients.
+
+    Raises `ConfigError` where all of them are frozen.
+    """
+    found = {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
+    if not found:
+        raise ConfigError(
+            f"training a {type(module).__name__}",
+            received="a network without weights that require gradients",
+            expected="a network with at least one trainable weight",
+            remedy="call requires_grad_(True) on the weights to train",
+        )
+    return found
+
+
 def optimizer_for(config: FitConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """torch's own SGD, Adam or AdamW with the values of `config`; weight decay applies to every parameter."""
+    """torch's own SGD, Adam or AdamW with the values of `config`; weight decay applies to all that it is given."""
     listed = list(parameters)
     # Fused updates exist for these devices only, and change nothing but speed.
     fused = all(p.device.type in ("cpu", "cuda") and p.dtype in (torch.float32, torch.float64) for p in listed)

@@ -20,6 +20,7 @@ def rewrites() -> dict[Any, Callable[..., Any]]:
         aten.avg_pool2d_backward.default: _avg_pool2d_backward,
         aten.convolution.default: _convolution,
         aten.convolution_backward.default: _convolution_backward,
+        aten.native_group_norm_backward.default: _group_norm_backward,
     }
 
 
@@ -82,6 +83,17 @@ def _convolution_backward(grad: Tensor, x: Tensor, weight: Tensor, biases: Any, 
     if gray:
         images, kernel = (None if part is None else part[:, :1] for part in (images, kernel))
     return images, kernel, bias
+
+
+def _group_norm_backward(grad: Tensor, x: Tensor, *settings: Any) -> Any:
+    """The gradient of the input even where nobody wants it, which the compiler leaves out again: without it the
+    kernel crashes where channels are last in memory, behind frozen weights.
+    """
+    *how, mask = settings
+    if mask[0]:
+        return NotImplemented
+    own = torch.ops.aten.native_group_norm_backward.default
+    return (None, *own(grad, x, *how, [True, *mask[1:]])[1:])
 
 
 def _gray(x: Tensor, weight: Tensor) -> bool:

@@ -99,7 +99,7 @@ class Together:
         for batches in zip(*(batches.of_pass(epoch) for batches in self._batches), strict=True):
             x, y = (torch.stack([batch[place] for batch in batches]) for place in (0, 1))  # type: ignore[misc]
             for group in self._optimizer.param_groups:
-                group["lr"] = self._config.lr * self._config.lr_factor(self._step, job.steps)
+                group["lr"] = self._config.lr * self._config.lr_factor(self._step, self._batches[0].steps)
             theta.grad, losses = self._gradients(theta.detach(), x, y)
             if job.sam_radius:
                 norms = theta.grad.double().norm(dim=1, keepdim=True).clamp_min(1e-12)

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from decoct.data.dataset import Dataset
 from decoct.machine import available_memory, require_memory
 from decoct.networks.build import network as build_network
+from decoct.networks.identity import network_identity
 from decoct.progress import Ticker, progress
 from decoct.settings import require_settings
 from decoct.streams import derive_seed
@@ -124,13 +126,20 @@ class Trajectories:
         """Train what is missing; the number of experts trained.
 
         Raises `MemoryEstimateError` where the trajectories would not fit, `DivergenceError` for a loss that is not
-        finite, `OutputError` where the cache cannot be written.
+        finite, `OutputError` where the cache cannot be written, `ConfigError` for a network whose frozen weights or
+        buffers differ between two seeds.
         """
+        self._require_one_rest()
         self._kept |= {seed: kept for seed in self._seeds if seed not in self._kept and (kept := self._read(seed))}
         missing = [seed for seed in self._seeds if seed not in self._kept]
         if missing:
             self._train(missing)
         return len(missing)
+
+    def _require_one_rest(self) -> None:
+        """Two networks tell: what differs between seeds differs between any two."""
+        other = max(self._seeds, default=0)
+        FlatNetwork(self._build(0)).require_same_rest(self._build(other), f"training experts, {self._course.network}")
 
     def _train(self, missing: list[int]) -> None:
         course, epochs, seeds = self._course, self.epochs, self._seeds
@@ -188,11 +197,16 @@ class Trajectories:
     def _build(self, seed: int) -> nn.Module:
         return build_network(self._course.network, self._data.spec.shape, self._data.spec.classes, seed)
 
+    @cached_property
+    def _identity(self) -> str:
+        return network_identity(self._course.network, self._data.spec.shape, self._data.spec.classes)
+
     def _facts(self, seed: int) -> dict[str, Any]:
         spec = self._data.spec
         return {
             "format": _FORMAT, "fingerprint": spec.fingerprint, "transform": spec.transform.kind,
             "train_rows": len(self._data.train), "ids": self._data.rows_key, "seed": seed, **asdict(self._course),
+            "network": self._identity,
         }  # fmt: skip
 
     def _path(self, seed: int) -> Path | None:

@@ -85,6 +85,9 @@ class Teacher(Labels):
     crop: float = 1.0
     """Smallest share of the area that a random resized crop of every row of a view keeps, in (0, 1]; 1: none."""
 
+    def augments(self, families: tuple[str, ...]) -> tuple[str, ...]:
+        return families if self.views and self.strategy is None else ()
+
     def init(self, problem: Problem, storage: Storage, objective: Objective, streams: Streams) -> LabelState:
         self._require(problem)
         classes = storage.classes(problem)
@@ -116,15 +119,17 @@ class Teacher(Labels):
         )  # fmt: skip
 
 
-def expert_of(problem: Problem, name: str, epochs: int, streams: Streams) -> Expert:
+def expert_of(problem: Problem, name: str, epochs: int, streams: Streams, *, other: bool = False) -> Expert:
     """The network `name` trained for `epochs` passes on the real training split, once for every axis of a run.
 
     It is read from `problem.cache` where an earlier run left it there: same data with the same class names in the
-    same order, same settings, same seed.
+    same order, same settings, same seed. Several experts on one axis are the first and `other` ones, whose first
+    weights and batches follow from their names too: networks that differ in their activation alone would else begin
+    alike. Where several axes ask for a network, all have what the first of them asked for.
     """
     key = f"{name}/{epochs}"
     if key not in problem.experts:
-        seed = derive_seed(streams.seed, "teacher")
+        seed = derive_seed(streams.seed, "teacher", *([name] if other else []))
         with progress(f"training the teacher, {name}", float(epochs)) as tick:
             problem.experts[key] = train_expert(
                 problem.data, name, epochs, seed, problem.device, cache=problem.cache, tick=tick
@@ -176,7 +181,7 @@ class TeacherState(LabelState):
             return
         config = self._config
         for place, name in enumerate(self._names):
-            expert = expert_of(self._problem, name, config.epochs, self._streams)
+            expert = expert_of(self._problem, name, config.epochs, self._streams, other=place > 0)
             if config.epoch == "student":
                 chosen = best_epoch(expert, spread(config.epochs, config.candidates), self._student(images))
             else:

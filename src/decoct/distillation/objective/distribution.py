@@ -18,7 +18,7 @@ from decoct.distillation.queue import Member, QueueConfig
 from decoct.distillation.strata import RealChoice, Strata
 from decoct.networks.build import network
 from decoct.networks.count import flops_forward
-from decoct.settings import require_at_least
+from decoct.settings import out_of_range, require_at_least
 from decoct.streams import Streams, derive_seed
 from decoct.training.fast_embed import FastEmbed
 
@@ -58,9 +58,10 @@ class Distribution(Objective):
     real_per_class: int = 256
     """Real images of each class behind one class mean; smaller classes give all they have."""
     pool: int = 0
-    """Networks kept with their class means; 0 draws a fresh network at every step, as in the paper."""
+    """Random networks kept with their class means; 0 draws a fresh one at every step, as in the paper, and stands for
+    a queue, which keeps its own."""
     renew_every: int = 4
-    """Steps after which the oldest network of a pool is drawn anew."""
+    """Steps after which the oldest network of a pool is drawn anew; a queue has a `renew_every` of its own."""
     real_choice: RealChoice = "random"
     """Real images of a class at random, or spread over its k-means clusters (`Strata`), which lets fewer of them do."""
     bfloat16: bool = True
@@ -75,7 +76,10 @@ class Distribution(Objective):
     def __post_init__(self) -> None:
         super().__post_init__()
         least = {"real_per_class": 1, "pool": 0, "renew_every": 1, "ce_weight": 0}
-        require_at_least(self, "the objective 'distribution'", **least)
+        where = "the objective 'distribution'"
+        require_at_least(self, where, **least)
+        if self.pool and self.networks == "queue":
+            raise out_of_range(self, "pool", where, "0 with networks='queue', which keeps networks of its own")
 
     def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
         state = DistributionState if self.networks == "random" else QueuedDistribution

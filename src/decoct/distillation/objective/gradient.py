@@ -33,7 +33,7 @@ from decoct.training.config import FitConfig
 from decoct.training.fast import FastGradient
 
 STATISTICS_ROWS = 16
-"""Real rows of each class behind the statistics of BatchNorm layers."""
+"""Real rows of each class of a step behind the statistics of BatchNorm layers."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,9 @@ class Gradient(Objective):
     gradients, and real rows are seen, and networks trained, only every so many steps. IDC moves the images of one
     class after the other, here all move at once. Differs from the official code: any ipc; no generator is seeded from
     the clock, so that networks and augmentations are independent of each other and of the time; BatchNorm layers use
-    the exact statistics of real rows of all classes (there a tenth of the way from their start), and dropout is off
-    while gradients are matched; the network is trained on the rows as they were before the step.
+    the exact statistics of real rows of the classes of a step, which are all unless `classes_per_step` is smaller
+    (there of all classes, a tenth of the way from their start), and dropout is off while gradients are matched; the
+    network is trained on the rows as they were before the step.
     """
 
     metric: Metric = "cosine"
@@ -96,7 +97,8 @@ class Gradient(Objective):
     match_linear: bool = True
     """Compare linear layers too (IDC does not); they count in any case where nothing else is there."""
     classes_per_step: int | None = None
-    """Classes drawn for each set of real gradients, so that many classes stay affordable; none takes all."""
+    """Classes drawn for each set of real gradients, and for the statistics of BatchNorm layers under it, so that many
+    classes stay affordable; none takes all."""
     pool: int = 1
     """Networks kept with their real gradients, where `renew_every` is above 1."""
     renew_every: int = 1

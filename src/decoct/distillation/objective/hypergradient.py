@@ -15,13 +15,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from decoct.compact.compact_set import CompactSet
 from decoct.compact.distilled import DistilledSet
 from decoct.compact.load import load
 from decoct.distillation.axes import Objective, ObjectiveState, Tensors
 from decoct.distillation.problem import Problem, RealSource, Synthetic
-from decoct.errors import MismatchError
+from decoct.errors import ConfigError, MismatchError
 from decoct.networks.build import network
 from decoct.networks.count import flops_forward
+from decoct.networks.identity import network_identity
 from decoct.progress import progress
 from decoct.settings import require_at_least
 from decoct.streams import Streams, derive_seed
@@ -86,6 +88,9 @@ class Hypergradient(Objective):
         super().__post_init__()
         require_at_least(self, "the objective 'hypergradient'", train_per_class=1, val_rows=1, points=1, slope_weight=0)
 
+    def augments(self, families: tuple[str, ...]) -> tuple[str, ...]:
+        return ()
+
     def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
         return HypergradientState(self, problem, streams)
 
@@ -130,7 +135,8 @@ class HypergradientState(ObjectiveState):
         train, val = self._train_rows(), self._val_rows()
         # `repr` names classes, where two kinds of settings may have the same fields. Matching changes no point.
         walked = replace(config, points=1, metric="cosine", slope_weight=0.0)
-        facts = [repr(walked), problem.network, problem.spec.fingerprint, self._streams.seed, train.key(), val.key()]
+        name = network_identity(problem.network, problem.shape, problem.class_count)
+        facts = [repr(walked), name, problem.spec.fingerprint, self._streams.seed, train.key(), val.key()]
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
         path = None if problem.cache is None else problem.cache / f"responses-{key}.safetensors"
         if path is not None and path.exists() and (known := _read(path, problem.device)) is not None:
@@ -157,6 +163,7 @@ class HypergradientState(ObjectiveState):
                     expected=f"rows {list(problem.shape)} of the {problem.class_count} classes of the data, in order",
                     remedy="make the training set from the same data",
                 )
+            _require_cross_entropy(small)
             return self._rows(*small.materialize())
         own = Streams(derive_seed(self._streams.seed, "hypergradient-rows"))
         inputs, labels = RealSource(problem.data, problem.device, own("train")).per_class(config.train_per_class)
@@ -205,6 +212,20 @@ class HypergradientState(ObjectiveState):
 
     def load_state_dict(self, state: Tensors) -> None:
         pass
+
+
+def _require_cross_entropy(small: CompactSet) -> None:
+    """Raise `ConfigError` for labels that cross-entropy at temperature 1 cannot read."""
+    if small.label_kind != "scores" and small.temperature == 1:
+        return
+    scores = small.label_kind == "scores"
+    raise ConfigError(
+        "condensing a validation set",
+        received="a training set whose labels "
+        + ("are scores of a regression" if scores else f"were made at temperature {small.temperature:g}"),
+        expected="hard labels, or probabilities at temperature 1: networks are trained by cross-entropy at 1",
+        remedy="make the training set with hard labels" + ("" if scores else ", or with Teacher(temperature=1)"),
+    )
 
 
 def _tensors(points: Points) -> Tensors:

@@ -21,6 +21,7 @@ from decoct.networks.count import flops_forward
 from decoct.networks.embedding import embed_and_classify
 from decoct.settings import require_above, require_at_least
 from decoct.streams import Streams
+from decoct.training.optimise import trained
 
 Weights = dict[str, Tensor]
 TINY = 1e-30
@@ -83,6 +84,9 @@ class Implicit(Objective):
         require_at_least(self, "the objective 'implicit'", **least)
         require_above(self, "the objective 'implicit'", online_lr=0)
 
+    def augments(self, families: tuple[str, ...]) -> tuple[str, ...]:
+        return families if self.augmented else ()
+
     def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
         return ImplicitState(self, problem, streams)
 
@@ -131,17 +135,19 @@ class Linearised:
     def __init__(self, module: nn.Module, images: Float[Tensor, "m ..."], l2: float) -> None:
         self._carrier, self._l2, self._rows = _Both(module), l2, len(images)
         self.weights: Weights = {
-            f"inner.{name}": value.detach().requires_grad_() for name, value in module.named_parameters()
+            f"inner.{name}": value.detach().requires_grad_() for name, value in trained(module).items()
         }
-        self._buffers = {f"inner.{name}": value.detach() for name, value in module.named_buffers()}
+        others = {f"inner.{name}": value.detach() for name, value in module.named_parameters()}
+        others |= {f"inner.{name}": value.detach() for name, value in module.named_buffers()}
+        self._fixed = {name: value for name, value in others.items() if name not in self.weights}
         self.logits: Tensor = self.run(self.weights, images)[1]
         self._blank = torch.zeros_like(self.logits).requires_grad_()
         self._pulled = self.pull(self._blank, graph=True)
 
     def run(self, weights: Weights, images: Float[Tensor, "n ..."]) -> tuple[Tensor, Tensor]:
         """Features `[n, d]` and logits `[n, C]` under other weights; running statistics stay as they are."""
-        buffers = {name: value.clone() for name, value in self._buffers.items()}
-        return functional_call(self._carrier, weights | buffers, (images,))
+        fixed = {name: value.clone() for name, value in self._fixed.items()}
+        return functional_call(self._carrier, weights | fixed, (images,))
 
     def pull(self, outputs: Float[Tensor, "m c"], graph: bool = False) -> Weights:
         """`J^T outputs`, with `graph` differentiable in the rows and in `outputs`."""

@@ -21,6 +21,7 @@ from decoct.settings import require_above, require_at_least
 from decoct.streams import Streams, derive_seed
 from decoct.training.fast import FastGradient
 from decoct.training.fast_embed import FastEmbed
+from decoct.training.optimise import trained
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,9 @@ class RandomFeatures(Objective):
         least = {"real_batch": 1, "networks": 1, "pool": 0, "renew_every": 1, "max_age": 0, "reg": 0, "bias": 0}
         require_at_least(self, "the objective 'random-features'", **least)
         require_above(self, "the objective 'random-features'", online_lr=0)
+
+    def augments(self, families: tuple[str, ...]) -> tuple[str, ...]:
+        return families if self.augmented else ()
 
     def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
         return RandomFeaturesState(self, problem, streams)
@@ -170,7 +174,7 @@ class RandomFeaturesState(ObjectiveState):
         images, targets = synthetic.images.detach(), as_scores(synthetic.targets).detach()
         for module in group.modules:
             age = int(torch.randint(self._config.max_age + 1, (1,), generator=generator))
-            optimizer = torch.optim.Adam(module.parameters(), lr=self._config.online_lr)
+            optimizer = torch.optim.Adam(trained(module).values(), lr=self._config.online_lr)
             for _ in range(age):
                 seen = images if self._siamese is None else self._siamese(images, generator)
                 self._gradient(module, seen, targets)

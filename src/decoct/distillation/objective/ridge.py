@@ -69,6 +69,9 @@ class Ridge(Objective):
         require_at_least(self, "the objective 'ridge'", real_batch=1, pool=1, max_age=1, reg=0, margin=0)
         require_above(self, "the objective 'ridge'", online_lr=0)
 
+    def augments(self, families: tuple[str, ...]) -> tuple[str, ...]:
+        return families if self.augmented else ()
+
     def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
         if self.flip and not problem.spec.is_image:
             raise ConfigError(

@@ -40,11 +40,12 @@ class Statistics(Objective):
     https://github.com/shaoshitong/G_VBSM_Dataset_Condensation.
 
     Synthetic rows x `[m, ...]`, all rows of the step in one batch whatever their classes; y their classes, or the
-    targets `[m, C]` where they are learned. `A` is one random resized crop, flip and roll for each row. `m_l`, `v_l`
-    `[c_l]` are the running mean and variance of BatchNorm layer l, compared with mean and (biased) variance of what
-    the layer is fed; `w_l` is `first_multiplier` for the layer that runs first and 1 for the others. Layers without
-    BatchNorm are measured once on real rows instead, by channel and by patch of 4 x 4 values, as G-VBSM does for
-    convolutions. With several backbones one is drawn at each step.
+    targets `[m, C]` where they are learned. `A` is one random resized crop, flip and roll for each row: crop and roll
+    where the recipe's augmentation has `crop`, the flip where it has `flip`; its other families do nothing. `m_l`
+    and `v_l` `[c_l]` are the running mean and variance of BatchNorm layer l, compared with mean and (biased) variance
+    of what the layer is fed; `w_l` is `first_multiplier` for the layer that runs first and 1 for the others. Layers
+    without BatchNorm are measured once on real rows instead, by channel and by patch of 4 x 4 values, as G-VBSM does
+    for convolutions. With several backbones, whose first weights are drawn apart, one is drawn at each step.
 
     Cost of a step: m forward passes and m backward for the images alone. Before: `epochs` passes over the real data
     for each backbone, read from the problem's cache where it was trained before.
@@ -91,6 +92,9 @@ class Statistics(Objective):
         )  # fmt: skip
         require_share(self, where, "momentum")
         require_at_least(self, where, epochs=1, real_rows=1, bn_weight=0, first_multiplier=0, roll=0, densify=0)
+
+    def augments(self, families: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(family for family in families if family in ("crop", "flip"))
 
     def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
         return StatisticsState(self, problem, streams)
@@ -166,8 +170,8 @@ class StatisticsState(ObjectiveState):
             rows = torch.randperm(len(problem.data.train), generator=generator)[:count]
         else:
             rows = draw(weights, count, generator)
-        for name in self._names:
-            expert = expert_of(problem, name, config.epochs, self._streams)
+        for place, name in enumerate(self._names):
+            expert = expert_of(problem, name, config.epochs, self._streams, other=place > 0)
             # A copy: teacher labels may share the expert.
             backbone = WatchedNetwork(expert.module_at(expert.epoch), config.statistics_of)
             backbone.measure(problem.data, rows, problem.device)
@@ -180,14 +184,15 @@ class StatisticsState(ObjectiveState):
         return low + (high - low) * 0.5 * (1 + math.cos(math.pi * share))
 
     def _augmented(self, images: Float[Tensor, "m ..."]) -> Float[Tensor, "m ..."]:
-        problem, config = self._problem, self._config
-        if not problem.strategy or images.ndim != 4:
+        config, families = self._config, self._config.augments(tuple(self._problem.strategy.split("_")))
+        if not families or images.ndim != 4:
             return images
-        generator = self._streams("augmentation")
-        boxes = draw_boxes(len(images), (self.smallest_crop(), config.crop[1]), generator)
-        flips = torch.rand(len(images), generator=generator) < (0.5 if "flip" in problem.strategy else 0.0)
+        generator, crops = self._streams("augmentation"), "crop" in families
+        area = (self.smallest_crop(), config.crop[1]) if crops else (1.0, 1.0)
+        boxes = draw_boxes(len(images), area, generator)
+        flips = torch.rand(len(images), generator=generator) < (0.5 if "flip" in families else 0.0)
         images = resized_crop(images, boxes, flips)
-        if config.roll:
+        if config.roll and crops:
             down, right = torch.randint(config.roll + 1, (2,), generator=generator).tolist()
             images = images.roll((down, right), (2, 3))
         return images

@@ -75,6 +75,9 @@ class Tangent(Objective):
             )
         require_at_least(self, "the objective 'tangent'", real_batch=1, reg=0)
 
+    def augments(self, families: tuple[str, ...]) -> tuple[str, ...]:
+        return families if self.augmented else ()
+
     def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
         return TangentState(self, problem, streams)
 

@@ -93,7 +93,7 @@ class Trajectory(Objective):
     expert_rows: int | None = None
     """Real rows of one pass of an expert, drawn anew each time, classes in equal shares; none means the whole split."""
     expert_augmented: bool = True
-    """Augment what experts see, with the strategy of the problem."""
+    """Augment what experts see, with the strategy of the problem, or that of `expert` where it names one."""
     experts_together: int | None = None
     """Experts trained at once as one stacked model, up to rounding the same ones; 1 trains them in turn. None: 1 on a
     processor, several on an accelerator (`training.trajectories`)."""
@@ -123,6 +123,9 @@ class Trajectory(Objective):
              f"at least {self.max_start_epoch - 1 + self.expert_epochs} epochs: the last start and the passes after"),
         )  # fmt: skip
 
+    def augments(self, families: tuple[str, ...]) -> tuple[str, ...]:
+        return families if self.augmented or (self.expert_augmented and not self.expert.augment) else ()
+
     def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
         return TrajectoryState(self, problem, streams)
 
@@ -150,7 +153,7 @@ class TrajectoryState(ObjectiveState):
     def __init__(self, config: Trajectory, problem: Problem, streams: Streams) -> None:
         self._config, self._problem, self._streams = config, problem, streams
         self._flat = FlatNetwork(network(problem.network, problem.shape, problem.class_count, 0).to(problem.device))
-        strategy = problem.strategy if config.expert_augmented else ""
+        strategy = config.expert.augment or (problem.strategy if config.expert_augmented else "")
         course = Course(
             problem.network, replace(config.expert, augment=strategy), config.expert_rows,
             float(config.sam_radius), config.stored,

@@ -82,6 +82,9 @@ class Unroll(Objective):
         require_above(self, where, inner_lr=0)
         require_share(self, where, "momentum")
 
+    def augments(self, families: tuple[str, ...]) -> tuple[str, ...]:
+        return families if self.augment != "no" else ()
+
     def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
         return UnrollState(self, problem, streams)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from decoct.augment.siamese import Siamese
+from decoct.augment.siamese import FAMILIES, Siamese
 from decoct.distillation.axes import Labels, Objective, Storage
 from decoct.distillation.recipe import Recipe
 from decoct.distillation.recipes.task import Task
@@ -87,7 +87,7 @@ def resolve(recipe: str | Recipe, task: Task, changes: Changes | None = None) ->
     """The recipe of this name for the task (or the recipe as given) with the changes applied.
 
     Raises `UnknownNameError` for a name that no registry lists, `ConfigError` for picture changes that there are not,
-    or for rows that are no pictures.
+    for rows that are no pictures, and for picture changes asked for of which the point makes none.
     """
     found: Recipe = RECIPES.load(recipe)(task) if isinstance(recipe, str) else recipe
     chosen = changes or Changes()
@@ -95,7 +95,27 @@ def resolve(recipe: str | Recipe, task: Task, changes: Changes | None = None) ->
     wanted = {name: _member(table, getattr(chosen, name)) for name, table in axes if getattr(chosen, name) is not None}
     if chosen.augment is not None:
         wanted["augment"] = _strategy(chosen.augment, task)
-    return replace(found, **wanted)
+    point = replace(found, **wanted)
+    whole = changes is not None and not isinstance(recipe, str) and not {"objective", "labels"} & wanted.keys()
+    if task.spec.is_image and (chosen.augment is not None or whole):
+        _require_used(point)
+    return point
+
+
+def _require_used(point: Recipe) -> None:
+    """Raise `ConfigError` where all picture changes that the caller asks for would stand in the provenance alone."""
+    families = () if point.augment == "auto" else Siamese(point.augment).families
+    axes = (point.objective, point.labels)
+    if not families or any(axis.augments(families) for axis in axes):
+        return
+    known = dict.fromkeys(family for axis in axes for family in axis.augments(FAMILIES))
+    raise ConfigError(
+        "choosing an augmentation",
+        received=f"{point.augment!r} for the objective {type(point.objective).__name__}, which makes no such changes "
+        "as it is set up",
+        expected="one of its families: " + ", ".join(known) if known else "none: it sees pictures as they are",
+        remedy="leave the augmentation out, or give an objective that augments, such as one with augmented=True",
+    )
 
 
 def _strategy(augment: str, task: Task) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +19,7 @@ from decoct.distillation.axes import Storage, Tensors
 from decoct.distillation.checkpoint import load_checkpoint, prefixed, save_checkpoint
 from decoct.distillation.problem import Problem
 from decoct.distillation.storage.pixels import initial_rows
-from decoct.errors import BudgetError, ConfigError, DataError
+from decoct.errors import BudgetError, ConfigError, DataError, IntegrityError
 from decoct.networks.decoder_networks import admit_decoder, decoder_network, decoder_weights, structure
 from decoct.settings import require_at_least
 from decoct.streams import Streams, derive_seed
@@ -125,16 +128,18 @@ class Generator(Storage):
         if steps == 0:
             return None
         facts = {
-            "decoder": self.decoder, "steps": steps, "seed": seed, "fingerprint": problem.spec.fingerprint,
-            "transform": problem.spec.transform.kind,
+            "decoder": _identity(self.decoder, module), "steps": steps, "seed": seed,
+            "fingerprint": problem.spec.fingerprint, "transform": problem.spec.transform.kind,
+            "rows": problem.data.rows_key,
         }  # fmt: skip
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
         path = None if problem.cache is None else problem.cache / f"decoder-{key}.safetensors"
-        if path is not None and path.exists():
+        known = None if path is None else _kept(path)
+        if known is not None:
             coder = encoder(problem.shape, int(module.latent_size), seed)  # type: ignore[arg-type]
             coder.module.to(problem.device)
             pair = nn.ModuleDict({"decoder": module, "encoder": coder.module})
-            pair.load_state_dict(load_checkpoint(path)[0])
+            pair.load_state_dict(known)
             return coder
         coder = train_autoencoder(problem.data, module, steps, seed, problem.device)
         if path is not None:
@@ -142,6 +147,35 @@ class Generator(Storage):
             path.parent.mkdir(parents=True, exist_ok=True)
             save_checkpoint(path, dict(pair.state_dict()), facts)
         return coder
+
+
+def _identity(name: str, module: nn.Module) -> str:
+    """`name`, and for a decoder of the user's own a hash of what it is made of as well; it stands in the cache's key.
+
+    The hash is of the source files of the factory and of all modules that come from neither torch nor decoct, of how
+    the decoder is built up, and of the weights that it has now.
+    """
+    parts = {type(part).__module__ for part in module.modules()} | {name.partition(":")[0] if ":" in name else "decoct"}
+    foreign = [sys.modules.get(part) for part in parts if part.partition(".")[0] not in ("torch", "decoct")]
+    if not foreign:
+        return name
+    found = hashlib.sha256(repr(module).encode())
+    # Modules without a file were typed into an interpreter.
+    files = [inspect.getsourcefile(part) for part in foreign if part is not None and getattr(part, "__file__", None)]
+    for file in sorted({Path(file) for file in files if file is not None and Path(file).is_file()}):
+        found.update(file.read_bytes())
+    for key, values in module.state_dict().items():
+        found.update(f"{key} {values.dtype} {tuple(values.shape)}".encode())
+        found.update(values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return f"{name}@{found.hexdigest()[:16]}"
+
+
+def _kept(path: Path) -> Tensors | None:
+    """The decoder and its encoder in this file, or None where there is none, or a damaged one."""
+    try:
+        return load_checkpoint(path)[0] if path.exists() else None
+    except IntegrityError:
+        return None
 
 
 def _still(tensors: Tensors) -> Tensors:
