@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from decoct.networks import identity as identified
 from decoct.networks.identity import network_identity
 
 FACTORY = """
@@ -64,6 +65,18 @@ def test_an_edit_of_the_factory_or_of_its_layers_makes_another_network(folder: P
     after = identity()
     assert after != before
     assert after.startswith("own_networks:build@")
+
+
+def test_frozen_weights_make_another_network(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, build = identity(), identified.network
+
+    def frozen(*asked: object) -> torch.nn.Module:
+        module = build(*asked)
+        next(module.parameters()).requires_grad_(False)
+        return module
+
+    monkeypatch.setattr(identified, "network", frozen)
+    assert identity() != before
 
 
 def test_other_first_weights_make_another_network(folder: Path) -> None:

@@ -40,7 +40,8 @@ class Options:
     """What is taught: hard, learned, teacher; without it, the recipe's own choice."""
     augment: Annotated[str | None, left_out("FAMILIES")] = None
     """Picture changes under which rows are matched, if at all: none, or families of color, crop, cutout, flip, scale,
-    rotate joined by underscores; leave out flip for digits in colour. Without it, the recipe's own choice."""
+    rotate joined by underscores; leave out flip for digits in colour. Without it, the recipe's own choice; what a
+    recipe would not use is refused."""
     experts: Annotated[Path | None, left_out("DIR")] = None
     """Folder that runs share for networks trained on the real data, such as experts of mtt; without it, in --out."""
     track: Annotated[Literal["tensorboard"] | None, left_out("tensorboard")] = None

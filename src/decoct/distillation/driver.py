@@ -72,7 +72,8 @@ def distill(
     weights change nothing.
 
     `augment` names the picture changes under which rows are matched, where the objective has any: "none", or families
-    of `Siamese` such as "color_crop_cutout_scale_rotate", which has no mirror images, for digits in colour.
+    of `Siamese` such as "color_crop_cutout_scale_rotate", which has no mirror images, for digits in colour. Families
+    of which neither objective nor labels make any use are a `ConfigError`.
 
     With `out`, the run is kept in that folder and the same call resumes it; a finished one is loaded. `experts` is a
     folder that several runs share for networks trained on the real data, by default one inside `out`. Runs bounded by

@@ -61,9 +61,10 @@ def judge_detector(
     """Train `network` on `data.train` with each seed and measure how it finds class `positive` in every part.
 
     The networks are trained for about `steps` steps of 64 rows, in whole passes, whatever the number of rows, so that
-    small sets are not trained less, with SGD of this step size down a cosine; last pass, nothing is chosen. Score of a row: the log odds of the
-    class. Parts are splits of rows that nothing was trained on or chosen by: unseen people, unseen generators. Raises
-    `ConfigError` for a class or a number of steps that cannot be, `DataError` for a part without rows of both kinds.
+    small sets are not trained less, with SGD of this step size down a cosine; last pass, nothing is chosen. Score of a
+    row: the log odds of the class. Parts are splits of rows that nothing was trained on or chosen by: unseen people,
+    unseen generators. Raises `ConfigError` for a class or a number of steps that cannot be, `DataError` for a part
+    without rows of both kinds.
     """
     if not 0 <= positive < data.spec.classes or steps < 1 or not seeds:
         raise ConfigError(

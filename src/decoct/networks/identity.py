@@ -18,7 +18,8 @@ def network_identity(name: str, shape: tuple[int, ...], classes: int) -> str:
     """`name`, and for a network from outside decoct a hash of what it is made of as well; stands in keys of caches.
 
     The hash is of the source files of the factory and of all modules of its network that come from neither torch nor
-    decoct, of how the network is built up, and of its first weights under seed 0, so that pretrained ones count too.
+    decoct, of how the network is built up, of its first weights under seed 0, so that pretrained ones count too, and of
+    which are frozen.
     What those files import is not looked at. Cost: building the network once. Raises what `network` raises.
     """
     target = foreign_target(name)
@@ -31,6 +32,8 @@ def network_identity(name: str, shape: tuple[int, ...], classes: int) -> str:
     for key, values in module.state_dict().items():
         found.update(f"{key} {values.dtype} {tuple(values.shape)}".encode())
         found.update(values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    if frozen := [key for key, value in module.named_parameters() if not value.requires_grad]:
+        found.update(f"frozen {frozen}".encode())
     return f"{name}@{found.hexdigest()[:16]}"
 
 
