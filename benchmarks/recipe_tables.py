@@ -57,20 +57,20 @@ def recipe_section(source: str, ipc: int, cells: list[dict[str, Any]]) -> list[s
     """Every recipe's `cpu` preset on one data set at one size, best first."""
     judged = merged([cell for cell in cells if "entries" in cell])
     judged.sort(key=lambda cell: -statistics.mean(tuple(cell["entries"][0]["last"])))
-    first = judged[0]
+    first, threads = judged[0], min(cell["threads"] for cell in judged)
     commits = ", ".join(sorted({f"`{cell['commit']}`" for cell in judged}))
     refused = [cell["method"] for cell in cells if "refused" in cell]
     slow = [SLOWER, ""] if any(on_slower_processor(cell) for cell in judged) else []
     return [
         f"## Recipes in minutes: {source}, {ipc} image{'s' if ipc > 1 else ''} per class", "",
-        f"Every recipe's `cpu` preset for {first['minutes']:g} minutes by the clock on {first['threads']} thread(s), "
-        f"experts and validation looks included; {first['seeds']} students {first['students']} under protocol "
-        f"`{first['protocol']['name']}` (`{first['protocol']['hash'][:12]}`), last epoch. Baselines at the bytes of "
-        f"the same number of images with hard labels. {first['hardware']['processor']}, commits {commits}. "
+        f"Every recipe's `cpu` preset for {first['minutes']:g} minutes by the clock on {threads} thread(s), where "
+        f"nothing else is said, experts and validation looks included; {first['seeds']} students {first['students']} "
+        f"under protocol `{first['protocol']['name']}` (`{first['protocol']['hash'][:12]}`), last epoch. Baselines at "
+        f"the bytes of the same number of images with hard labels. {first['hardware']['processor']}, commits {commits}. "
         "Published figures are of width 128, after hours on a GPU, each under its own protocol.", "",
         "| recipe | accuracy, % | bytes | rows | steps | published | where short of it |",
         "|---|---|---|---|---|---|---|",
-        *(recipe_row(source, ipc, cell) for cell in judged), "",
+        *(recipe_row(source, ipc, cell, threads) for cell in judged), "",
         *slow,
         *([f"Refused these data: {', '.join(refused)}.", ""] if refused else []),
     ]  # fmt: skip
@@ -93,13 +93,14 @@ def on_slower_processor(cell: dict[str, Any]) -> bool:
     return not cell["hardware"].get("vectors", "with bfloat16").endswith("with bfloat16")
 
 
-def recipe_row(source: str, ipc: int, cell: dict[str, Any]) -> str:
+def recipe_row(source: str, ipc: int, cell: dict[str, Any], threads: int) -> str:
     entry, made = cell["entries"][0], cell.get("made", {})
     size = entry["image_bytes"] + entry["label_bytes"] + entry["decoder_bytes"]
     known = PUBLISHED_RECIPES.get(source, {}).get(cell["method"])
     published = known[0 if ipc == 1 else 1] if known and ipc in (1, 10) else ""
     short = bool(published) and 100 * statistics.mean(tuple(entry["last"])) < float(published)
     mark = ("*" if on_slower_processor(cell) else "") + (f" ({cell['sets']} sets)" if cell["sets"] > 1 else "")
+    mark += f" ({cell['threads']} threads)" if made and cell["threads"] != threads else ""
     steps, seconds = made.get("steps_done", ""), made.get("seconds") or 0
     if seconds > LATE * 60 * cell["minutes"]:
         steps = f"{steps} in {show_duration(seconds)}"
