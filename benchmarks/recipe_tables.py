@@ -66,8 +66,8 @@ def recipe_section(source: str, ipc: int, cells: list[dict[str, Any]]) -> list[s
         f"Every recipe's `cpu` preset for {first['minutes']:g} minutes by the clock on {threads} thread(s), where "
         f"nothing else is said, experts and validation looks included; {first['seeds']} students {first['students']} "
         f"under protocol `{first['protocol']['name']}` (`{first['protocol']['hash'][:12]}`), last epoch. Baselines at "
-        f"the bytes of the same number of images with hard labels. {first['hardware']['processor']}, commits {commits}. "
-        "Published figures are of width 128, after hours on a GPU, each under its own protocol.", "",
+        f"the bytes of the same number of images with hard labels. {first['hardware']['processor']}, commits "
+        f"{commits}. Published figures are of width 128, after hours on a GPU, each under its own protocol.", "",
         "| recipe | accuracy, % | bytes | rows | steps | published | where short of it |",
         "|---|---|---|---|---|---|---|",
         *(recipe_row(source, ipc, cell, threads) for cell in judged), "",
