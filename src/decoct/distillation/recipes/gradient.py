@@ -88,7 +88,7 @@ def idc(task: Task) -> Recipe:
     steps in 3 minutes on one core. Features, which have no parts, are stored as they are.
 
     Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 76.4 ± 2.5 % at 1 a class
-    (published 81.0), 75.6 ± 2.4 % at 10 a class (published 86.0); MNIST 94.3 ± 0.1 % at 1 a class (published 94.2);
+    (published 81.0), 77.7 ± 1.1 % at 10 a class (published 86.0); MNIST 94.3 ± 0.1 % at 1 a class (published 94.2);
     10,000 images of CIFAR-10 34.6 ± 1.5 % at 1 a class.
     """
     images, small = task.spec.is_image, task.preset == "cpu"
