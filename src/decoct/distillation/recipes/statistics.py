@@ -42,7 +42,7 @@ def sre2l(task: Task) -> Recipe:
     small trial on digits more images without views did better in the same bytes.
 
     Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 50.8 ± 4.3 % at 1 a class on a
-    slower processor, 70.0 ± 9.1 % at 10 a class on a slower processor.
+    slower processor, 62.4 ± 3.0 % at 10 a class.
     """
     if task.preset == "cpu":
         return _narrow(task, Statistics(**_short(task, CPU_EPOCHS, _squeezed(task))), steps=400)
@@ -67,7 +67,7 @@ def cda(task: Task) -> Recipe:
     them from 64 pixels on.
 
     Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 41.8 ± 8.5 % at 1 a class on a
-    slower processor, 65.7 ± 3.2 % at 10 a class on a slower processor.
+    slower processor, 56.4 ± 6.5 % at 10 a class.
     """
     if task.preset == "cpu":
         return _narrow(task, Statistics(curriculum=1.0, **_short(task, CPU_EPOCHS, _squeezed(task))), steps=400)
