@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from decoct.errors import ConfigError, UnknownNameError
-from decoct.networks.build import default_network, network, network_names
+from decoct.networks.build import default_network, narrow_network, network, network_names
 from decoct.networks.count import parameter_count
 
 SHAPES = [(1, 28, 28), (3, 32, 32), (3, 20, 36), (1, 8, 8)]
@@ -246,3 +246,9 @@ def test_convnet_is_one_graph_and_keeps_channels_last():
     torch.testing.assert_close(module.classifier(blocks(x).flatten(1)), expected)  # pyright: ignore
     last = module.to(memory_format=torch.channels_last)  # pyright: ignore
     torch.testing.assert_close(last(x.contiguous(memory_format=torch.channels_last)), expected)
+
+
+@pytest.mark.parametrize(("shape", "name"), [((3, 32, 32), "convnet3-w32"), ((1, 3, 90), "mlp"), ((12,), "mlp")])
+def test_the_narrow_network_takes_what_it_is_chosen_for(shape, name):
+    assert narrow_network(shape) == name
+    assert network(name, shape, 2, 0)(torch.zeros(2, *shape)).shape == (2, 2)

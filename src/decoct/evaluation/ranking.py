@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from decoct.errors import DataError
 
 Scores = NDArray[np.float64]
+Draws = NDArray[np.int64]
 Runs = Literal["pooled", "alone", "paired"]
 Values = Scores | np.float64
 """One for each list of items."""
@@ -90,7 +91,7 @@ def agreement(scores: Scores, truth: Scores, seed: int = 0, *, runs: Runs = "poo
     items = scores.shape[1]
     rng = np.random.default_rng(seed)
     many = items >= FEWEST_FOR_INTERVAL
-    block = max(1, BLOCK // (max(len(scores), len(truth)) * items**2))
+    block = _block(scores, truth)
     some_runs = len(scores) > 1 or len(truth) > 1
     drawn = _resamplings(scores, truth, rng, runs)
 
@@ -103,15 +104,12 @@ def agreement(scores: Scores, truth: Scores, seed: int = 0, *, runs: Runs = "poo
         value = float(of(measure, scores, truth))
         if not (many if resample_items else some_runs):
             return Correlation(value, None)
-        found = []
-        for start in range(0, DRAWS, block):
-            mine, its, rows = (part[start : start + block] for part in drawn)
+
+        def again(mine: Draws, its: Draws, rows: Draws) -> Values:
             tables = scores[mine], truth[its]
-            if resample_items:
-                tables = tuple(np.take_along_axis(table, rows[:, None], -1) for table in tables)
-            found.append(of(measure, *tables))
-        low, high = np.percentile(np.concatenate(found), [2.5, 97.5])
-        return Correlation(value, (float(low), float(high)))
+            return of(measure, *(_items(table, rows) for table in tables) if resample_items else tables)
+
+        return Correlation(value, _interval(again, drawn, block))
 
     return Agreement(
         items, measured(spearman, True), measured(kendall, True), measured(regret, False), int(scores.mean(0).argmax())
@@ -139,18 +137,33 @@ def spearman_gain(scores: Scores, others: Scores, truth: Scores, seed: int = 0) 
     value = float(gain(scores, others, truth))
     if items < FEWEST_FOR_INTERVAL:
         return Correlation(value, None)
-    found, block = [], max(1, BLOCK // (max(len(scores), len(truth)) * items**2))
-    for start in range(0, DRAWS, block):
-        runs, its, rows = (part[start : start + block] for part in drawn)
-        tables = (scores[runs], others[runs], truth[its])
-        found.append(gain(*(np.take_along_axis(table, rows[:, None], -1) for table in tables)))
-    low, high = np.percentile(np.concatenate(found), [2.5, 97.5])
-    return Correlation(value, (float(low), float(high)))
+
+    def again(runs: Draws, its: Draws, rows: Draws) -> Values:
+        return gain(*(_items(table, rows) for table in (scores[runs], others[runs], truth[its])))
+
+    return Correlation(value, _interval(again, drawn, _block(scores, truth)))
 
 
-def _resamplings(
-    scores: Scores, truth: Scores, rng: np.random.Generator, runs: Runs
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def _block(scores: Scores, truth: Scores) -> int:
+    """Resamplings that are measured at once."""
+    return max(1, BLOCK // (max(len(scores), len(truth)) * scores.shape[1] ** 2))
+
+
+def _items(tables: Scores, rows: Draws) -> Scores:
+    """Of every resampled table `[draws, runs, items]` the items that were drawn."""
+    return np.take_along_axis(tables, rows[:, None], -1)
+
+
+def _interval(
+    measured: Callable[[Draws, Draws, Draws], Values], drawn: tuple[Draws, Draws, Draws], block: int
+) -> tuple[float, float]:
+    """The 2.5 and 97.5 percentiles of what is measured on every resampling, some at a time."""
+    parts = (tuple(part[start : start + block] for part in drawn) for start in range(0, DRAWS, block))
+    low, high = np.percentile(np.concatenate([measured(*part) for part in parts]), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _resamplings(scores: Scores, truth: Scores, rng: np.random.Generator, runs: Runs) -> tuple[Draws, Draws, Draws]:
     """Runs of either table `[draws, runs]` and items `[draws, items]`, drawn with replacement."""
     mine, its, rows = [], [], []
     for _ in range(DRAWS):

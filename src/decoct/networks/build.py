@@ -97,6 +97,11 @@ def default_network(shape: tuple[int, ...]) -> str:
     return f"convnet{2 + sum(side >= bound for bound in (8, 48, 96, 192))}"
 
 
+def narrow_network(shape: tuple[int, ...]) -> str:
+    """What is trained only to look at rows of `shape`: convnet3-w32 where `default_network` is a ConvNet, else mlp."""
+    return "mlp" if default_network(shape) == "mlp" else "convnet3-w32"
+
+
 def _parse(name: str) -> tuple[str, dict[str, Any]]:
     if name in FAMILIES:
         return name, {}

@@ -18,7 +18,7 @@ from decoct.data.transform import Transform, Zca
 from decoct.engine import Engine, Rows
 from decoct.errors import DataError, MismatchError
 from decoct.machine import require_memory
-from decoct.networks.build import network
+from decoct.networks.build import narrow_network, network
 from decoct.progress import progress
 from decoct.registry import unknown_name
 from decoct.selection.components import components
@@ -48,7 +48,7 @@ def feature_kind(data: Dataset, kind: str | Table) -> str:
     if kind == "auto":
         return "pca" if int(np.prod(data.spec.shape)) > COMPONENTS else "pixels"
     if kind == "network":
-        return "network:convnet3-w32" if data.spec.is_image else "network:mlp"
+        return f"network:{narrow_network(data.spec.shape)}"
     if kind in ("pixels", "pca") or kind.removeprefix(PREFIX) not in (kind, ""):
         return kind
     if (name := kind.removeprefix("network:")) not in (kind, ""):

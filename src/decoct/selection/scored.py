@@ -16,7 +16,7 @@ from decoct.engine import Engine, Local
 from decoct.errors import DataError, OutputError
 from decoct.files import make_folder
 from decoct.machine import usable_device
-from decoct.networks.build import default_network
+from decoct.networks.build import narrow_network
 from decoct.networks.identity import network_identity
 from decoct.progress import progress
 from decoct.selection.score_files import columns_of, facts_in
@@ -47,7 +47,7 @@ def score(
         window = whole("window", window)
         # A wrong one is told before the training.
         require_window(window, epochs)
-    name = network or ("convnet3-w32" if default_network(data.spec.shape) != "mlp" else "mlp")
+    name = network or narrow_network(data.spec.shape)
     facts = {
         "fingerprint": data.spec.fingerprint, "transform": data.spec.transform.kind, "rows_key": data.rows_key,
         "network": network_identity(name, data.spec.shape, data.spec.classes), "seed": seed, "epochs": epochs,

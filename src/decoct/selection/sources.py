@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from decoct.data.dataset import Dataset
 from decoct.engine import Engine
+from decoct.networks.build import narrow_network
 from decoct.networks.identity import network_identity
 from decoct.progress import progress
 from decoct.selection.features import RULE, Table, feature_kind
@@ -87,7 +88,7 @@ class Sources:
         named = self.kind.removeprefix(NETWORK)
         if named != self.kind:
             return named
-        return "convnet3-w32" if self.data.spec.is_image else "mlp"
+        return narrow_network(self.data.spec.shape)
 
     @property
     def network_content(self) -> str:

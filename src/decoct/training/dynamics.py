@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from decoct.data.dataset import Dataset
 from decoct.engine import Engine
 from decoct.errors import ConfigError
-from decoct.networks.build import default_network, network
+from decoct.networks.build import narrow_network, network
 from decoct.networks.identity import network_identity
 from decoct.progress import Ticker
 from decoct.tensor_file import write_tensors
@@ -112,7 +112,7 @@ def record_dynamics(
             remedy="ask for 10 to 30: dynamics are what changes from pass to pass",
         )  # fmt: skip
     chosen = replace(config or dynamics_config(len(data.train), epochs), epochs=epochs)
-    name = name or ("convnet3-w32" if default_network(data.spec.shape) != "mlp" else "mlp")
+    name = name or narrow_network(data.spec.shape)
     facts = {"fingerprint": data.spec.fingerprint, "transform": data.spec.transform.kind, "rows": len(data.train),
              "ids": data.rows_key, "schema": SCHEMA,
              "network": network_identity(name, data.spec.shape, data.spec.classes),

@@ -14,7 +14,7 @@ from torch import Tensor
 from decoct.data.dataset import Dataset, Split
 from decoct.data.sample_weights import SampleWeights
 from decoct.errors import ConfigError
-from decoct.networks.build import default_network
+from decoct.networks.build import narrow_network
 from decoct.networks.embedding import embed_and_classify
 from decoct.trust.bias.attributes import unbiased_rate
 from decoct.trust.bias.coloured import COLOURS
@@ -74,7 +74,7 @@ def by_density(
             "weighing rows by density", received=f"bandwidth={bandwidth!r}", expected="a number above 0, or none",
             remedy="leave it out: it is then chosen from the distances between neighbours",
         )  # fmt: skip
-    module = early_network(data, network or _narrow(data), epochs, seed, device)
+    module = early_network(data, network or narrow_network(data.spec.shape), epochs, seed, device)
     train, _ = _seen(module, data, data.train, device)
 
     def weigh(split: Split, name: str) -> NDArray[np.float64]:
@@ -136,7 +136,7 @@ def by_early_errors(
             "weighing rows by early errors", received=f"share={share!r}", expected="a share between 0 and 1, or none",
             remedy="leave it out, or give the share of conflicting rows in data without bias",
         )  # fmt: skip
-    module = early_network(data, network or _narrow(data), epochs, seed, device)
+    module = early_network(data, network or narrow_network(data.spec.shape), epochs, seed, device)
 
     def weigh(split: Split, name: str) -> NDArray[np.float64]:
         _, logits = _seen(module, data, split, device)
@@ -156,10 +156,6 @@ def halves(
         if few.any() and many.any():
             weights[few], weights[many] = own.sum() * share / few.sum(), own.sum() * (1 - share) / many.sum()
     return weights
-
-
-def _narrow(data: Dataset) -> str:
-    return "convnet3-w32" if default_network(data.spec.shape) != "mlp" else "mlp"
 
 
 def _both(data: Dataset, weigh: OfSplit) -> SampleWeights:
