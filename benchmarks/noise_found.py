@@ -1,16 +1,17 @@
 """Wrong labels found by the scores of one training: the area under the ROC curve against the planted truth.
 
 A draw takes 10,000 training images, replaces each label with some probability by one of the other classes, trains once
-while it watches every row, and asks of every score how well it ranks the wrong labels above the right ones. Draws are
-kept as they finish.
+while it watches every row, and asks of every score how well it ranks the wrong labels above the right ones. Rows are
+watched after each pass, or in their batches during it. Draws are kept as they finish.
 
-    python benchmarks/noise_found.py
+    python benchmarks/noise_found.py [--look during]
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -34,6 +35,8 @@ class Options:
     """Shares of labels that are replaced."""
     draws: int = 5
     """Draws of rows, of wrong labels and of the network, for each share."""
+    look: Literal["after", "during"] = "after"
+    """When rows are looked at."""
     epochs: int = 20
     """Passes of the training that is watched."""
     network: str = "convnet3-w32"
@@ -45,7 +48,7 @@ class Options:
 def main(options: Options) -> None:
     """Run the draws that are missing and write the result."""
     records = Records(options.work / "cells")
-    common = {"source": options.source, "epochs": options.epochs, "network": options.network}
+    common = {"source": options.source, "epochs": options.epochs, "network": options.network, "look": options.look}
     lines = []
     for noise in options.noise:
         keys = [{**common, "noise": noise, "draw": draw} for draw in range(options.draws)]
@@ -57,14 +60,15 @@ def main(options: Options) -> None:
             values = [one[name] for one in found]
             lines.append({"noise": noise, "score": name, "auc": values, "interval": statistics.interval(values)})
     rows = len(pool(options.source, 0.0, options.work)[0].train)
-    save("noise_found", {**common, "rows": rows, "draws": options.draws, "lines": lines})
+    name = "noise_found" if options.look == "after" else f"noise_found_{options.look}"
+    save(name, {**common, "rows": rows, "draws": options.draws, "lines": lines})
 
 
 def areas(noise: float, draw: int, options: Options) -> dict[str, float]:
     """The area under the curve of every score, wrong labels being the positive rows."""
     data, right = pool(options.source, noise, options.work, draw)
     wrong = torch.from_numpy(np.array([not right[own] for own in data.train.ids.tolist()]))
-    table, _ = decoct.score(data, network=options.network, epochs=options.epochs, seed=draw)
+    table, _ = decoct.score(data, network=options.network, epochs=options.epochs, seed=draw, look=options.look)
     return {name: auc(values, wrong).auc for name, values in table.columns.items()}
 
 

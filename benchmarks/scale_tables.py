@@ -142,12 +142,13 @@ def _speed(result: dict[str, Any]) -> list[str]:
 
 
 def _price(result: dict[str, Any]) -> list[str]:
-    low, high = min(result["times_one_training"]), max(result["times_one_training"])
+    spans = {look: f"{min(times):.2f} to {max(times):.2f}" for look, times in result["times_one_training"].items()}
     alone = result["processor_seconds"]["training alone"]
     return [
         "## The price of all scores", "",
         f"{len(result['scores'])} scores of {result['rows']:,} rows from one training of {result['network']} for "
-        f"{result['passes']} passes take {low:.2f} to {high:.2f} times the processor seconds of that training by "
-        f"itself ({sum(alone) / len(alone):.0f} s; {len(alone)} pairs in turn); a training for each score would take "
+        f"{result['passes']} passes take {spans['after']} times the processor seconds of that training by itself "
+        f"({sum(alone) / len(alone):.0f} s; {len(alone)} rounds in turn) with a look after each pass, and "
+        f"{spans['during']} times with looks during the passes (`--look during`); a training for each score would take "
         f"{len(result['scores'])} times. {machine(result)}", "",
     ]  # fmt: skip

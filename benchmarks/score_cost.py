@@ -1,6 +1,8 @@
 """What watching every row costs: a training by itself beside the same training with all scores of every row.
 
-10,000 images of Fashion-MNIST, ConvNet-3 of width 32; the two take turns in one process, a first pair is not counted.
+Rows are looked at after each pass, or in their batches during it. 10,000 images of Fashion-MNIST, ConvNet-3 of width
+32; the three take turns in one process, a first round is not counted. The training alone is asked for its validation
+accuracy after each pass, as both others are.
 
     python benchmarks/score_cost.py
 """
@@ -18,8 +20,11 @@ from selection_table import pool
 import decoct
 from decoct.networks.build import network
 from decoct.selection.scores import SCORES
+from decoct.training.accuracy import accuracy
 from decoct.training.dynamics import dynamics_config
 from decoct.training.fit import fit_dataset
+
+ALONE = "training alone"
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class Options:
     passes: int = 8
     """Passes of every training."""
     rounds: int = 3
-    """Timed pairs."""
+    """Timed rounds."""
     name: str = "convnet3-w32"
     """Network."""
     work: Path = Path("runs/benchmarks/score_cost")
@@ -37,22 +42,29 @@ class Options:
 
 
 def main(options: Options) -> None:
-    """Time both in turn and write results/score_cost.json."""
+    """Time all three in turn and write results/score_cost.json."""
     data, _ = pool("fashion-mnist", 0.0, options.work)
     config = dynamics_config(len(data.train), options.passes)
     shape, classes = data.spec.shape, data.spec.classes
-    seconds: dict[str, list[float]] = {"training alone": [], "with every score": []}
+    seconds: dict[str, list[float]] = {ALONE: [], "after": [], "during": []}
     for number in range(options.rounds + 1):
-        times = [time.process_time()]
-        fit_dataset(lambda start: network(options.name, shape, classes, start), data, config, [number], device="cpu")
-        times.append(time.process_time())
-        decoct.score(data, network=options.name, epochs=options.passes, seed=number)
-        times.append(time.process_time())
-        if number:
-            for name, first, last in zip(seconds, times, times[1:], strict=False):
-                seconds[name].append(last - first)
-    each = [watched / alone for alone, watched in zip(*seconds.values(), strict=True)]
-    print(f"all {len(SCORES)} scores take {min(each):.2f} to {max(each):.2f} times one training")
+        for name, spent in seconds.items():
+            began = time.process_time()
+            if name == ALONE:
+                fit_dataset(
+                    lambda start: network(options.name, shape, classes, start), data, config, [number], device="cpu",
+                    evaluate=lambda module, _: accuracy(module, data, data.val), evaluate_every=1,
+                )  # fmt: skip
+            else:
+                decoct.score(data, network=options.name, epochs=options.passes, seed=number, look=name)  # pyright: ignore
+            if number:
+                spent.append(time.process_time() - began)
+    each = {
+        look: [watched / alone for alone, watched in zip(seconds[ALONE], seconds[look], strict=True)]
+        for look in ("after", "during")
+    }
+    for look, times in each.items():
+        print(f"all {len(SCORES)} scores, looks {look}: {min(times):.2f} to {max(times):.2f} times one training")
     save("score_cost", {
         "rows": len(data.train), "network": options.name, "passes": options.passes, "scores": list(SCORES),
         "processor_seconds": seconds, "times_one_training": each,

@@ -27,7 +27,10 @@ def selection_sections(docs: Path) -> list[str]:
             name = f"selection-{source}" + (f"-noise{noise:g}" if noise else "")
             figure(own, docs / f"{name}.png")
             lines += [f"![accuracy against the share of the pool]({name}.png)", ""]
-    for name, written in (("noise_found", noise_section), ("dynamic_uncertainty", pruning_section)):
+    for name, written in (
+        ("noise_found", noise_section), ("noise_found_during", noise_during_section),
+        ("dynamic_uncertainty", pruning_section),
+    ):  # fmt: skip
         path = RESULTS / f"{name}.json"
         lines += written(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else []
     return lines
@@ -35,17 +38,32 @@ def selection_sections(docs: Path) -> list[str]:
 
 def noise_section(result: dict[str, Any]) -> list[str]:
     """How well every score of one training ranks planted wrong labels above right ones."""
-    shares = sorted({line["noise"] for line in result["lines"]})
-    by = {(line["score"], line["noise"]): line["auc"] for line in result["lines"]}
-    names = sorted(
-        {name for name, _ in by}, key=lambda name: -sum(statistics.mean(by[name, share]) for share in shares)
-    )
     return [
         "## Wrong labels found", "",
         f"Area under the ROC curve of scores against planted wrong labels, %: {result['rows']:,} images of "
         f"{result['source']}, one training of {result['network']} for {result['epochs']} passes, "
         f"{result['draws']} draws, 95 % intervals. 50 is chance; below 50 wrong labels have the smaller scores. "
         f"{machine(result)}", "",
+        *_areas(result),
+    ]  # fmt: skip
+
+
+def noise_during_section(result: dict[str, Any]) -> list[str]:
+    """The same with looks that cost nothing."""
+    return [
+        "### Looked at during the passes", "",
+        f"The same with `--look during`, each row in its batch, {result['draws']} draws. {machine(result)}", "",
+        *_areas(result),
+    ]  # fmt: skip
+
+
+def _areas(result: dict[str, Any]) -> list[str]:
+    shares = sorted({line["noise"] for line in result["lines"]})
+    by = {(line["score"], line["noise"]): line["auc"] for line in result["lines"]}
+    names = sorted(
+        {name for name, _ in by}, key=lambda name: -sum(statistics.mean(by[name, share]) for share in shares)
+    )
+    return [
         "| score | " + " | ".join(f"{100 * share:g} % wrong" for share in shares) + " |",
         "|---" * (len(shares) + 1) + "|",
         *(

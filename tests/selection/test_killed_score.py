@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -24,7 +25,7 @@ from decoct.training.batches import Batches
 from decoct.training.halfway import Halfway
 
 Halfway.due = True
-folder, epochs, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+folder, epochs, last, look = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 data = blob_features()
 child = os.fork()
 if not child:
@@ -36,21 +37,22 @@ if not child:
         if saved == last and event == "open":
             os.kill(os.getpid(), signal.SIGKILL)
     sys.addaudithook(watch)
-    score(data, network="mlp-w8", epochs=epochs, out=folder + "/killed", device="cpu")
+    score(data, network="mlp-w8", epochs=epochs, out=folder + "/killed", device="cpu", look=look)
     os._exit(0)
 print(os.waitpid(child, 0)[1])
 print(*sorted(name.rsplit("-", 1)[-1] for name in os.listdir(folder + "/killed")))
 begun, whole = [], Batches.of_pass
 Batches.of_pass = lambda self, epoch: begun.append(epoch) or whole(self, epoch)
-score(data, network="mlp-w8", epochs=epochs, out=folder + "/killed", device="cpu")
+score(data, network="mlp-w8", epochs=epochs, out=folder + "/killed", device="cpu", look=look)
 print(*begun)
-score(data, network="mlp-w8", epochs=epochs, out=folder + "/whole", device="cpu")
+score(data, network="mlp-w8", epochs=epochs, out=folder + "/whole", device="cpu", look=look)
 """
 
 
-def test_killed_between_passes_the_same_call_ends_with_the_same_scores(tmp_path: Path) -> None:
+@pytest.mark.parametrize("look", ["after", "during"])
+def test_killed_between_passes_the_same_call_ends_with_the_same_scores(tmp_path: Path, look: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path), str(EPOCHS), str(KILLED_AFTER)],
+        [sys.executable, "-c", KILLED, str(tmp_path), str(EPOCHS), str(KILLED_AFTER), look],
         env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(TESTS)},
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip

@@ -108,6 +108,7 @@ def test_scores_of_another_training_are_not_written_over(tmp_path, monkeypatch):
     others = [
         (blob_features(seed=1), {}, "another fingerprint"), (data, {"seed": 1}, "another seed"),
         (data, {"epochs": 3}, "another epochs"), (data, {"network": "mlp-w4"}, "another network"),
+        (data, {"look": "during"}, "another look"),
         (data.with_train(np.arange(40)), {}, "another rows_key"),
     ]  # fmt: skip
     for source, other, told in others:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 
 import pytest
@@ -12,7 +13,8 @@ from toys import blob_features, blob_images
 from decoct.errors import ConfigError
 from decoct.networks.build import network
 from decoct.networks.embedding import embed_and_classify
-from decoct.training.dynamics import record_dynamics
+from decoct.training.config import FitConfig
+from decoct.training.dynamics import dynamics_config, record_dynamics
 from decoct.training.expert import train_expert
 from decoct.training.looks import Watched, observe, row_facts
 
@@ -127,6 +129,67 @@ def test_looks_of_another_training_are_not_taken():
     observe(Watched("first", 3, 10**9, first), data)
     after = observe(Watched("second", 3, 10**9, second), data)
     assert all(torch.equal(alone[name], after[name]) for name in alone)
+
+
+@pytest.mark.parametrize("name", ["convnet2-w4", "mlp-w8"])
+@pytest.mark.parametrize("batch_size", [5, 24])
+def test_looks_during_a_pass_over_weights_that_hardly_move_are_those_after_it(name: str, batch_size: int):
+    data = blob_images(classes=3, per_class=8)
+    still = FitConfig(optimizer="sgd", lr=1e-9, epochs=2, batch_size=batch_size)
+    during = record_dynamics(data, name, epochs=2, config=still, look="during")
+    after = record_dynamics(data, name, epochs=2, config=still)
+    for kept in ("miss", "margin", "correct", "error_norm", "gradient_norm", "entropy", "doubt", "rivalry"):
+        torch.testing.assert_close(getattr(during, kept), getattr(after, kept), rtol=2e-3, atol=1e-5)
+    assert during.val_accuracy == after.val_accuracy
+
+
+def test_a_look_during_a_pass_is_of_the_weights_before_the_step():
+    data = blob_images(classes=3, per_class=8)
+    config = FitConfig(optimizer="sgd", lr=0.5, epochs=2, batch_size=24)
+    during = record_dynamics(data, "convnet2-w4", epochs=2, config=config, look="during")
+    after = record_dynamics(data, "convnet2-w4", epochs=2, config=config)
+    torch.testing.assert_close(during.miss[:, 1], after.miss[:, 0], rtol=1e-4, atol=1e-6)
+    assert not torch.allclose(during.miss[:, 1], after.miss[:, 1])
+    assert during.val_accuracy == after.val_accuracy, "watching changes no step"
+
+
+def test_a_compiled_training_shows_its_batches_as_a_plain_one(monkeypatch):
+    data = blob_images(classes=3, per_class=8)
+    config = FitConfig(optimizer="sgd", lr=0.05, epochs=2, batch_size=9)
+    plain = record_dynamics(data, "convnet2-w4", epochs=2, config=config, look="during")
+    monkeypatch.setattr("decoct.training.graphs.WORTH_FLOPS", 0.0)
+    fast = record_dynamics(data, "convnet2-w4", epochs=2, config=config, look="during")
+    torch.testing.assert_close(fast.miss, plain.miss, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(fast.gradient_norm, plain.gradient_norm, rtol=1e-2, atol=1e-3)
+
+
+def test_looks_of_either_kind_are_kept_apart(tmp_path):
+    data, asked = blob_features(), {"name": "mlp-w8", "epochs": 2, "cache": tmp_path}
+    after = record_dynamics(data, **asked)
+    during = record_dynamics(data, **asked, look="during")
+    assert not torch.equal(after.miss, during.miss)
+    assert torch.equal(record_dynamics(data, **asked).miss, after.miss)
+    assert torch.equal(record_dynamics(data, **asked, look="during").miss, during.miss)
+
+
+def test_looks_during_a_pass_want_every_row_once():
+    data = blob_features()
+    uneven = data.with_weights(torch.linspace(0.5, 1.5, len(data.train)))
+    with pytest.raises(ConfigError, match=r"received: +rows with weights(.|\n)*look='after'"):
+        record_dynamics(uneven, "mlp-w8", epochs=2, look="during")
+    mixed = FitConfig(optimizer="sgd", lr=0.1, epochs=2, mix="mixup")
+    with pytest.raises(ConfigError, match="rows mixed by mixup"):
+        record_dynamics(data, "mlp-w8", epochs=2, config=mixed, look="during")
+    with pytest.raises(ConfigError, match="one of 'after', 'during'"):
+        inspect.unwrap(record_dynamics)(data, "mlp-w8", epochs=2, look="between")  # pyright: ignore[reportArgumentType]
+
+
+def test_a_training_that_is_watched_ends_with_the_weights_of_one_that_is_not():
+    data = blob_images(classes=3, per_class=8)
+    config = dynamics_config(len(data.train), 3)
+    watched = record_dynamics(data, "convnet2-w4-bn", epochs=3, config=config, look="during")
+    alone = record_dynamics(data, "convnet2-w4-bn", epochs=3, config=config)
+    assert watched.val_accuracy == alone.val_accuracy
 
 
 def test_too_few_passes_say_what_to_ask_for():

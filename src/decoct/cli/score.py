@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from decoct.cli.opening import Opening, Output, Source, left_out
 from decoct.cli.running import Running
@@ -25,6 +25,9 @@ class Options:
     """Passes of the training, 2 or more."""
     window: Annotated[int | None, left_out("N")] = None
     """Passes of a window of dyn-unc, from 2 to all of them; without it 10, or half of the passes."""
+    look: Literal["after", "during"] = "after"
+    """When rows are looked at: all of them after each pass under the same weights, or each in its batch during the
+    pass, at hardly any cost."""
     seed: int = 0
     """Everything random follows from this number."""
     device: Annotated[str | None, left_out("NAME")] = None
@@ -45,7 +48,7 @@ def run(options: Options) -> dict[str, Any]:
     with options.running.start() as engine:
         table, dynamics = score(
             data, network=options.network, epochs=options.epochs, seed=options.seed, out=options.out,
-            device=options.device, engine=engine, window=options.window,
+            device=options.device, engine=engine, window=options.window, look=options.look,
         )  # fmt: skip
     picture = cartography_png(dynamics)
     write_atomically(options.out / "cartography.png", lambda file: Path(file).write_bytes(picture))

@@ -23,7 +23,7 @@ from decoct.selection.score_files import columns_of, facts_in
 from decoct.selection.score_table import ScoreTable
 from decoct.selection.scores import SCORES, dynamic_uncertainty, require_window
 from decoct.selection.settings import whole
-from decoct.training.dynamics import Dynamics, record_dynamics
+from decoct.training.dynamics import Dynamics, Look, record_dynamics
 
 FILE = "scores.parquet"
 """The table in the folder of scores."""
@@ -31,16 +31,18 @@ FILE = "scores.parquet"
 
 def score(
     data: Dataset, *, network: str | None = None, epochs: int = 20, seed: int = 0, out: str | Path | None = None,
-    device: str | None = None, engine: Engine | None = None, window: int | None = None,
+    device: str | None = None, engine: Engine | None = None, window: int | None = None, look: Look = "after",
 ) -> tuple[ScoreTable, Dynamics]:  # fmt: skip
     """Train `network` (a narrow ConvNet or an MLP by default) once and score every training row in every way.
 
     An `engine` looks at the rows after each pass, block by block; None is `Local`, with the same scores as any other.
+    `look` "during" takes what their batches show in the training itself, at hardly any cost (`record_dynamics`).
     `window` is that of dynamic uncertainty, in passes. With `out`, a folder: `scores.parquet`, and the recording of the
     training, which the same call reads again, or goes on with where it was killed on its way; scores of another
     training are not written over.
-    Cost: one training and one forward pass over the training split after each of its `epochs`. Raises what
-    `record_dynamics` raises, and `OutputError` (before the training for scores of another one).
+    Cost: one training, and unless rows are looked at during it one forward pass over the training split after each of
+    its `epochs`. Raises what `record_dynamics` raises, and `OutputError` (before the training for scores of another
+    one).
     """
     seed, epochs = whole("seed", seed), whole("epochs", epochs)
     if window is not None:
@@ -51,14 +53,16 @@ def score(
     facts = {
         "fingerprint": data.spec.fingerprint, "transform": data.spec.transform.kind, "rows_key": data.rows_key,
         "network": network_identity(name, data.spec.shape, data.spec.classes), "seed": seed, "epochs": epochs,
+        "look": look,
     }  # fmt: skip
     cache = None if out is None else make_folder(Path(out))
     if cache is not None:
         _require_own(cache, facts)
     with progress("training and watching every row", float(epochs)) as tick:
         dynamics = record_dynamics(
-            data, name, epochs, seed, usable_device(device), cache=cache, tick=tick, engine=engine or Local()
-        )
+            data, name, epochs, seed, usable_device(device), cache=cache, tick=tick, engine=engine or Local(),
+            look=look,
+        )  # fmt: skip
     columns = {name: kind.of(dynamics) for name, kind in SCORES.items()}
     columns["dyn-unc"] = dynamic_uncertainty(dynamics, window)
     told = {**facts, "source": data.spec.source, "window": window}

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float
@@ -18,6 +18,7 @@ from decoct.engine import Engine
 from decoct.errors import ConfigError
 from decoct.networks.build import narrow_network, network
 from decoct.networks.identity import network_identity
+from decoct.networks.layers import require_choice
 from decoct.progress import Ticker
 from decoct.tensor_file import write_tensors
 from decoct.training.accuracy import accuracy
@@ -25,12 +26,15 @@ from decoct.training.checkpoint import under
 from decoct.training.config import FitConfig
 from decoct.training.fit import fit_dataset
 from decoct.training.halfway import Halfway
-from decoct.training.looks import Watched, observe
+from decoct.training.job import Watch
+from decoct.training.looks import Overheard, Telling, Watched, observe
 
 SMALL = 5000
 """Training rows below which batches of 32 are used instead of 128."""
 SCHEMA = 2
 """What a recording on disk holds; 1 kept probabilities themselves, in halves."""
+Look = Literal["after", "during"]
+"""When rows are looked at: after each pass, or in their batches."""
 Columns = list[dict[str, Tensor]]
 """What was seen after each pass, as it is kept on disk."""
 HALVES = ("margin", "error_norm", "gradient_norm")
@@ -39,7 +43,7 @@ HALVES = ("margin", "error_norm", "gradient_norm")
 
 @dataclass(frozen=True, eq=False)
 class Dynamics:
-    """One row for each training row, one column for each pass, looked at as they are, not augmented.
+    """One row for each training row, one column for each pass.
 
     `miss`, 1 minus the probability of the label, in [0, 1]; `margin`, logit of the label minus the largest other;
     `correct`; `error_norm` `||p - e_y||_2`; `gradient_norm` of the cross-entropy for the last layer, weights and bias,
@@ -96,15 +100,22 @@ def record_dynamics(
     cache: Path | None = None,
     tick: Ticker | None = None,
     engine: Engine | None = None,
+    look: Look = "after",
 ) -> Dynamics:
     """Train network `name` (convnet3-w32 or mlp by default) once on the training split and watch every row.
 
     An `engine` looks at the rows; the training is one, and stays here. `config` replaces `dynamics_config`; with
     `cache`, a folder, a recording made before on the same data with the same settings and the same network
     (`network_identity`) is read instead, and one that was killed on its way goes on after a pass that ended about a
-    minute before, to the same bits. Cost: one training and, after each pass, one forward pass over the split.
-    Raises `ConfigError` for fewer than 2 passes, `OutputError` where the cache cannot be written, and what training
-    raises.
+    minute before, to the same bits.
+
+    `look`: "after" each pass, all rows as they are under the same weights in eval mode, which costs a forward pass
+    over the split; or "during" it, each row as its batch shows it to the network in training, which costs next to
+    nothing: what forgetting, AUM and dataset cartography were published with. Rows shown late in a pass have learned
+    from those before; BatchNorm takes the statistics of the batch.
+    Cost: one training, and the looks. Raises `ConfigError` for fewer than 2 passes, another `look`, and "during" for
+    rows with weights, which a pass does not show once each, and for mixed rows; `OutputError` where the cache cannot be
+    written, and what training raises.
     """
     if epochs < 2:
         raise ConfigError(
@@ -112,18 +123,23 @@ def record_dynamics(
             remedy="ask for 10 to 30: dynamics are what changes from pass to pass",
         )  # fmt: skip
     chosen = replace(config or dynamics_config(len(data.train), epochs), epochs=epochs)
+    require_choice("look of training dynamics", look, get_args(Look))
+    if look == "during":
+        _require_each_once(data, chosen)
     name = name or narrow_network(data.spec.shape)
     facts = {"fingerprint": data.spec.fingerprint, "transform": data.spec.transform.kind, "rows": len(data.train),
              "ids": data.rows_key, "schema": SCHEMA,
              "network": network_identity(name, data.spec.shape, data.spec.classes),
              "seed": seed, "config": asdict(chosen)}  # fmt: skip
+    if look != "after":
+        facts["look"] = look
     told = json.dumps(facts, sort_keys=True)
     path = None if cache is None else cache / f"dynamics-{hashlib.sha256(told.encode()).hexdigest()[:16]}.safetensors"
     columns: Columns = []
     halfway = None if path is None else _halfway(path, facts, columns)
     found = None if path is None else _read(path, told)
     if found is None:
-        found = _recorded(data, name, chosen, seed, device, tick, engine, told, columns, halfway)
+        found = _recorded(data, name, chosen, seed, device, tick, engine, told, columns, halfway, look)
         if path is not None:
             _write(path, told, found)
     if halfway is not None:
@@ -131,24 +147,43 @@ def record_dynamics(
     return found
 
 
+def _require_each_once(data: Dataset, config: FitConfig) -> None:
+    """Raise `ConfigError` where a pass would not show every row once, as itself."""
+    weighted = data.train.weight() is not None
+    if not weighted and not config.mix:
+        return
+    raise ConfigError(
+        "recording training dynamics while batches are trained on",
+        received="rows with weights" if weighted else f"rows mixed by {config.mix}",
+        expected="every row once in every pass, by itself",
+        remedy="look after each pass instead (look='after')",
+    )
+
+
 def _recorded(
     data: Dataset, name: str, config: FitConfig, seed: int, device: str, tick: Ticker | None, engine: Engine | None,
-    told: str, columns: Columns, halfway: Halfway | None,
+    told: str, columns: Columns, halfway: Halfway | None, look: Look,
 ) -> Dynamics:  # fmt: skip
-    rows = len(data.train) * config.epochs
+    rows, classes = len(data.train) * config.epochs, data.spec.classes
+    overheard = Overheard(data.train.labels(), classes) if look == "during" else None
 
-    def look(module: nn.Module, epoch: int) -> float:
-        # The module lives as long as what was compiled for it, so its id is its own.
-        watched = Watched(f"{told} {id(module)}", data.spec.classes, rows, module)
-        columns.append(_narrow(observe(watched, data, device, engine)))
+    def ended(module: nn.Module, epoch: int) -> float:
+        if overheard:
+            column = overheard.take()
+        else:
+            # The module lives as long as what was compiled for it, so its id is its own.
+            column = observe(Watched(f"{told} {id(module)}", classes, rows, module), data, device, engine)
+        columns.append(_narrow(column))
         return accuracy(module, data, data.val)
 
     def build(start: int) -> nn.Module:
-        return network(name, data.spec.shape, data.spec.classes, start)
+        module = network(name, data.spec.shape, classes, start)
+        return Telling(module) if overheard else module
 
     [fitted] = fit_dataset(
-        build, data, config, [seed], device=device, evaluate=look, evaluate_every=1, tick=tick, halfway=halfway
-    )
+        build, data, config, [seed], device=device, evaluate=ended, evaluate_every=1, tick=tick, halfway=halfway,
+        watch=Watch(classes, overheard.told) if overheard else None,
+    )  # fmt: skip
     return _joined(columns, tuple(value for _, value in fitted.history))
 
 

@@ -20,6 +20,9 @@ from decoct.training.losses import RowLosses, row_losses
 from decoct.training.optimise import trained
 from decoct.training.pieces import TOLERANCE, in_layout, pieces, supported, two_rows
 
+Found = tuple[Tensor, list[Tensor], list[Tensor]]
+"""Loss of a piece, its gradients, and its outputs in a list, which is empty where they are not kept."""
+
 
 class FastGradient:
     """The mean loss of a batch and its gradient for the weights, which is left in `.grad` of those that require one.
@@ -29,7 +32,7 @@ class FastGradient:
     Works for every module of the structure of the first one; `rows` is the usual size of a batch, by default that of
     the first.
     bfloat16 runs forward and backward in bfloat16 and keeps weights, gradients and loss in float32; a device that only
-    imitates bfloat16 computes in float32.
+    imitates bfloat16 computes in float32. With `keep_outputs` what the network said of the last batch is in `outputs`.
     """
 
     def __init__(
@@ -44,8 +47,11 @@ class FastGradient:
         compile: Compile = "auto",
         piece: int | None = None,
         rows: int | None = None,
+        keep_outputs: bool = False,
     ) -> None:
         self.module, self.how = module, "not run yet"
+        self.outputs: Tensor | None = None
+        self._keep = keep_outputs
         self._row_losses = loss if callable(loss) else row_losses(loss, temperature)
         self._half = supported(dtype, module) == torch.bfloat16 and not mixes_rows(module)
         self._tolerance = TOLERANCE[torch.bfloat16] if self._half else TOLERANCE[torch.float32]
@@ -75,11 +81,13 @@ class FastGradient:
         compile = plan.compile and (plan.piece is not None or n == self._rows)
         step = self._step(module, compile)
         total, gradient = torch.zeros((), dtype=share.dtype, device=share.device), []
+        said: list[Tensor] = []
         with torch.no_grad():
             for rows, (x, y, w) in pieces(plan.piece or n, inputs, targets, share, pad=compile):
                 w[rows:] = 0  # the rows that fill up the last piece
-                loss, found = step(x, y, w)
+                loss, found, outputs = step(x, y, w)
                 total = total + loss
+                said.extend(part[:rows].float() for part in outputs)
                 if gradient:
                     for own, part in zip(gradient, found, strict=True):
                         own.add_(part)
@@ -89,10 +97,11 @@ class FastGradient:
             # Optimisers may assume that a gradient lies in memory as its parameter does.
             same = value.stride() == parameter.stride()
             parameter.grad = value if same else torch.empty_like(parameter).copy_(value)
+        self.outputs = torch.cat(said) if said else None
         return total
 
     def _step(self, module: nn.Module, compile: bool) -> Function:
-        """(x, y, w) -> (loss, gradients) of one piece for the weights of `module`."""
+        """(x, y, w) -> (loss, gradients, outputs in a list, or none) of one piece for the weights of `module`."""
         moving = trained(module)
         if not compile and not self._half:
             return lambda x, y, w: self._plain(module, list(moving.values()), x, y, w)
@@ -104,7 +113,7 @@ class FastGradient:
         if not compile:
             return lambda x, y, w: self._loss_and_gradient(parameters, buffers, x, y, w)
 
-        def fast(x: Tensor, y: Tensor, w: Tensor) -> tuple[Tensor, list[Tensor]]:
+        def fast(x: Tensor, y: Tensor, w: Tensor) -> Found:
             arguments = (parameters, buffers, in_layout(x), y, w)
             return self._graph(arguments)(*arguments)
 
@@ -142,17 +151,16 @@ class FastGradient:
         graph = self._graphs[key]
         return self._loss_and_gradient if graph is None else graph
 
-    def _plain(
-        self, module: nn.Module, weights: list[nn.Parameter], x: Tensor, y: Tensor, w: Tensor
-    ) -> tuple[Tensor, list[Tensor]]:
+    def _plain(self, module: nn.Module, weights: list[nn.Parameter], x: Tensor, y: Tensor, w: Tensor) -> Found:
         with torch.enable_grad():
-            loss = (self._row_losses(module(x), y) * w).sum()
+            outputs = module(x)
+            loss = (self._row_losses(outputs, y) * w).sum()
             found = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
-        return loss.detach(), list(found)
+        return loss.detach(), list(found), self._kept(outputs)
 
     def _loss_and_gradient(
         self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor, w: Tensor
-    ) -> tuple[Tensor, list[Tensor]]:
+    ) -> Found:
         leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
         wanted = list(leaves.values())
         if self._grouped and len(leaves) < self._count:
@@ -165,7 +173,10 @@ class FastGradient:
             losses = self._row_losses(logits.float() if self._half else logits, y)
             loss = (losses * w).sum()
             gradient = torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True)
-        return loss.detach(), list(gradient[: len(leaves)])
+        return loss.detach(), list(gradient[: len(leaves)]), self._kept(logits)
+
+    def _kept(self, outputs: Tensor) -> list[Tensor]:
+        return [outputs.detach()] if self._keep else []
 
 
 def _loss_dtype(inputs: Tensor) -> torch.dtype:

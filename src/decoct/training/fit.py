@@ -22,7 +22,7 @@ from decoct.training.checkpoint import load_optimizer, optimizer_tensors, prefix
 from decoct.training.config import FitConfig, LabelKind
 from decoct.training.fast import FastGradient
 from decoct.training.halfway import Halfway
-from decoct.training.job import Build, Evaluate, Fitted, Job
+from decoct.training.job import Build, Evaluate, Fitted, Job, Watch
 from decoct.training.optimise import Average, optimizer_for, trained, uphill
 from decoct.training.sources import Replay, SplitSource, TensorSource
 
@@ -91,17 +91,19 @@ def fit_dataset(
     keep_best: bool = False,
     tick: Ticker | None = None,
     halfway: Halfway | None = None,
+    watch: Watch | None = None,
 ) -> list[Fitted]:
     """`fit` on the training split of `data` with its hard labels; raw rows are transformed one batch at a time.
 
     Where rows have weights (of `data`, or given here), a pass shows row i `w_i` times, rounded up or down by chance,
     instead of scaling its loss: very uneven weights would make a few steps very large. With `halfway` and one seed the
-    training is kept between its passes, and the same call goes on with it.
+    training is kept between its passes, and the same call goes on with it. A `watch` is told what the network says of
+    every batch.
     """
     data = data.with_weights(weights)
     source = SplitSource(data, data.train, device)
     job = Job(build, source, data.train.labels(), config, "hard", None, device, evaluate, evaluate_every, keep_best,
-              shown_by=data.train.weight(), halfway=halfway)  # fmt: skip
+              shown_by=data.train.weight(), halfway=halfway, watch=watch)  # fmt: skip
     return train(job, seeds, tick)
 
 
@@ -118,7 +120,7 @@ def train(job: Job, seeds: Sequence[int], tick: Ticker | None = None) -> list[Fi
                 module, job.loss,
                 temperature=config.temperature,
                 dtype=getattr(torch, config.precision), planned_rows=len(job.source) * config.epochs,
-                rows=job.batch_size,
+                rows=job.batch_size, keep_outputs=job.watch is not None,
             )  # fmt: skip
             fitted.append(Training(job, module, seed, gradient).run(tick, place * config.epochs))
     return fitted
@@ -188,10 +190,12 @@ class Training:
     def _pass(self, epoch: int) -> float:
         """One pass over the set; the mean loss of its rows."""
         job, total = self._job, torch.zeros((), device=self._job.device)
-        for inputs, targets, weights in self._batches.of_pass(epoch):
+        for rows, inputs, targets, weights in self._batches.of_pass(epoch):
             for group in self._optimizer.param_groups:
                 group["lr"] = self._config.lr * self._config.lr_factor(self._step, self._batches.steps)
             loss = self._gradient(self._module, inputs, targets, weights)
+            if job.watch and self._gradient.outputs is not None:
+                job.watch.told(rows, self._gradient.outputs)
             if job.sam_radius:
                 with uphill(self._module.parameters(), job.sam_radius):
                     self._gradient(self._module, inputs, targets, weights)

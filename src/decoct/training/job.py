@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from decoct.errors import ConfigError
 from decoct.training.config import FitConfig, LabelKind, Loss
 from decoct.training.halfway import Halfway
-from decoct.training.losses import RowLosses, cross_entropy_at_own, squared_error_and_class
+from decoct.training.losses import RowLosses, cross_entropy_at_own, row_losses, squared_error_and_class
 from decoct.training.sources import Replay, Source
 
 Build = Callable[[int], nn.Module]
@@ -48,6 +48,19 @@ class Fitted:
 
 
 @dataclass(frozen=True, eq=False)
+class Watch:
+    """Is told of every batch what the network says of it in the forward pass that gradients are taken of."""
+
+    classes: int
+    """The last so many of the network's outputs are its logits, what the loss is of."""
+    told: Callable[[Tensor | None, Tensor], None]
+    """Gets row numbers int64 `[b]`, or none for all rows in their order, and outputs `[b, e]`."""
+
+    def losses(self, losses: RowLosses, outputs: Tensor, targets: Tensor) -> Tensor:
+        return losses(outputs[:, -self.classes :], targets)
+
+
+@dataclass(frozen=True, eq=False)
 class Job:
     """What every seed is trained on, and how."""
 
@@ -73,6 +86,8 @@ class Job:
     """The class that each row stands for, int64 `[m]`, whose cross-entropy stands beside a squared error."""
     class_weight: float = 0.0
     """How much that cross-entropy weighs; 0 leaves it out."""
+    watch: Watch | None = None
+    """Who is told what the network says of every batch."""
     halfway: Halfway | None = None
     """Where the training of the one seed that there is then is kept between passes; none keeps nothing."""
 
@@ -132,6 +147,9 @@ class Job:
             return cross_entropy_at_own
         if self.class_weight:
             return partial(squared_error_and_class, weight=self.class_weight)
+        if self.watch:
+            losses = row_losses(self.config.loss_for(self.label_kind), self.config.temperature)
+            return partial(self.watch.losses, losses)
         return self.config.loss_for(self.label_kind)
 
     @property

@@ -88,6 +88,40 @@ def row_facts(
     }
 
 
+class Telling(nn.Module):
+    """A network that says features and logits side by side, `[b, d + C]`, while it is trained; in eval mode logits."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Float[Tensor, "b ..."]) -> Float[Tensor, "b outputs"]:
+        return _features_and_logits(self.inner, x) if self.training else self.inner(x)
+
+
+class Overheard:
+    """One column of `Dynamics` from the batches of a pass, each row under the weights as they were when it was shown.
+
+    `labels` are those of all rows.
+    """
+
+    def __init__(self, labels: Int64[Tensor, " n"], classes: int) -> None:
+        self._labels, self._classes = labels, classes
+        self._tables: dict[str, Tensor] = {}
+
+    def told(self, rows: Int64[Tensor, " b"] | None, outputs: Float[Tensor, "b outputs"]) -> None:
+        labels = self._labels if rows is None else self._labels[rows]
+        features, logits = outputs[:, : -self._classes], outputs[:, -self._classes :]
+        for name, values in row_facts(features, logits, labels.to(outputs.device)).items():
+            table = self._tables.setdefault(name, torch.zeros(len(self._labels), dtype=values.dtype))
+            table[slice(None) if rows is None else rows] = values.cpu()
+
+    def take(self) -> dict[str, Shaped[Tensor, " n"]]:
+        """The column of the pass that has ended; the next one begins empty."""
+        found, self._tables = self._tables, {}
+        return found
+
+
 @dataclass(frozen=True, eq=False)
 class Looks(Sequence[Look]):
     """The blocks of the training split, each read when it is its turn."""
