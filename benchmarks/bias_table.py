@@ -46,6 +46,8 @@ def _half(values: list[float]) -> float | None:
     return None if half is None else round(100 * half, 2)
 
 
+WIDE = 5
+"""Panels of a figure beside each other."""
 NAMES = {
     "none": "no weights", "density": "by density", "errors": "by early errors", "groups": "by known groups",
     "unbiased": "unbiased source",
@@ -53,14 +55,16 @@ NAMES = {
 
 
 def figure(lines: list[dict[str, Any]], path: Path, rows: int) -> None:
-    """Accuracy on aligned and conflicting test images, a panel for each maker and size."""
+    """Accuracy on aligned and conflicting test images, a panel for each maker and size, `WIDE` in a row."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    panels = list(dict.fromkeys((line["maker"], line["ipc"]) for line in lines))
-    picture = Figure(figsize=(2.5 * len(panels), 3.4), dpi=150, layout="constrained")
+    panels = sorted({(line["maker"], line["ipc"]) for line in lines}, key=lambda panel: (panel[0] != "full", *panel))
+    wide, high = min(WIDE, len(panels)), -(-len(panels) // WIDE)
+    picture = Figure(figsize=(1.2 + 2.4 * wide, 0.4 + 2.9 * high), dpi=150, layout="constrained")
     FigureCanvasAgg(picture)
-    for axes, (maker, ipc) in zip(picture.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True):
+    places = picture.subplots(high, wide, sharex=True, sharey=True, squeeze=False).flat
+    for (maker, ipc), axes in zip(panels, places, strict=False):
         own = [line for line in lines if (line["maker"], line["ipc"]) == (maker, ipc)]
         for place, (column, colour) in enumerate((("aligned", "0.75"), ("conflicting", "tab:blue"))):
             means, halves = zip(*(line[column] for line in own), strict=True)
@@ -72,6 +76,8 @@ def figure(lines: list[dict[str, Any]], path: Path, rows: int) -> None:
         axes.set_title(f"all {rows:,} rows" if maker == "full" else f"{maker}, {ipc} per class", fontsize=9)
         axes.set(xlim=(0, 100))
         axes.tick_params(labelsize=8)
+    for axes in places:
+        axes.set_visible(False)  # more places than panels
     picture.axes[0].invert_yaxis()
     picture.axes[0].legend(fontsize=7, loc="lower right")
     picture.supxlabel("accuracy on unbiased test images, %", fontsize=9)
