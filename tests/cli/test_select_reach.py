@@ -15,6 +15,7 @@ from toys import blob_images
 
 import decoct
 from decoct.cli.main import main
+from decoct.selection.scores import SCORES
 from decoct.training import dynamics, expert
 
 
@@ -120,6 +121,14 @@ def test_the_window_of_scores_is_told_before_the_training(source: str, tmp_path:
     error = say(*line, tmp_path / "w4", "--window", 4, code=2)[0]["error"]
     assert error["received"] == "a window of 4 passes in a recording of 3"
     assert not (tmp_path / "w4").exists()
+
+
+def test_scores_say_when_rows_were_looked_at(source: str, tmp_path: Path, say) -> None:
+    line = ("score", source, "--epochs", 2, "--network", "mlp-w8", "--out", tmp_path / "heard")
+    found, _ = say(*line, "--look", "during")
+    assert (found["look"], found["passes"], found["scores"]) == ("during", 2, sorted(SCORES))
+    error = say(*line, code=2)[0]["error"]
+    assert "with another look" in error["received"]
 
 
 def test_the_cost_of_a_table_and_of_images_is_told(tmp_path: Path, say) -> None:

@@ -62,6 +62,7 @@ def run(options: Options) -> dict[str, Any]:
     return {
         "rows": len(table),
         "passes": dynamics.passes,
+        "look": options.look,
         "val_accuracy": dynamics.val_accuracy[-1],
         "scores": list(table.columns),
         "never_learned": int((~dynamics.correct.any(1)).sum()),
@@ -82,7 +83,7 @@ def show(result: dict[str, Any]) -> str:
         [
             f"{result['rows']} training rows watched over {result['passes']} passes, "
             f"{result['val_accuracy']:.1%} right on validation at the end",
-            f"right after every pass   {result['always_right']}",
+            f"right in every look      {result['always_right']}",
             f"never right              {result['never_learned']}",
             f"likely mislabelled       {some(result['likely_mislabelled'])}",
             f"most ambiguous           {some(result['most_ambiguous'])}",
