@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class DecoctError(Exception):
     """Base of all decoct errors; the command line prints it on one screen and exits with code 2.
@@ -13,6 +15,14 @@ class DecoctError(Exception):
     def __init__(self, called: str, *, received: str, expected: str, remedy: str) -> None:
         self.called, self.received, self.expected, self.remedy = called, received, expected, remedy
         super().__init__(f"{called}\n  received: {received}\n  expected: {expected}\n  what to do: {remedy}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What copies an exception, or sends it to another process, knows arguments by place alone.
+        return _rebuilt, (type(self), self.called, self.received, self.expected, self.remedy)
+
+
+def _rebuilt(kind: type[DecoctError], called: str, received: str, expected: str, remedy: str) -> DecoctError:
+    return kind(called, received=received, expected=expected, remedy=remedy)
 
 
 class SourceError(DecoctError):

@@ -44,10 +44,14 @@ class Streams:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Run code that only knows torch's global generator (module initialisers) from `seed`, and leave no trace.
+    """Run code that only knows torch's global generators (initialisers, dropout) from `seed`, and leave no trace.
 
-    The global state is restored on exit, so callers outside see nothing.
+    The global states are restored on exit, so callers outside see nothing. Those of GPUs are seeded once they are in
+    use: asking for them before would start every GPU of the machine.
     """
-    with torch.random.fork_rng(devices=[]):
+    gpus = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=gpus):
         torch.default_generator.manual_seed(seed)
+        if gpus:
+            torch.cuda.manual_seed_all(seed)
         yield

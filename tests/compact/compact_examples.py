@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from toys import blob_features, blob_images
@@ -53,8 +55,11 @@ def distilled_of(
     factor: int = 2,
     top_k: int | None = None,
     views: Views | None = None,
+    size: list[int] | None = None,
+    cut: int = 0,
 ) -> DistilledSet:
-    config = {"factor": factor} if storage == "multiformation" else {}
+    config: dict[str, Any] = {"factor": factor} if storage == "multiformation" else {}
+    config |= {"size": size} if size else {}
     rows = stored * (factor**2 if config else 1)
     classes = torch.arange(rows) % data.spec.classes
     scores = torch.randn(rows, data.spec.classes, generator=torch.Generator().manual_seed(0))
@@ -65,7 +70,7 @@ def distilled_of(
         spec=data.spec,
         storage=storage,
         config=config,
-        tensors=quantise(inputs_of(data, stored), bits),
+        tensors=quantise(inputs_of(data, stored)[..., cut:, cut:].contiguous(), bits),
         labels=labels,
         label_kind=label_kind,  # type: ignore[arg-type]
         classes=classes,
@@ -116,5 +121,6 @@ def examples() -> dict:
         "bases-uneven-16-soft": bases_of(colour, [5, 7], bits=16, label_kind="probabilities"),
         "bases-features": bases_of(table, None, bits=16),
         "multiformation": distilled_of(grey, "multiformation"),
+        "multiformation-shrunk": distilled_of(blob_images(3, 4, (1, 10, 8)), "multiformation", size=[10, 8], cut=2),
         "multiformation-uneven": distilled_of(colour, "multiformation", 16, "probabilities", stored=3, factor=3),
     }

@@ -39,6 +39,20 @@ class Foreign(nn.Module):
         return self.classifier(self.before(F.relu(self.features(x)).mean((2, 3))))
 
 
+class Between(nn.Module):
+    """A method `features` and a linear `classifier`, and something between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.classifier = nn.Linear(360, 4), nn.Linear(4, 3)
+
+    def features(self, x):
+        return self.body(x.flatten(1))
+
+    def forward(self, x):
+        return self.classifier(self.features(x).relu())
+
+
 class TokenWise(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -87,6 +101,14 @@ def test_foreign_attributes_of_the_same_names_are_not_believed(inputs):
     assert feature_width(module, SHAPE) == 4
 
 
+def test_what_a_network_of_others_does_after_its_features_is_not_left_out(inputs):
+    module = Between()
+    features, logits = embed_and_classify(module, inputs)
+    assert torch.equal(logits, module(inputs))
+    assert torch.equal(features, module.features(inputs).relu())
+    assert torch.equal(embed(module, inputs), features)
+
+
 @pytest.mark.parametrize("wrap", [lambda module: module, Hidden])
 def test_gradients_flow_to_inputs_and_parameters(wrap, inputs):
     module = network("convnet3-w8", SHAPE, 5, 0)
@@ -116,4 +138,4 @@ def test_measuring_the_width_leaves_running_statistics_and_modes(inputs):
 def test_a_network_without_an_embedding_is_told_how_to_have_one(module, text, inputs):
     with pytest.raises(ConfigError, match=text) as caught:
         embed(module, inputs)
-    assert "give it a method features(x) -> [n, d]" in str(caught.value)
+    assert "end the network with an nn.Linear on pooled features" in str(caught.value)

@@ -123,6 +123,17 @@ def test_scores_of_another_training_are_not_written_over(tmp_path, monkeypatch):
         decoct.score(data, **asked)
 
 
+def test_scores_from_before_there_were_two_kinds_of_looks_are_those_after_each_pass(tmp_path):
+    data, asked = blob_features(), {"network": "mlp-w8", "epochs": 2, "device": "cpu", "out": tmp_path / "s"}
+    decoct.score(data, **asked)
+    path = tmp_path / "s" / "scores.parquet"
+    found = read_scores(path)
+    before = {name: value for name, value in found.facts.items() if name != "look"}
+    ScoreTable(found.ids, found.columns, before).save(path)
+    decoct.score(data, **asked)
+    assert read_scores(path).facts["look"] == "after"
+
+
 def test_a_window_of_another_width_may_be_looked_at_in_the_same_training(tmp_path):
     asked = {"network": "mlp-w8", "epochs": 4, "device": "cpu", "out": tmp_path / "s"}
     for window in (2, 3):

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from toys import blob_features, blob_images
 
+from decoct.applications.class_subset import only_classes
 from decoct.errors import ConfigError
 from decoct.networks.build import network
 from decoct.networks.embedding import embed_and_classify
@@ -190,6 +191,13 @@ def test_a_training_that_is_watched_ends_with_the_weights_of_one_that_is_not():
     watched = record_dynamics(data, "convnet2-w4-bn", epochs=3, config=config, look="during")
     alone = record_dynamics(data, "convnet2-w4-bn", epochs=3, config=config)
     assert watched.val_accuracy == alone.val_accuracy
+
+
+def test_one_class_says_what_to_give():
+    data = blob_images(classes=3, per_class=8)
+    alone = only_classes(data, [1])
+    with pytest.raises(ConfigError, match="rows of one class(.|\n)*two classes or more"):
+        record_dynamics(alone, "convnet2-w4", epochs=2)
 
 
 def test_too_few_passes_say_what_to_ask_for():

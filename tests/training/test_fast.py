@@ -128,6 +128,49 @@ def test_frozen_weights_get_no_gradient_and_the_others_the_same(dtype, monkeypat
         FastGradient(module, "ce")(module.requires_grad_(False), inputs, targets)
 
 
+def test_numbers_that_a_network_keeps_go_along_with_its_arithmetic(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("decoct.training.pieces.native_bfloat16", lambda _: True)
+
+    class Centred(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("mean", torch.full((8,), 0.5))
+            self.head = nn.Linear(8, 3)
+
+        def forward(self, x):
+            return self.head(x - self.mean)
+
+    module, x, y = Centred(), torch.randn(6, 8), torch.arange(6) % 3
+    loss = FastGradient(module, "ce", dtype=torch.bfloat16)(module, x, y)
+    assert float(loss) == pytest.approx(F.cross_entropy(module(x), y).item(), rel=0.05)
+    assert module.mean.dtype == torch.float32
+
+
+@pytest.mark.parametrize("compile", [True, False])
+def test_outputs_of_the_last_batch_are_kept_where_they_are_asked_for(compile: bool):
+    inputs, targets = problem(20)
+    module = small_network(0)
+    kept = FastGradient(module, "ce", piece=6, compile=compile, keep_outputs=True)
+    kept(module, inputs, targets)
+    assert kept.outputs is not None
+    torch.testing.assert_close(kept.outputs, module(inputs).detach(), rtol=1e-4, atol=1e-5)
+    plain = FastGradient(module, "ce", piece=6)
+    plain(module, inputs, targets)
+    assert plain.outputs is None
+
+
+def test_a_compiled_gradient_that_is_wrong_is_found_beside_large_outputs(monkeypatch: pytest.MonkeyPatch):
+    def plain(x: Tensor) -> list[Tensor]:
+        return [0.01 * x, 100 * x]
+
+    def broken(*_: object, **__: object):
+        return lambda x: [0.006 * x, 100 * x]
+
+    monkeypatch.setattr(torch, "compile", broken)
+    assert graphs.compiled(plain, (torch.ones(4),), 0.01, apart=1) is None
+    assert graphs.compiled(plain, (torch.ones(4),), 0.01) is not None, "one floor for both hides it"
+
+
 def test_small_work_is_never_compiled_and_unknown_work_neither():
     module, (inputs, targets) = small_network(0), problem()
     small = FastGradient(module, "ce", planned_rows=1000)

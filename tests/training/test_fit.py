@@ -71,6 +71,35 @@ def test_dropout_is_drawn_from_the_seed():
     config = FitConfig(epochs=2, batch_size=8)
     first, second = (fit(build, inputs, targets, config, [seed, 7])[1] for seed in (1, 2))
     assert torch.equal(state_of(first.module), state_of(second.module))
+    [alone] = fit(build, inputs, targets, config, [7])
+    assert torch.equal(state_of(first.module), state_of(alone.module)), "the first call of all plans"
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_dropout_acts_on_every_seed(precision, monkeypatch):
+    monkeypatch.setattr("decoct.training.pieces.native_bfloat16", lambda _: True)
+    shares = []
+
+    class Counted(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.drop = torch.nn.Dropout(0.5)
+
+        def forward(self, x):
+            kept = self.drop(torch.ones_like(x))
+            if self.training:
+                shares.append(float((kept == 0).float().mean()))
+            return x * kept
+
+    def build(seed: int) -> torch.nn.Module:
+        return torch.nn.Sequential(small_network(seed), Counted())
+
+    inputs, targets = problem()
+    for seeds in ([1], [1, 1]):
+        shares.clear()
+        runs = fit(build, inputs, targets, FitConfig(epochs=2, batch_size=8, precision=precision), seeds)
+        assert min(shares[-4:]) > 0, "the last seed drops as the first does"
+    assert torch.equal(state_of(runs[0].module), state_of(runs[1].module))
 
 
 def test_weights_equal_repeated_rows():

@@ -148,6 +148,7 @@ def test_what_cannot_be_stacked_is_trained_in_turn(groups: list[int]):
     assert not stackable(network("convnet2-w4-bn", shape, 3, 0), shape, PLAIN)
     assert not stackable(nn.Sequential(nn.Linear(4, 2), nn.Dropout(0.5)), (4,), PLAIN)
     assert stackable(nn.Sequential(nn.Linear(4, 2), nn.Dropout(0.0)), (4,), PLAIN)
+    assert not stackable(nn.Sequential(nn.Linear(4, 2), nn.RReLU()), (4,), PLAIN)
     assert not stackable(nn.Linear(4, 2), (4,), replace(PLAIN, precision="bfloat16"))
     assert not stackable(Deciding(), (4,), PLAIN)
     course = replace(COURSE, network="convnet2-w4-bn")

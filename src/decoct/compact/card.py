@@ -52,12 +52,13 @@ def enlarge(cell, axis, size):  # bilinear, half-pixel centres, border repeated
 
 _MULTIFORMATION = """
 f, (count, channels, h, w) = manifest["config"]["factor"], values.shape
+H, W = manifest["config"].get("size", (h, w))
 cells = [
-    enlarge(enlarge(values[:, :, i * h // f : (i + 1) * h // f, j * w // f : (j + 1) * w // f], 2, h), 3, w)
+    enlarge(enlarge(values[:, :, i * h // f : (i + 1) * h // f, j * w // f : (j + 1) * w // f], 2, H), 3, W)
     for i in range(f)
     for j in range(f)
 ]
-inputs = np.stack(cells, 1).reshape(count * f * f, channels, h, w)  # normalised already
+inputs = np.stack(cells, 1).reshape(count * f * f, channels, H, W)  # normalised already
 """
 
 _SHARED = """

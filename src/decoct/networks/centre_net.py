@@ -22,8 +22,8 @@ class CentreNet(nn.Module):
 
     In the manner of Zhou, Wang, Krahenbuehl, "Objects as Points", 2019, https://arxiv.org/abs/1904.07850, and Liu,
     Zheng, Xu, Yang, Cai, "Training-Time-Friendly Network for Real-Time Object Detection", 2020,
-    https://arxiv.org/abs/1909.00700, but far smaller and trained from scratch: width 32 makes about 220,000
-    parameters.
+    https://arxiv.org/abs/1909.00700, but far smaller and trained from scratch: width 32 and 20 classes make
+    204,872 parameters.
 
     Inputs `[n, 3, h, w]`, h and w multiples of 16. `forward` gives logits of centres `[n, C, h/4, w/4]` and distances
     from the middle of a cell to left, top, right and bottom `[n, 4, h/4, w/4]` in pixels; `maps` gives the features

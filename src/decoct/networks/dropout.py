@@ -8,11 +8,18 @@ from torch import nn
 def without_noise(module: nn.Module) -> nn.Module:
     """The module itself, its dropout and other layers that draw random numbers put into evaluation mode.
 
-    These are torch's dropout layers, `RReLU`, and attention that drops out; what a `forward` of the user's own draws
-    cannot be seen from outside.
+    What a `forward` of the user's own draws cannot be seen from outside.
     """
     for part in module.modules():
-        drops = isinstance(part, nn.MultiheadAttention) and part.dropout > 0
-        if drops or isinstance(part, nn.modules.dropout._DropoutNd | nn.RReLU):
+        if draws_noise_itself(part):
             part.eval()
     return module
+
+
+def draws_noise_itself(part: nn.Module) -> bool:
+    """Whether this layer, not one inside it, draws random numbers in training: torch's dropout layers that drop
+    something, attention that does, and `RReLU`.
+    """
+    if isinstance(part, nn.MultiheadAttention):
+        return part.dropout > 0
+    return isinstance(part, nn.RReLU) or (isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0)

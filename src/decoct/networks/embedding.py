@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -14,9 +12,8 @@ from decoct.networks.probe import blank_inputs, undisturbed
 def embed(module: nn.Module, inputs: Float[Tensor, "n ..."]) -> Float[Tensor, "n d"]:
     """The features `[n, d]` of `inputs`: the input of the last linear layer. Gradients flow.
 
-    Networks with a method `features` and a linear `classifier` (all of decoct's) are asked for it; of any other
-    module the input of the linear layer that runs last is captured. Raises `ConfigError` where there is none, or
-    where that layer is not fed one row an image.
+    decoct's networks are asked for it by `features`; of any other module the input of the linear layer that runs last
+    is captured. Raises `ConfigError` where there is none, or where that layer is not fed one row an image.
     """
     if _has_features(module):
         return module.features(inputs)  # pyright: ignore[reportCallIssue]
@@ -42,11 +39,9 @@ def feature_width(module: nn.Module, shape: tuple[int, ...]) -> int:
 
 
 def _has_features(module: nn.Module) -> bool:
-    # Other libraries name a sub-module `features` whose output is not what their classifier is fed; only a method
-    # beside a plain linear layer keeps the promise.
-    return inspect.ismethod(getattr(module, "features", None)) and isinstance(
-        getattr(module, "classifier", None), nn.Linear
-    )
+    # Networks of others may have a `features` whose output is not what their `classifier` is fed, and a class of theirs
+    # that extends one of ours may do something in between.
+    return type(module).__module__.startswith("decoct.networks.") and hasattr(module, "features")
 
 
 def _capture(module: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,7 +62,6 @@ def _capture(module: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
             f"embedding {len(inputs)} inputs with {type(module).__name__}",
             received=fed,
             expected=f"a last nn.Linear fed [{len(inputs)}, d]",
-            remedy="end the network with an nn.Linear on pooled features, or give it a method features(x) -> [n, d] "
-            "and an nn.Linear named classifier",
+            remedy="end the network with an nn.Linear on pooled features, one row an image",
         )
     return seen[-1], logits

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from decoct import errors
 from decoct.engine import Engine, Rows, one_thread
 from decoct.errors import ConfigError, DecoctError, MissingExtraError
 
@@ -173,23 +172,13 @@ class _Worker:
         return {"block": np.full(len(value), number), "row": np.arange(len(value)), "value": value}
 
 
-@dataclass(frozen=True)
-class _Refused:
-    """An error of ours, in parts: an exception with named arguments does not survive the way back."""
-
-    kind: str
-    called: str
-    parts: dict[str, str]
-
-
 def _alone(work: Callable[[Any], Any], unit: Any) -> Any:
-    """Run one unit in a worker."""
+    """Run one unit in a worker; an error of ours comes back as it is, where Ray would wrap it in one of its own."""
     try:
         with one_thread():
             return work(unit)
     except DecoctError as error:
-        said = {"received": error.received, "expected": error.expected, "remedy": error.remedy}
-        return _Refused(type(error).__name__, error.called, said)
+        return error
 
 
 @contextmanager
@@ -214,6 +203,6 @@ def _told(ray: Any, what: str) -> Iterator[None]:
 def _result(ray: Any, reference: Any, number: int) -> Any:
     with _told(ray, f"work unit {number}"):
         found = ray.get(reference)
-    if isinstance(found, _Refused):
-        raise getattr(errors, found.kind, DecoctError)(found.called, **found.parts)
+    if isinstance(found, DecoctError):
+        raise found
     return found

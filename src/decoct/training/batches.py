@@ -20,9 +20,9 @@ from decoct.training.graphs import mixes_rows
 from decoct.training.job import Job
 from decoct.training.losses import with_classes
 
-Batch = tuple[Tensor | None, Tensor, Tensor, Tensor | None]
-"""Row numbers `[b]`, or none for all rows in their order, inputs `[b, ...]`, targets int64 `[b]` or float `[b, C]`
-(`[b, C + 1]` with temperatures, `[b, 2 C]` with classes beside scores), weights `[b]` or none."""
+Batch = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
+"""Inputs `[b, ...]`, targets int64 `[b]` or float `[b, C]` (`[b, C + 1]` with temperatures, `[b, 2 C]` with classes
+beside scores), weights `[b]` or none, row numbers `[b]`, or none for all rows in their order."""
 
 
 class Batches:
@@ -47,7 +47,7 @@ class Batches:
         if job.replay:
             self._view = tuple(part.to(job.device) for part in job.replay.view((epoch - 1) % job.replay.count))
         for rows in self._rows():
-            yield rows, *self._batch(rows)
+            yield *self._batch(rows), rows
 
     def _rows(self) -> Iterator[Tensor | None]:
         """Row numbers of each batch of one pass; None for all rows at once, whose order says nothing."""

@@ -60,7 +60,8 @@ class FitConfig:
     ema: float = 0.0
     """Decay of the averaged weights that are evaluated and returned, in [0, 1); 0 turns averaging off."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of forward and backward; weights, gradients and loss stay float32."""
+    """Arithmetic of forward and backward; weights, gradients and loss stay float32. Batch normalisation, and devices
+    that would only imitate bfloat16, stay with float32."""
 
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():

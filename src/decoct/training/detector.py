@@ -56,12 +56,12 @@ class DetectorConfig:
                 expected=f"height and width that are multiples of {COARSEST}",
                 remedy=f"take {tuple(max(1, round(side / COARSEST)) * COARSEST for side in self.size)}",
             )
-        if min(self.steps, self.batch_size, self.width) < 1 or not self.lr > 0 or not 0 <= self.zoom < 1:
+        if min(self.steps, self.batch_size, self.width - 1) < 1 or not self.lr > 0 or not 0 <= self.zoom < 1:
             raise ConfigError(
                 "training a detector",
                 received=f"steps={self.steps}, batch_size={self.batch_size}, width={self.width}, lr={self.lr}, "
                 f"zoom={self.zoom}",
-                expected="numbers above 0, and a zoom from 0 to below 1",
+                expected="numbers above 0, a width of at least 2, and a zoom from 0 to below 1",
                 remedy="keep the defaults",
             )
 

@@ -113,9 +113,9 @@ def record_dynamics(
     over the split; or "during" it, each row as its batch shows it to the network in training, which costs next to
     nothing: what forgetting, AUM and dataset cartography were published with. Rows shown late in a pass have learned
     from those before; BatchNorm takes the statistics of the batch.
-    Cost: one training, and the looks. Raises `ConfigError` for fewer than 2 passes, another `look`, and "during" for
-    rows with weights, which a pass does not show once each, and for mixed rows; `OutputError` where the cache cannot be
-    written, and what training raises.
+    Cost: one training, and the looks. Raises `ConfigError` for fewer than 2 passes or classes, another `look`, and
+    "during" for rows with weights, which a pass does not show once each, and for mixed rows; `OutputError` where the
+    cache cannot be written, and what training raises.
     """
     if epochs < 2:
         raise ConfigError(
@@ -124,6 +124,11 @@ def record_dynamics(
         )  # fmt: skip
     chosen = replace(config or dynamics_config(len(data.train), epochs), epochs=epochs)
     require_choice("look of training dynamics", look, get_args(Look))
+    if data.spec.classes < 2:
+        raise ConfigError(
+            "recording training dynamics", received="rows of one class", expected="two classes or more",
+            remedy="give rows of another class too: with one there is nothing to learn",
+        )  # fmt: skip
     if look == "during":
         _require_each_once(data, chosen)
     name = name or narrow_network(data.spec.shape)

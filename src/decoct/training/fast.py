@@ -9,6 +9,8 @@ results are the same up to rounding. Layers that join the rows of a batch (Batch
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
@@ -109,15 +111,19 @@ class FastGradient:
         frozen = {name: in_layout(value.detach()) for name, value in module.named_parameters() if name not in moving}
         if self._half:
             frozen = {name: value.bfloat16() for name, value in frozen.items()}
-        buffers = dict(module.named_buffers()) | frozen
+        buffers = {name: self._cast(value) for name, value in module.named_buffers()} | frozen
+        plain = partial(self._loss_and_gradient, module)
         if not compile:
-            return lambda x, y, w: self._loss_and_gradient(parameters, buffers, x, y, w)
+            return lambda x, y, w: plain(parameters, buffers, x, y, w)
 
         def fast(x: Tensor, y: Tensor, w: Tensor) -> Found:
             arguments = (parameters, buffers, in_layout(x), y, w)
-            return self._graph(arguments)(*arguments)
+            return self._graph(plain, arguments)(*arguments)
 
         return fast
+
+    def _cast(self, value: Tensor) -> Tensor:
+        return value.bfloat16() if self._half and value.is_floating_point() else value
 
     def prepare(self, module: nn.Module, inputs: Float[Tensor, "n ..."]) -> nn.Module:
         """Lay the weights of `module` out as the compiled graph wants them, which saves copies at every step.
@@ -140,16 +146,16 @@ class FastGradient:
         self.how = f"{self._plan.how}, {'bfloat16' if self._half else str(inputs.dtype).removeprefix('torch.')}"
         return self._plan
 
-    def _graph(self, arguments: tuple) -> Function:
+    def _graph(self, plain: Function, arguments: tuple) -> Function:
         """The compiled function for tensors of these shapes, or the plain one where it cannot be compiled."""
         parameters, _, x, y, _ = arguments
         key = (x.shape, y.shape, y.dtype, *parameters)
         if key not in self._graphs:
-            self._graphs[key] = compiled(self._loss_and_gradient, arguments, self._tolerance)
+            self._graphs[key] = compiled(plain, arguments, self._tolerance, apart=int(self._keep))
             if self._graphs[key] is None:
                 self.how = "eager: the compiler failed; " + self.how.removeprefix("compiled, ")
         graph = self._graphs[key]
-        return self._loss_and_gradient if graph is None else graph
+        return plain if graph is None else graph
 
     def _plain(self, module: nn.Module, weights: list[nn.Parameter], x: Tensor, y: Tensor, w: Tensor) -> Found:
         with torch.enable_grad():
@@ -159,8 +165,9 @@ class FastGradient:
         return loss.detach(), list(found), self._kept(outputs)
 
     def _loss_and_gradient(
-        self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor, w: Tensor
-    ) -> Found:
+        self, module: nn.Module, parameters: dict[str, Tensor], buffers: dict[str, Tensor],
+        x: Tensor, y: Tensor, w: Tensor,
+    ) -> Found:  # fmt: skip
         leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
         wanted = list(leaves.values())
         if self._grouped and len(leaves) < self._count:
@@ -169,7 +176,7 @@ class FastGradient:
             wanted.append(x := x.detach().requires_grad_())
         with torch.enable_grad():
             weights = {name: leaf.bfloat16() for name, leaf in leaves.items()} if self._half else leaves
-            logits = functional_call(self.module, weights | buffers, (x.bfloat16() if self._half else x,))
+            logits = functional_call(module, weights | buffers, (x.bfloat16() if self._half else x,))
             losses = self._row_losses(logits.float() if self._half else logits, y)
             loss = (losses * w).sum()
             gradient = torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True)

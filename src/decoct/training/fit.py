@@ -166,6 +166,8 @@ class Training:
             **prefixed("streams", self._streams.state_dict()),
             "noise": torch.get_rng_state(),
         }
+        if self._job.device.startswith("cuda"):
+            tensors["gpu_noise"] = torch.cuda.get_rng_state(self._job.device)
         facts = {"epoch": epoch, "step": self._step, "history": self._history, "seconds": seconds,
                  "looking": self._looking}  # fmt: skip
         return tensors, facts
@@ -183,6 +185,8 @@ class Training:
         self._best_state = under("best", tensors) or None
         self._streams.load_state_dict(under("streams", tensors))
         torch.set_rng_state(tensors["noise"])
+        if "gpu_noise" in tensors:
+            torch.cuda.set_rng_state(tensors["gpu_noise"], self._job.device)
         self._step, self._looking = facts["step"], facts["looking"]
         self._history = [(epoch, value) for epoch, value in facts["history"]]
         return facts["epoch"], facts["seconds"]
@@ -190,7 +194,7 @@ class Training:
     def _pass(self, epoch: int) -> float:
         """One pass over the set; the mean loss of its rows."""
         job, total = self._job, torch.zeros((), device=self._job.device)
-        for rows, inputs, targets, weights in self._batches.of_pass(epoch):
+        for inputs, targets, weights, rows in self._batches.of_pass(epoch):
             for group in self._optimizer.param_groups:
                 group["lr"] = self._config.lr * self._config.lr_factor(self._step, self._batches.steps)
             loss = self._gradient(self._module, inputs, targets, weights)

@@ -113,13 +113,14 @@ class Overheard:
         labels = self._labels if rows is None else self._labels[rows]
         features, logits = outputs[:, : -self._classes], outputs[:, -self._classes :]
         for name, values in row_facts(features, logits, labels.to(outputs.device)).items():
-            table = self._tables.setdefault(name, torch.zeros(len(self._labels), dtype=values.dtype))
-            table[slice(None) if rows is None else rows] = values.cpu()
+            if name not in self._tables:
+                self._tables[name] = values.new_zeros(len(self._labels))
+            self._tables[name][slice(None) if rows is None else rows] = values
 
     def take(self) -> dict[str, Shaped[Tensor, " n"]]:
-        """The column of the pass that has ended; the next one begins empty."""
+        """The column of the pass that has ended, on the processor; the next one begins empty."""
         found, self._tables = self._tables, {}
-        return found
+        return {name: values.cpu() for name, values in found.items()}
 
 
 @dataclass(frozen=True, eq=False)
