@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 
 import pytest
 import torch
 import torch.nn.functional as F
 from toys import blob_features, blob_images
+from untyped import as_callers_do
 
 from decoct.applications.class_subset import only_classes
 from decoct.errors import ConfigError
@@ -181,8 +181,8 @@ def test_looks_during_a_pass_want_every_row_once():
     mixed = FitConfig(optimizer="sgd", lr=0.1, epochs=2, mix="mixup")
     with pytest.raises(ConfigError, match="rows mixed by mixup"):
         record_dynamics(data, "mlp-w8", epochs=2, config=mixed, look="during")
-    with pytest.raises(ConfigError, match="one of 'after', 'during'"):
-        inspect.unwrap(record_dynamics)(data, "mlp-w8", epochs=2, look="between")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ConfigError, match="one of 'after', 'during'"), as_callers_do():
+        record_dynamics(data, "mlp-w8", epochs=2, look="between")  # pyright: ignore[reportArgumentType]
 
 
 def test_a_training_that_is_watched_ends_with_the_weights_of_one_that_is_not():

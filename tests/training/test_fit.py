@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from fit_reference import distance, problem, small_network, textbook
 from toys import blob_images
+from untyped import as_callers_do
 
 from decoct.errors import ConfigError, DivergenceError
 from decoct.streams import Streams, seeded
@@ -261,14 +262,15 @@ def test_batches_of_one_row_are_refused_where_the_network_cannot_take_them(rows:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"lr": 0.0}, "expected: a positive number"),
-        ({"temperature": 0.0}, "expected: a positive number"),
-        ({"ema": 1.0}, "a number in [0, 1)"),
-        ({"batch_size": 0}, "at least 1, or None for the whole set"),
+        ({"lr": 0.0}, "expected: a number above 0"),
+        ({"temperature": 0.0}, "expected: a number above 0"),
+        ({"ema": 1.0}, "a number from 0 to 1, 1 left out"),
+        ({"batch_size": 0}, "expected: 1 or more"),
+        ({"epochs": 2.5}, "setting epochs of a FitConfig\n  received: 2.5\n  expected: a whole number"),
     ],
 )
 def test_bad_settings(change: dict, text: str):
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as caught, as_callers_do():
         FitConfig(**change)
     assert text in str(caught.value)
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from decoct.settings import out_of_range, require_settings
+from decoct.settings import out_of_range, require_above, require_at_least, require_settings, require_share
 
 LabelKind = Literal["hard", "probabilities", "scores"]
 Loss = Literal["auto", "ce", "kl", "mse"]
@@ -67,17 +67,13 @@ class FitConfig:
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
                 raise out_of_range(self, name, WHERE, "one of " + ", ".join(repr(k) for k in known))
+        require_above(self, WHERE, lr=0, temperature=0, mix_alpha=0)
+        require_at_least(self, WHERE, weight_decay=0, epochs=1, batch_size=1, warmup_steps=0)
+        require_share(self, WHERE, "momentum", "ema")
+        whole = {name: getattr(self, name) for name in ("epochs", "batch_size", "warmup_steps")}
         require_settings(
             self, WHERE,
-            ("lr", self.lr > 0, "a positive number"),
-            ("momentum", 0 <= self.momentum < 1, "a number in [0, 1)"),
-            ("weight_decay", self.weight_decay >= 0, "a number of at least 0"),
-            ("epochs", self.epochs >= 1, "at least 1"),
-            ("batch_size", self.batch_size is None or self.batch_size >= 1, "at least 1, or None for the whole set"),
-            ("warmup_steps", self.warmup_steps >= 0, "a number of at least 0"),
-            ("temperature", self.temperature > 0, "a positive number"),
-            ("mix_alpha", self.mix_alpha > 0, "a positive number"),
-            ("ema", 0 <= self.ema < 1, "a number in [0, 1)"),
+            *((name, value is None or isinstance(value, int), "a whole number") for name, value in whole.items()),
         )  # fmt: skip
 
     def loss_for(self, label_kind: LabelKind) -> Loss:
