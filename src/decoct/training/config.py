@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal
 
 from decoct.settings import out_of_range, require_above, require_at_least, require_settings, require_share
@@ -73,7 +74,7 @@ class FitConfig:
         whole = {name: getattr(self, name) for name in ("epochs", "batch_size", "warmup_steps")}
         require_settings(
             self, WHERE,
-            *((name, value is None or isinstance(value, int), "a whole number") for name, value in whole.items()),
+            *((name, value is None or isinstance(value, Integral), "a whole number") for name, value in whole.items()),
         )  # fmt: skip
 
     def loss_for(self, label_kind: LabelKind) -> Loss:
