@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,15 @@ def soft_set(kind: str = "probabilities", data: Dataset = DATA, ipc: int = 2) ->
     )  # fmt: skip
 
 
+def class_weighted(weight: float = 0.5) -> DistilledSet:
+    """Scores beside which the class weighs, as G-VBSM teaches."""
+    return replace(soft_set("scores"), learned={"teacher": {"class_weight": weight}})
+
+
 def files_of(folder: Path) -> dict[str, float]:
     return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*.json")}
 
 
 def relabelled(data: Dataset, split: str, labels: np.ndarray) -> Dataset:
     """The data with other labels in one split."""
-    from dataclasses import replace
-
     return replace(data, **{split: replace(getattr(data, split), y=labels)})

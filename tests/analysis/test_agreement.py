@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from analysis_toys import ROUTINE, toy_study
@@ -10,6 +12,7 @@ import decoct.analysis.agreement as agreement_module
 from decoct.analysis.agreement import Agreement, agreement, chance_agreement, wrong_agreement
 from decoct.analysis.path import real_path, spaced
 from decoct.analysis.routine import Routine
+from decoct.analysis.study import Study
 from decoct.errors import ConfigError, DivergenceError
 
 
@@ -72,6 +75,17 @@ def test_the_nearest_in_validation_accuracy_is_taken_and_itself_agrees(monkeypat
     assert (
         Agreement(looks=4, shares=(0.4,), routine=ROUTINE).run(toy_study(seeds=1)).rows[0]["agreement"]["mean"] == 0.25
     )  # type: ignore
+
+
+def test_no_rivals_start_from_the_same_weights(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks of one start agree far more, so that a rival that shares the start of the set's network is favoured."""
+    starts: list[int] = []
+    build = Study.build
+    monkeypatch.setattr(Study, "build", lambda self, seed: starts.append(seed) or build(self, seed))
+    Agreement(looks=4, shares=(0.1, 0.4), routine=ROUTINE).run(toy_study(out=tmp_path, seeds=1))
+    assert len(starts) == len(set(starts)) == 4, "the set, the path and two subsets"
+    keys = [json.loads(path.read_text())["key"] for path in (tmp_path / "cells").iterdir()]
+    assert {key["of"]: key.get("starts") for key in keys} == {"set": None, "real": "apart"}
 
 
 def test_the_matched_network_is_the_nearest_one() -> None:

@@ -20,7 +20,16 @@ from decoct.analysis.table import ANALYSES
 from decoct.cli.main import main
 from decoct.cli.methods import settings
 from decoct.compact.coreset import Coreset
-from decoct.errors import ConfigError, DataError, IntegrityError, MismatchError, OutputError, UnknownNameError
+from decoct.errors import (
+    ConfigError,
+    DataError,
+    DecoctError,
+    IntegrityError,
+    MemoryEstimateError,
+    MismatchError,
+    OutputError,
+    UnknownNameError,
+)
 from decoct.report.collect import contents_of
 from decoct.report.find import results_in
 from decoct.report.page import page
@@ -129,8 +138,9 @@ def test_the_command_tells_what_is_wrong(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("kind", [ConfigError, DataError, MemoryEstimateError])
 def test_all_are_asked_but_those_that_this_network_does_not_allow(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    kind: type[DecoctError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "set"
     decoct.select(decoct.open("digits"), "random", ipc=1, seed=0, out=folder)
@@ -138,7 +148,7 @@ def test_all_are_asked_but_those_that_this_network_does_not_allow(
 
     def some(one: Any, *_: Any, **__: Any) -> Any:
         if one.name == "influence":
-            raise ConfigError("training copies", received="dropout", expected="none", remedy="another network")
+            raise kind("training copies", received="dropout", expected="none", remedy="another network")
         return told
 
     monkeypatch.setattr("decoct.analysis.analyze.analyze", some)

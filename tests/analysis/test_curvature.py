@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import pytest
 import torch
-from analysis_toys import ROUTINE, soft_set, toy_set, toy_study
+import torch.nn.functional as F
+from analysis_toys import ROUTINE, class_weighted, soft_set, toy_set, toy_study
 from torch import nn
 
 from decoct.analysis.curvature import Curvature, curvature_along, hutchinson, loss_on
@@ -46,6 +48,26 @@ def test_all_sign_vectors_give_the_exact_trace() -> None:
     torch.testing.assert_close(mean, hessian.trace(), rtol=1e-9, atol=1e-9)
     axes = [curvature_along(loss, theta, row) for row in torch.eye(len(theta), dtype=torch.float64)]
     torch.testing.assert_close(torch.stack(axes), hessian.diagonal(), rtol=1e-9, atol=1e-9)
+
+
+def test_the_class_beside_scores_is_part_of_the_loss() -> None:
+    study = toy_study(class_weighted(0.5), seeds=1)
+    module, material = study.build(0), study.material()
+    network = FlatNetwork(module)
+    logits = module(material.inputs).detach()
+    expected = F.mse_loss(logits, material.targets) + 0.5 * F.cross_entropy(logits, study.compact_set.classes)
+    assert float(loss_on(network, material, "cpu")(network.flatten(module))) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_sets_whose_class_weighs_are_measured_anew(tmp_path) -> None:
+    """And the real rows beside them with the same loss."""
+    asked = Curvature(looks=3, probes=1, real_rows=6, routine=ROUTINE)
+    for small in (class_weighted(), soft_set("scores")):
+        found = asked.run(toy_study(small, out=tmp_path, seeds=1))
+    assert "with the class" not in found.notes[0]
+    assert "with the class beside it" in asked.run(toy_study(class_weighted(), out=tmp_path, seeds=1)).notes[0]
+    keys = [json.loads(path.read_text())["key"] for path in (tmp_path / "cells").iterdir()]
+    assert sorted(key.get("class_weight", 0) for key in keys) == [0, 0.5]
 
 
 def test_random_probes_come_as_near_as_their_spread_says() -> None:

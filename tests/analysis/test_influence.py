@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from analysis_toys import DATA, ROUTINE, soft_set, toy_set, toy_study
+from analysis_toys import DATA, ROUTINE, class_weighted, soft_set, toy_set, toy_study
 from toys import blob_features
 
+import decoct.analysis.stacked as stacked_module
 from decoct.analysis.influence import Influence, _unpacked
 from decoct.analysis.routine import Routine
 from decoct.analysis.shared import plain_traits, shared_by, spread
 from decoct.analysis.stacked import FEW, copies_at_once, losses_of_copies, train_copies
 from decoct.compact.coreset import Coreset
-from decoct.errors import ConfigError, DivergenceError
+from decoct.errors import ConfigError, DivergenceError, MemoryEstimateError
 from decoct.networks.build import network
+from decoct.training.flat import FlatNetwork
 
 SETTINGS = Influence(test_rows=40, top=5, shown=2, epochs=2, routine=ROUTINE)
 
@@ -107,6 +111,7 @@ def test_the_finding_tells_each_image_and_shows_what_it_helps() -> None:
     assert all(len(tiles) == 9 for _, tiles in found.pictures)
     assert "7 trainings, stacked" in found.notes[0]
     assert "Leaving out one image changes the loss on its own class by" in found.sentence
+    assert found.sentence.endswith(" % of these groups share a plain trait.")
 
 
 def test_both_ways_find_the_same() -> None:
@@ -125,7 +130,9 @@ def test_tables_of_features_have_no_pictures() -> None:
     data = blob_features(classes=3, per_class=20)
     found = SETTINGS.run(toy_study(toy_set(2, data), data, network_name="mlp2-w8"))
     assert found.pictures == ()
-    assert {row["shared trait"] for row in found.rows} == {"none"}
+    assert all(row["shared trait"] is None for row in found.rows)
+    assert "trait" not in found.sentence
+    assert found.sentence.endswith("times as alike as random ones of the same classes.")
 
 
 def test_networks_whose_rows_see_each_other_are_refused() -> None:
@@ -157,6 +164,62 @@ def test_what_pays_on_a_processor() -> None:
     assert copies_at_once(wide, (1, 28, 28), 100, "cpu", 100) == 0
     assert copies_at_once(large, (1, 28, 28), 10, "cpu", 100) == 0
     assert copies_at_once(large, (1, 28, 28), 10, "cuda", 100) == 100
+
+
+def test_an_accelerator_is_given_what_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    large = network("convnet3-w32", (1, 28, 28), 3, 0)
+    own = 4 * sum(weight.numel() for weight in large.parameters())
+    for free, expected in ((11 * own, 0), (10**10, 100), (10**8, range(2, 99))):
+        monkeypatch.setattr(stacked_module, "available_memory", lambda device, free=free: free)
+        found = copies_at_once(large, (1, 28, 28), 10, "cuda:1", 100)
+        assert found in expected if isinstance(expected, range) else found == expected
+        assert 11 * own + found * 4 * own <= free or found == 0
+
+
+def test_weights_of_copies_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("decoct.machine.available_memory", lambda device="cpu": 10_000)
+    with pytest.raises(MemoryEstimateError, match="(?s)training 7 copies of a .*smaller stack"):
+        copies("mlp2-w16", 0)
+
+
+def test_rows_are_measured_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = network("mlp2-w16", (1, 8, 8), 3, 0)
+    inputs, targets = DATA.inputs(DATA.test), DATA.test.labels()
+    thetas = FlatNetwork(module).flatten(module)[None]
+    with torch.no_grad():
+        expected = F.cross_entropy(module(inputs), targets, reduction="none")
+    seen: list[int] = []
+    logits = FlatNetwork.logits
+    monkeypatch.setattr(FlatNetwork, "logits", lambda self, t, x: seen.append(len(x)) or logits(self, t, x))
+    monkeypatch.setattr(stacked_module, "_ROWS", 7)
+    torch.testing.assert_close(losses_of_copies(module, thetas, inputs, targets)[0], expected)
+    assert max(seen) == 7
+    assert sum(seen) == len(inputs)
+
+
+def test_what_only_the_page_shows_trains_nothing(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = SETTINGS.run(toy_study(toy_set(2), out=tmp_path))
+    monkeypatch.setattr(stacked_module, "train_copies", None)
+    other = replace(SETTINGS, top=3, shown=1, epochs=1).run(toy_study(toy_set(2), out=tmp_path))
+    assert [row["effect on its class"] for row in other.rows] == [row["effect on its class"] for row in first.rows]
+    assert len(other.pictures) == 1
+    with pytest.raises(TypeError):
+        replace(SETTINGS, test_rows=30).run(toy_study(toy_set(2), out=tmp_path))
+
+
+@pytest.mark.parametrize("how", ["stacked", "in turn"])
+def test_the_class_beside_scores_is_trained_on_as_anywhere(how: Any, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The copy that leaves nothing out is the network that every other analysis trains on the set."""
+    found: list[torch.Tensor] = []
+    real = stacked_module.train_copies
+    monkeypatch.setattr(stacked_module, "train_copies", lambda *a, **b: found.append(real(*a, **b)) or found[-1])
+    study = toy_study(class_weighted(), out=tmp_path, seeds=1)
+    told = replace(SETTINGS, how=how).run(study)
+    assert "of squared error with the class" in told.sentence
+    module = study.train(study.material(), ROUTINE, 0)
+    torch.testing.assert_close(found[0][0], FlatNetwork(module).flatten(module), rtol=1e-3, atol=1e-4)
+    [cell] = (tmp_path / "cells").iterdir()
+    assert json.loads(cell.read_text())["key"]["class_weight"] == 0.5
 
 
 def test_planted_groups_are_alike_and_share_their_trait() -> None:

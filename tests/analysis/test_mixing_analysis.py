@@ -93,6 +93,31 @@ def test_a_short_class_and_a_single_seed_are_told() -> None:
     assert found.rows[0]["set"]["low"] is None  # type: ignore[index]
 
 
+@pytest.mark.parametrize(
+    ("changes", "claim"),
+    [
+        # 95 % for one number alone lies below 0; for three numbers together it does not.
+        ({2: (-0.013, -0.018, -0.023), 10: (0.1,) * 3, 50: (0.2,) * 3}, "Real images never make it clearly worse"),
+        ({2: (-0.1, -0.1, -0.101), 10: (0.0,) * 3, 50: (0.2,) * 3}, "Real images make it worse at first"),
+        ({2: (0.0,) * 3, 10: (-0.05, -0.05, -0.051), 50: (-0.04,) * 3}, "Real images make it worse"),
+        ({2: (0.0,) * 3, 10: (0.0,) * 3, 50: (-0.1, -0.1, -0.101)}, "Real images make it worse"),
+        ({2: (-0.1,), 10: (-0.1,), 50: (0.2,)}, "Whether real images make it worse one seed cannot tell"),
+    ],
+)
+def test_what_is_claimed_holds_for_all_numbers_together(changes: dict[int, tuple[float, ...]], claim: str) -> None:
+    alone = [0.5] * len(changes[2])
+    found = {"set": {0: alone} | {n: [0.5 + change for change in own] for n, own in changes.items()}}
+    sentence = Mixing((0, 2, 10, 50))._sentence(found)
+    assert f"%. {claim}: " in sentence
+
+
+def test_intervals_for_all_numbers_together_are_told() -> None:
+    assert Mixing((0, 1, 2), ROUTINE).run(toy_study()).notes == (
+        "the intervals of changes in the sentence are 95 % for all 2 numbers together",
+    )
+    assert Mixing((0, 1), ROUTINE).run(toy_study()).notes == ()
+
+
 @pytest.mark.parametrize("added", [(), (0,), (1, 2), (0, 5, 2)])
 def test_added_must_rise_from_zero(added: tuple[int, ...]) -> None:
     with pytest.raises(ConfigError, match="(?s)setting added of the analysis 'mixing'.*rising"):

@@ -12,10 +12,12 @@ from analysis_toys import DATA, ROUTINE, relabelled, soft_set, toy_set, toy_stud
 from toys import blob_images
 
 import decoct.analysis.scaling as scaling_module
+import decoct.analysis.study as study_module
 from decoct.analysis.removed import Removed
 from decoct.analysis.scaling import Scaling
+from decoct.analysis.study import Analysis
 from decoct.compact.coreset import Coreset
-from decoct.errors import ConfigError
+from decoct.errors import ConfigError, DataError
 
 SETTINGS = Scaling(ipc=(1, 2, 5), epochs=(1, 3), routine=ROUTINE)
 
@@ -100,6 +102,23 @@ def test_labels_are_cut_and_sum_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_grids_that_cannot_be(name: str, value: tuple[int, ...]) -> None:
     with pytest.raises(ConfigError, match=f"setting {name} of the analysis 'scaling'"):
         Scaling(**{name: value})  # type: ignore[arg-type]
+
+
+def test_too_few_runs_are_refused_before_the_first_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = []
+    monkeypatch.setattr(scaling_module, "_measured", lambda *_: trained.append(1) or {"val": 0.5, "test": 0.5})
+    with pytest.raises(DataError, match="(?s)4 runs with 2 numbers of images and 2 of label entries.*more seeds"):
+        replace(SETTINGS, ipc=(1, 2), entries=(1, 3)).run(toy_study(seeds=1))
+    assert trained == []
+
+
+@pytest.mark.parametrize("asked", [SETTINGS, Removed(classes=2, epochs=2, routine=ROUTINE)], ids=["scaling", "removed"])
+def test_an_expert_is_trained_once_a_seed_without_a_folder(asked: Analysis, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds = []
+    real = study_module.train_expert
+    monkeypatch.setattr(study_module, "train_expert", lambda *a, **b: seeds.append(a[3]) or real(*a, **b))
+    asked.run(toy_study(seeds=2))
+    assert len(seeds) == len(set(seeds)) == 2
 
 
 @pytest.mark.parametrize("entries", [(1, 4), (2,)])

@@ -57,6 +57,11 @@ def test_every_number_follows_from_the_accuracies(tmp_path):
     assert "early stopping" in found.table()
 
 
+def test_no_early_passes_are_refused_and_not_the_default():
+    with pytest.raises(ConfigError, match="early_epochs=0"):
+        architecture_search(blob_images(), {}, NETWORKS[:3], seeds=1, protocol=QUICK, early_epochs=0)
+
+
 def test_time_that_was_not_saved_is_not_claimed():
     data = blob_images()
     small = decoct.select(data, "k-center", ipc=2)

@@ -192,6 +192,17 @@ def test_a_way_that_does_not_exist_is_refused():
         continual(toy(), ["random"], config, seeds=1)
 
 
+def test_a_task_without_validation_rows_is_told_before_any_work(monkeypatch):
+    """Only a recipe looks at them; real rows are kept without."""
+    data = toy()
+    data = replace(data, val=data.val.take(torch.nonzero(torch.isin(data.val.labels(), torch.tensor([0]))).flatten()))
+    result = continual(data, ["random"], settings(), seeds=1, device="cpu")
+    assert len(result.runs) == 1
+    monkeypatch.setattr("decoct.applications.continual._run", lambda *_: pytest.fail("work before the refusal"))
+    with pytest.raises(DataError, match=r"no validation rows of 'class .', 'class .'(.|\n)*every task: dm looks"):
+        continual(data, ["random", "dm"], settings(), seeds=1)
+
+
 def test_a_class_without_rows_is_named():
     data = toy()
     short = data.with_train(torch.nonzero(data.train.labels() != 3).flatten())

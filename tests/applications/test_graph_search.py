@@ -128,6 +128,17 @@ def test_a_continuous_space_has_a_coefficient_for_every_hop():
     assert point.target.shape == (6,)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"starts": 0}, {"length": 0}, {"decays": 0}, {"points": 0}, {"steps": -1}, {"candidates": 2}, {"lr": 0.0},
+     {"step": 0.0}],
+)  # fmt: skip
+def test_settings_that_cannot_be_are_told_by_name(changes):
+    [name] = changes
+    with pytest.raises(ConfigError, match=f"setting {name} of a GraphSearch"):
+        replace(SEARCH, **changes)
+
+
 def test_more_nodes_than_a_class_has_are_refused(model):
     with pytest.raises(BudgetError, match=r"100 nodes of each class.*\n.*at most 13|at most 14"):
         condense(model, "random", 100, seed=0)

@@ -107,6 +107,30 @@ def test_features_and_a_set_for_each_seed():
     assert found.orderings[0].name == "drawn"
 
 
+def test_what_was_timed_is_told_and_longer_is_called_longer():
+    found = search(blob_images(per_class=24), seeds=1)
+    told = {seconds: replace(found, seconds=seconds, full_seconds=32.0).finding().sentence for seconds in (10.0, 64.0)}
+    training = "nats. Training all candidates on the small set takes "
+    rest = " than on all rows; making the sets is not counted."
+    assert told[10.0].endswith(f"{training}3.2 times less time{rest}")
+    assert told[64.0].endswith(f"{training}2.0 times longer{rest}")
+
+
+def test_no_small_validation_set_is_told_before_anything_is_trained(monkeypatch):
+    monkeypatch.setattr(room, "train_at", None)
+    data = blob_images()
+    train = decoct.select(data, "random", ipc=1)
+    for rows, least in (({}, "1 or more: one small"), ({"herding": train}, "0 or more")):
+        with pytest.raises(ConfigError, match=rf"random_rows=.* beside {len(rows)} validation sets\n.*{least}"):
+            hyperparameter_search(data, train, rows, SPACE, random_rows=-len(rows))
+
+
+def test_random_rows_are_rounded_up_to_equal_shares():
+    data = blob_images(per_class=24)
+    found = search(data, seeds=1, random_rows=4)
+    assert found.orderings[1].rows == 6
+
+
 def test_what_does_not_belong_together_is_refused(tmp_path):
     data = blob_images()
     train = decoct.select(data, "random", ipc=1)

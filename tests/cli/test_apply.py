@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ def test_architectures_are_ranked_and_told_in_a_report(source: str, tmp_path: Pa
         (("hyperparameters", "--methods", "hcdc", "hreding"), "UnknownNameError", "hreding"),
         (("hyperparameters", "--methods", "herding", "ridge"), "ConfigError", "labels are scores"),
         (("hyperparameters", "--seeds", "0"), "ConfigError", "0"),
+        (("architectures", "--early", "0"), "ConfigError", "--early 0"),
         (("architectures", "--methods", "dm+noise"), "ConfigError", "'dm+noise', with what its images start from"),
         (("hyperparameters", "--methods", "dm+noise"), "ConfigError", "'dm+noise', with what its images start from"),
     ],
@@ -88,12 +90,37 @@ def test_hyperparameters_are_ordered_by_condensed_validation_sets(
     assert [one["name"] for one in found["orderings"]] == ["herding", "hcdc", "hcdc-slopes", "random", "whole split"]
     made = tmp_path / "ordered" / "validation"
     assert len(list((made / "points").iterdir())) == 1, "the second finds the points of the first"
-    weights = [load(made / f"{name}-ipc1-decay").provenance["settings"]["objective"]["slope_weight"]
-               for name in ("hcdc", "hcdc-slopes")]  # fmt: skip
+    first, second = (next(made.glob(f"{name}-ipc1-decay-*")) for name in ("hcdc", "hcdc-slopes"))
+    weights = [load(one).provenance["settings"]["objective"]["slope_weight"] for one in (first, second)]
     assert weights == [0.0, 1.0]
+    assert first.name.endswith(load(next((tmp_path / "ordered" / "train").iterdir())).content_hash[:12])
     assert found["names"] == ["weight decay"]
     assert "Spearman" in (tmp_path / "ordered" / "report.html").read_text()
     assert (tmp_path / "ordered" / "finding-hyperparameters.json").is_file()
+
+
+def test_a_validation_set_made_for_another_training_set_is_not_taken_for_this_one(
+    source: str, tmp_path: Path, say, capfd
+) -> None:
+    """A run knows its training set by the path, and there another one may stand."""
+    train = tmp_path / "train"
+    for seed in ("0", "1"):
+        shutil.rmtree(train, ignore_errors=True)
+        words = ("--method", "random", "--ipc", "2", "--seed", seed, "--out", str(train))
+        assert main(["select", source, *words]) == 0
+        capfd.readouterr()
+        say("hyperparameters", source, "--train", train, "--methods", "hcdc", "--steps", "1", "--space", "decay",
+            "--candidates", "3", "--seeds", "1", "--network", "convnet1-w4", "--out", tmp_path / "out")  # fmt: skip
+    made = tmp_path / "out" / "validation"
+    assert len(list(made.glob("hcdc-ipc1-decay-*"))) == 2
+    assert len(list((made / "points").iterdir())) == 2, "of networks trained on either"
+
+
+def test_a_graph_search_that_cannot_be_is_refused_before_the_graph_is_read(tmp_path: Path, say) -> None:
+    for option, number in (("columns", "-3"), ("seeds", "0"), ("steps", "-1"), ("starts", "0")):
+        error = say("graph", tmp_path / "none.npz", f"--{option}", number, "--out", tmp_path, code=2)["error"]
+        assert (error["kind"], error["received"]) == ("ConfigError", number)
+        assert f"setting {option} of " in error["called"]
 
 
 def test_a_graph_search_leaves_the_section_of_another_application(tmp_path: Path, say, monkeypatch) -> None:

@@ -101,6 +101,12 @@ def test_privacy_attacks_looks_for_copies_and_makes_a_private_set(capsys, tmp_pa
     _use(private, tmp_path, capsys)
 
 
+def test_the_help_says_what_the_device_is_not_for(capsys):
+    code, out, _ = command(capsys, "privacy", "--help")
+    assert code == 0
+    assert "private sets and copies are on the processor" in " ".join(out.replace("│", " ").split())
+
+
 def _ask_again(private: Path, capsys) -> None:
     """The same command takes the set that is there; another epsilon is refused, and so is an attack of no sense."""
     before = (private / "manifest.json").read_bytes()

@@ -113,6 +113,14 @@ def test_fewer_rows_of_every_class(tmp_path):
     assert made.groups.names == sorted(["gaussian-noise", "impulse-noise", "gaussian-blur", "motion-blur"])
 
 
+def test_fewer_rows_than_classes_are_refused_and_more_are_never_exceeded(tmp_path):
+    with pytest.raises(ConfigError, match=r"rows=3(.|\n)*at least 4, one row for each class"):
+        make_biased(DATA, Bias(rows=3), tmp_path / "few")
+    assert not (tmp_path / "few").exists()
+    made = make_biased(DATA, Bias(rows=7), tmp_path / "some")
+    assert np.bincount(made.data.train.y).tolist() == [1] * 4, "equal shares of 7 at most"
+
+
 def test_bad_sources(tmp_path):
     with pytest.raises(DataError, match="images, gray or in colour"):
         make_biased(blob_features(), Bias(), tmp_path)

@@ -126,6 +126,51 @@ def test_the_commands(tmp_path, capsys):
     assert "no weighted form" in capsys.readouterr().err
 
 
+def test_without_a_large_group_no_accuracy_is_called_the_worst(biased, tmp_path):
+    labels = np.repeat([0, 1], 8)
+    found = GroupScores.of(np.arange(16) > 0, labels, np.tile([0, 1], 8), labels == np.tile([0, 1], 8))
+    assert found.worst is None
+    assert found.balanced == pytest.approx((0.75 + 3) / 4)
+    data = biased.data  # five test rows of each class in each of three colours
+    small = decoct.select(data, "random", ipc=2)
+    found = measure_bias(small, data, biased.groups, protocol=SHORT, network="mlp-w8", seeds=1, out=tmp_path)
+    assert [row["worst"] for row in found.rows] == [None, None]
+    assert found.chart.names == ("aligned", "conflicting")
+    assert found.notes[-1] == "worst is left blank: no class with one attribute has 10 test rows"
+    assert "–" in Finding.from_json(json.loads(json.dumps(found.to_json()))).table()
+    first, other = biased.groups.names[0], biased.groups.attributes
+    coarse = replace(biased.groups, attributes=np.where(other == first, "first", "another"))
+    marks = [BiasExam.of(data, groups, protocol=SHORT, network="mlp-w8")._key[3:] for groups in (biased.groups, coarse)]
+    assert marks == [["no large group"], []], "what was kept before is taken where it says the same, and only there"
+
+
+def test_a_test_of_aligned_rows_alone_is_told_before_a_training(biased):
+    aligned = biased.groups.aligned_in(biased.data, biased.data.test, "test")
+    data = replace(biased.data, test=biased.data.test.take(np.flatnonzero(aligned)))
+    with pytest.raises(DataError, match=f"{aligned.sum()} aligned and 0 conflicting test rows"):
+        BiasExam.of(data, biased.groups, protocol=SHORT, network="mlp-w8")
+
+
+def test_options_of_the_commands_that_nothing_looks_at_are_refused(tmp_path, capsys):
+    def refused(*words: str) -> str:
+        assert main(["bias", *words, "--out", str(tmp_path / "x")]) == 2
+        return " ".join(capsys.readouterr().err.split())
+
+    weights = ("--weights", str(tmp_path / "w.parquet"))
+    told = refused("make", "digits", *weights)
+    assert "no --weights: every row counts the same here" in told
+    assert "weigh the set that is made" in told
+    assert "no --weights" in refused("weigh", "digits", *weights)
+    for words, told in (
+        (("--share", "0.5"), "--share with --by errors, and only there"),
+        (("--by", "errors", "--bandwidth", "0.5"), "--bandwidth with --by density, and only there"),
+        (("--groups", "g.parquet"), "--groups with --by groups, and only there"),
+        (("--by", "groups"), "received: no --groups"),
+    ):
+        assert told in refused("weigh", "digits", *words)
+    assert not (tmp_path / "x").exists()
+
+
 def test_the_labels_of_the_anti_biased_test_are_part_of_what_was_measured(biased, tmp_path):
     wrong = replace(biased.anti, y=(biased.anti.y + 1) % 3)
     first, other = (

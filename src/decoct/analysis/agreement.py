@@ -30,8 +30,9 @@ class Agreement(Analysis):
     Networks of real data are stopped early (after each of `looks` iterations of training on all rows) or trained to
     the end on random subsets (each of `shares` of the rows, classes alike, as many steps as the set). Of each kind and
     seed the one is taken whose validation accuracy is nearest to that of the set's network, since agreement grows with
-    accuracy. Beside it stand the agreement to expect by chance of two networks that are right as often but
-    otherwise know nothing of each other, `a b + (1 - a)(1 - b) / (C - 1)`, and that of two networks of the set.
+    accuracy. None that are compared start from the same weights, which would make them agree far more. Beside it stand
+    the agreement to expect by chance of two networks that are right as often but otherwise know nothing of each other,
+    `a b + (1 - a)(1 - b) / (C - 1)`, and that of two networks of the set.
 
     Cost: for every seed two trainings of `routine.steps` steps on real data and one for each share. Differs from the
     official code: seeds are seeds, matching uses validation data, and the distance in accuracy that is left is told.
@@ -56,7 +57,8 @@ class Agreement(Analysis):
             study.tick(place / len(study.seeds), f"seed {seed}")
             own = study.once(self.name, self, {"of": "set", "seed": seed}, partial(self._own, study, seed))
             # Networks of real data know nothing of the set: other sets in the same folder share them.
-            key = {"of": "real", "seed": seed}
+            # Networks of subsets that started from the weights of the set's network are not these.
+            key = {"of": "real", "seed": seed, "starts": "apart"}
             real = study.once(self.name, self, key, partial(self._real, study, seed), about_set=False)
             runs.append({"set": own, **{kind: _beside(own["said"], real[kind]) for kind in _RIVALS}})
         truth = study.data.test.labels()
@@ -92,7 +94,7 @@ class Agreement(Analysis):
         for share in self.shares:
             count = max(1, round(share * len(study.data.train) / study.classes))
             rows = study.rows_per_class(count, seed, "subset")
-            subset.append(look(study.train(study.real(rows), self.routine, seed), len(rows)))
+            subset.append(look(study.train(study.real(rows), self.routine, seed, "subset", str(share)), len(rows)))
         return {"early": early, "subset": subset}
 
     def _matched(self, run: dict[str, Any], kind: str) -> dict[str, Any]:

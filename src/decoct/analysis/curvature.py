@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from decoct.analysis.finding import Chart, Finding, Series, estimate, shown
 from decoct.analysis.path import real_path, spaced
 from decoct.analysis.routine import Routine
-from decoct.analysis.stacked import loss_rows
+from decoct.analysis.stacked import class_weight_key, loss_rows
 from decoct.analysis.study import Analysis, Study, require_setting
 from decoct.evaluation.contender import Material
 from decoct.streams import Streams, derive_seed
@@ -62,7 +62,8 @@ class Curvature(Analysis):
         runs = []
         for place, seed in enumerate(study.seeds):
             study.tick(place / len(study.seeds), f"seed {seed}")
-            runs.append(study.once(self.name, self, {"seed": seed}, lambda s=seed: self._measure(study, s))["looks"])
+            key = {"seed": seed, **class_weight_key(study.compact_set)}
+            runs.append(study.once(self.name, self, key, lambda s=seed: self._measure(study, s))["looks"])
         columns = {
             name: [estimate([run[look][name] for run in runs]) for look in range(len(runs[0]))]
             for name in ("set", "real", "recognised", "val")
@@ -87,6 +88,7 @@ class Curvature(Analysis):
         material = study.material()
         count = -(-self.real_rows // study.classes)
         real = study.real(study.rows_per_class(count, seed, "curvature"), material.label_kind)
+        real = replace(real, class_weight=material.class_weight)
         generator = Streams(derive_seed(seed, "analysis"))("probes")
         looks = []
         for step, module in real_path(study, self.routine, seed, spaced(self.routine.steps, self.looks)):
@@ -128,14 +130,15 @@ class Curvature(Analysis):
 
     def _notes(self, study: Study) -> tuple[str, ...]:
         if study.compact_set.label_kind == "scores":
-            return ("labels are scores: both traces are of the squared error, the training is by cross-entropy",)
+            error = "squared error" + (" with the class beside it" if study.compact_set.class_weight else "")
+            return (f"labels are scores: both traces are of the {error}, the training is by cross-entropy",)
         return ()
 
 
 def loss_on(network: FlatNetwork, material: Material, device: str) -> Loss:
     """The mean loss of these rows as a function of the weights."""
-    losses = loss_rows(material.label_kind, material.temperature)
-    inputs, targets = material.inputs.to(device), material.targets.to(device)
+    losses, targets = loss_rows(material)
+    inputs, targets = material.inputs.to(device), targets.to(device)
     weights = None if material.weights is None else (material.weights / material.weights.sum()).to(device)
 
     def mean(theta: Float[Tensor, " P"]) -> Float[Tensor, ""]:

@@ -20,12 +20,12 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 Cell = str | int | float | None | Mapping[str, float | int | None]
 
 
-def estimate(values: Sequence[float]) -> dict[str, float | int | None]:
-    """Mean and 95 % interval over seeds: `{"mean", "low", "high", "runs"}`; no interval for one run.
+def estimate(values: Sequence[float], confidence: float = 0.95) -> dict[str, float | int | None]:
+    """Mean and interval (95 %) over seeds: `{"mean", "low", "high", "runs"}`; no interval for one run.
 
     Raises `ValueError` for no values.
     """
-    low, high = statistics.interval(values) or (None, None)
+    low, high = statistics.interval(values, confidence) or (None, None)
     return {"mean": statistics.mean(values), "low": low, "high": high, "runs": len(values)}
 
 

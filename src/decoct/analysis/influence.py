@@ -13,14 +13,15 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from decoct.analysis import stacked
 from decoct.analysis.finding import Chart, Finding, Series, estimate, shown
 from decoct.analysis.routine import Routine
 from decoct.analysis.shared import Shared, shared_by
-from decoct.analysis.stacked import copies_at_once, losses_of_copies, require_separate_rows, train_copies
 from decoct.analysis.study import Analysis, Study, as_kind, require_setting
 from decoct.analysis.substitutability import features_of
 from decoct.compact.preview import png_bytes
 from decoct.errors import ConfigError
+from decoct.evaluation.contender import Material
 from decoct.streams import Streams, derive_seed
 
 _TILE = 48
@@ -35,13 +36,14 @@ class Influence(Analysis):
     https://arxiv.org/abs/2406.04284; code of the authors:
     https://github.com/princetonvisualai/What-is-Dataset-Distillation-Learning. Retraining itself, not its linear
     approximation: m + 1 trainings from the same start, whole set a step, losses of `test_rows` test rows in nats, or in
-    squared error where labels are scores.
+    squared error where labels are scores (with the cross-entropy of the class where the set weighs it).
     Where the paper asks a language model for captions, the most helped rows of each image are compared with random
     rows of the same classes: how alike their features are, and which plain trait they share (`analysis.shared`).
 
     Shapes: `I` `[m, test_rows]` for each seed. Cost O(seeds m steps m) passes, as one stacked model where that is
-    faster; memory of `stack` copies of weights and activations. Differs from the official code: several seeds, so that
-    an image's effect has an interval; a row is left out by a weight of 0, so that all copies can be one model.
+    faster; memory of the weights of m + 1 copies and the activations of `stack`. Differs from the official code:
+    several seeds, so that an image's effect has an interval; a row is left out by a weight of 0, so that all copies can
+    be one model.
     """
 
     test_rows: int = 1000
@@ -76,12 +78,14 @@ class Influence(Analysis):
                 expected="at least two rows, so that something is left",
                 remedy="analyse a larger set",
             )
-        require_separate_rows(study.build(0))
+        stacked.require_separate_rows(study.build(0))
         chosen = self._rows(study)
         found, told = [], []
         for place, seed in enumerate(study.seeds):
             study.tick(place / len(study.seeds), f"seed {seed}")
-            cell = study.once(self.name, self, {"seed": seed}, lambda s=seed: self._retrain(study, s, chosen))
+            key = {"seed": seed, **stacked.class_weight_key(study.compact_set)}
+            settings = _Key(self.test_rows, self.how, self.stack, self.routine)
+            cell = study.once(self.name, settings, key, lambda s=seed: self._retrain(study, s, chosen))
             found.append(_unpacked(cell))
             told.append(cell)
         truth = study.data.test.labels(chosen)
@@ -107,26 +111,28 @@ class Influence(Analysis):
 
     def _retrain(self, study: Study, seed: int, chosen: Int64[Tensor, " n"]) -> dict[str, Any]:
         material, data, device = study.material(), study.data, study.device
-        inputs, targets = material.inputs.to(device), material.targets.to(device)
+        losses, targets = stacked.loss_rows(material)
+        inputs, targets = material.inputs.to(device), targets.to(device)
         count = len(inputs)
         base = torch.ones(count) if material.weights is None else material.weights
         weights = torch.cat([base[None], base * (1 - torch.eye(count))]).to(device)
         module = study.build(derive_seed(seed, "analysis")).to(device)
         stack = {"stacked": self.stack, "in turn": 0}.get(self.how)
         if stack is None:
-            stack = copies_at_once(module, data.spec.shape, count, torch.device(device).type, self.stack)
+            stack = stacked.copies_at_once(module, data.spec.shape, count, device, self.stack)
         start = time.perf_counter()
-        thetas = train_copies(
-            module, inputs, targets, weights, self.routine,
-            label_kind=material.label_kind, temperature=material.temperature, stack=stack,
-        )  # fmt: skip
+        thetas = stacked.train_copies(module, inputs, targets, weights, self.routine, losses=losses, stack=stack)
         seconds = time.perf_counter() - start
-        labels = as_kind(data.test.labels(chosen), material.label_kind, study.classes).to(device)
-        losses = losses_of_copies(
-            module, thetas, data.inputs(data.test, chosen, device), labels, material.label_kind
-        ).cpu()  # fmt: skip
+        truth = data.test.labels(chosen)
+        kind = material.label_kind
+        judged = Material(
+            data.inputs(data.test, chosen, device), as_kind(truth, kind, study.classes), None, kind,
+            classes=truth, class_weight=material.class_weight,
+        )  # fmt: skip
+        losses, targets = stacked.loss_rows(judged)
+        found = stacked.losses_of_copies(module, thetas, judged.inputs, targets.to(device), losses).cpu()
         return {
-            "influence": _packed(losses[1:] - losses[0]), "rows": [count, len(chosen)], "seconds": seconds,
+            "influence": _packed(found[1:] - found[0]), "rows": [count, len(chosen)], "seconds": seconds,
             "how": "stacked" if stack else "in turn",
         }  # fmt: skip
 
@@ -140,7 +146,7 @@ class Influence(Analysis):
                 "effect on other classes": _told([float(e[1, j]) for e in effects]),
                 "most helped: same class": estimate([one.same_class[j] for one in share]),
                 "times more alike": estimate([one.alike[j] for one in share]),
-                "shared trait": share[0].traits[j],
+                "shared trait": share[0].traits[j] if study.data.spec.is_image else None,
             }
             for j in order
         )  # fmt: skip
@@ -150,13 +156,16 @@ class Influence(Analysis):
         other = estimate([float(e[1].nanmean()) for e in effects])
         same = estimate([fmean(one.same_class) for one in share])
         alike = estimate([fmean(one.alike) for one in share])
-        traits = fmean(fmean(trait != "none" for trait in one.traits) for one in share)
         chance = fmean(float((truth == c).float().mean()) for c in range(study.classes))
+        likeness = f"{shown(alike)} times as alike as random ones of the same classes"
+        end = f" and {likeness}"
+        if study.data.spec.is_image:
+            traits = fmean(fmean(trait != "none" for trait in one.traits) for one in share)
+            end = f", {likeness}, and {100 * traits:.0f} % of these groups share a plain trait"
         return (
             f"Leaving out one image changes the loss on its own class by {shown(own, sign=True)} {_unit(study)} a test "
             f"image and on the others by {shown(other, sign=True)}; of the {self.top} test images it helps most "
-            f"{shown(same, True)} % are of its class (by chance {100 * chance:.0f} %), {shown(alike)} times as alike "
-            f"as random ones of the same classes, and {100 * traits:.0f} % of these groups share a plain trait."
+            f"{shown(same, True)} % are of its class (by chance {100 * chance:.0f} %){end}."
         )
 
     def _notes(self, told: list[dict[str, Any]], study: Study) -> tuple[str, ...]:
@@ -185,6 +194,16 @@ class Influence(Analysis):
         return tuple(found)
 
 
+@dataclass(frozen=True)
+class _Key:
+    """The settings that finished losses depend on: what the page shows of them can change."""
+
+    test_rows: int
+    how: str
+    stack: int
+    routine: Routine
+
+
 def _effects(matrix: Float[Tensor, "m n"], nominal: Int64[Tensor, " m"], truth: Int64[Tensor, " n"]) -> Tensor:
     """`[2, m]`: mean influence of each image on the rows of its own class (NaN without any) and on all others."""
     own = nominal[:, None] == truth[None]
@@ -197,7 +216,9 @@ def _told(values: list[float]) -> dict[str, Any] | None:
 
 def _unit(study: Study) -> str:
     """What losses are measured in: scores are regression targets."""
-    return "of squared error" if study.compact_set.label_kind == "scores" else "nats"
+    if study.compact_set.label_kind != "scores":
+        return "nats"
+    return "of squared error" + (" with the class" if study.compact_set.class_weight else "")
 
 
 def _chart(effects: list[Tensor], unit: str) -> Chart:

@@ -74,6 +74,17 @@ class Law:
         return f"Errors go as {powers} with images n and label entries k: {trade}."
 
 
+def require_runs(runs: int, images: int, entries: int) -> None:
+    """Raise `DataError` where so many runs, of so many numbers of images and of label entries, tell no law."""
+    if runs < LEAST_POINTS or min(images, entries) < 2:
+        raise DataError(
+            "fitting the scaling law",
+            received=f"{runs} runs with {images} numbers of images and {entries} of label entries",
+            expected=f"at least {LEAST_POINTS} runs, two numbers of images and two of label entries",
+            remedy="give more images per class, more entries or more seeds",
+        )
+
+
 def fit_law(
     n: Sequence[float | int], k: Sequence[float | int], error: Sequence[float | int], seeds: Sequence[int] | None = None
 ) -> Law:
@@ -91,14 +102,7 @@ def fit_law(
     """
     from scipy.optimize import least_squares
 
-    counts = (len(error), len(set(n)), len(set(k)))
-    if counts[0] < LEAST_POINTS or min(counts[1:]) < 2:
-        raise DataError(
-            "fitting the scaling law",
-            received=f"{counts[0]} runs with {counts[1]} numbers of images and {counts[2]} of label entries",
-            expected=f"at least {LEAST_POINTS} runs, two numbers of images and two of label entries",
-            remedy="give more images per class, more entries or more seeds",
-        )
+    require_runs(len(error), len(set(n)), len(set(k)))
     logs = np.log(np.asarray(n, float)), np.log(np.asarray(k, float))
     seen = np.log(np.maximum(np.asarray(error, float), 1e-4))
 

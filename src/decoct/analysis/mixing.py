@@ -92,22 +92,35 @@ class Mixing(Analysis):
     def _sentence(self, found: dict[str, dict[int, list[float]]]) -> str:
         alone, real = found["set"][0], [n for n in self.added if n]
         worst = min(real, key=lambda n: fmean(found["set"][n]))
-        change = estimate([a - b for a, b in zip(found["set"][worst], alone, strict=True)])
-        last = estimate([a - b for a, b in zip(found["set"][real[-1]], alone, strict=True)])
-        start = f"Alone the set trains to {shown(estimate(alone), True)} %."
+        # The worst of several is looked for: its interval holds for all numbers together.
+        together = 1 - 0.05 / len(real)
+        change, last = (
+            estimate([a - b for a, b in zip(found["set"][n], alone, strict=True)], together) for n in (worst, real[-1])
+        )
         points = f"{shown(change, True, True)} points with {worst} a class"
-        top = change["mean"] if change["high"] is None else change["high"]
-        told = " Real images make it worse at first" if top < 0 else " Real images never make it clearly worse"  # type: ignore[operator]
         end = "" if worst == real[-1] else f", {shown(last, True, True)} with {real[-1]}"
-        return f"{start}{told}: {points}{end}."
+        told = _claim(change, last)
+        return f"Alone the set trains to {shown(estimate(alone), True)} %. {told}: {points}{end}."
 
     def _notes(self, study: Study) -> tuple[str, ...]:
         shortest = min(len(rows) for rows in study.data.train.class_rows(study.classes))
         short = shortest < self.added[-1] + _size(study)
         told = [f"a class has only {shortest} training rows, and gives no more"] if short else []
+        if len(self.added) > 2 and len(study.seeds) > 1:
+            numbers = len(self.added) - 1
+            told.append(f"the intervals of changes in the sentence are 95 % for all {numbers} numbers together")
         if study.material().replay is not None:
             told.append("the set has labels for views: alone it shows them, mixed it shows its rows as they are")
         return tuple(told)
+
+
+def _claim(worst: dict[str, Any], last: dict[str, Any]) -> str:
+    """What the change where the set is worst, and that with most real images, say; one seed says nothing."""
+    if worst["high"] is None:
+        return "Whether real images make it worse one seed cannot tell"
+    if worst["high"] >= 0:
+        return "Real images never make it clearly worse"
+    return "Real images make it worse" + (" at first" if last["mean"] >= 0 else "")
 
 
 def _size(study: Study) -> int:

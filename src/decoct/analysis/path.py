@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from decoct.analysis.routine import Routine
 from decoct.analysis.study import Study
+from decoct.data.sample_weights import draw
 from decoct.errors import DivergenceError
 from decoct.streams import Streams, derive_seed
 
@@ -30,13 +31,15 @@ def real_path(
     """Train on real rows (all training rows by default) and stop at every iteration of `at`, in rising order.
 
     Gives (iterations done, network in eval mode); it must be left as it is. SGD as `routine` says, one batch an
-    iteration in a new order every pass. Raises `DivergenceError` where the loss is not finite.
+    iteration in a new order every pass; where rows have weights a pass shows them in proportion, as `fit_dataset` does.
+    No other network of this seed starts from its weights. Raises `DivergenceError` where the loss is not finite.
     """
     own = torch.arange(len(study.data.train)) if rows is None else rows
     start = derive_seed(seed, "analysis", "path")
     module = study.build(start).to(study.device)
     optimizer = torch.optim.SGD(module.parameters(), lr=routine.lr, momentum=routine.momentum)
-    batches = _batches(own, min(routine.batch_size, len(own)), Streams(start)("order"))
+    weights = study.data.train.weight(own)
+    batches = _batches(own, weights, min(routine.batch_size, len(own)), Streams(start)("order"))
     done = 0
     for stop in at:
         module.train()
@@ -60,8 +63,11 @@ def real_path(
         yield done, module.eval()
 
 
-def _batches(rows: Int64[Tensor, " k"], size: int, generator: torch.Generator) -> Iterator[Int64[Tensor, " b"]]:
+def _batches(
+    rows: Int64[Tensor, " k"], weights: Float[Tensor, " k"] | None, size: int, generator: torch.Generator
+) -> Iterator[Int64[Tensor, " b"]]:
     """Whole batches for ever, in a new order every pass; what does not fill a batch waits for another order."""
+    count = len(rows)
     while True:
-        order = rows[torch.randperm(len(rows), generator=generator)]
-        yield from (part for part in order.split(size) if len(part) == size)
+        order = torch.randperm(count, generator=generator) if weights is None else draw(weights, count, generator)
+        yield from (part for part in rows[order].split(size) if len(part) == size)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from decoct.analysis.finding import Chart, Finding, Series, estimate, shown
-from decoct.analysis.law import Law, equivalent, fit_law, pareto_front
+from decoct.analysis.law import Law, equivalent, fit_law, pareto_front, require_runs
 from decoct.analysis.routine import Routine
 from decoct.analysis.study import Analysis, Study, require_setting
 from decoct.compact.soft_labels import keep_largest, soft_label_bytes
@@ -64,6 +64,7 @@ class Scaling(Analysis):
         kept = list(self.entries or (*powers, study.classes))
         require_setting(self.name, "entries", len(kept) > 1 and kept[-1] <= study.classes, kept,
                         f"at least two numbers, at most {study.classes}, the number of classes")  # fmt: skip
+        require_runs(len(self.ipc) * len(kept) * len(study.seeds), len(self.ipc), len(kept))
         runs = self._runs(study, kept)
         chosen = {
             (n, k): max(self.epochs, key=lambda e: (fmean(r["val"] for r in runs[n, k, e]), -e))
@@ -73,8 +74,7 @@ class Scaling(Analysis):
         points = [(n, k, 1 - run["test"], seed) for (n, k), own in best.items()
                   for seed, run in zip(study.seeds, own, strict=True)]  # fmt: skip
         law = fit_law(*zip(*points, strict=True))
-        worth = self._worth(runs, best, kept[-1])
-        front = self._front(study, runs, best, kept)
+        worth, front = self._worth(runs, best, kept[-1]), self._front(study, runs, best, kept)
         own = self._own(study, runs)
         return Finding(
             self.name, self._sentence(law, worth, own), self._chart(runs, best, kept),
@@ -101,7 +101,7 @@ class Scaling(Analysis):
         if k:
             teacher = study.expert(max(self.epochs), seed).module_at(epoch)
             labels = predict(teacher, material.inputs).softmax(1)
-            material = Material(material.inputs, keep_largest(labels, k), None, "probabilities")
+            material = Material(material.inputs, keep_largest(labels, k), material.weights, "probabilities")
         return _measured(study, material, self.routine, seed)
 
     def _own(self, study: Study, runs: Runs) -> tuple[dict[str, Any], float | None]:

@@ -29,7 +29,7 @@ from decoct.machine import hardware, library_versions, usable_device
 from decoct.networks.build import default_network, network
 from decoct.progress import Ticker
 from decoct.streams import Streams, derive_seed
-from decoct.training.accuracy import predict
+from decoct.training.accuracy import accuracy, predict
 from decoct.training.config import LabelKind
 from decoct.training.expert import Expert, train_expert
 
@@ -49,6 +49,8 @@ class Study:
     data_key: str
     set_key: str
     tick: Ticker = field(default=lambda done, note="": None)
+    last_expert: dict[tuple[str, int, int], Expert] = field(default_factory=dict)
+    """The one that was asked for last, by network, passes and seed: analyses ask for one again and again."""
 
     @classmethod
     def of(
@@ -100,7 +102,9 @@ class Study:
         told = f"{told}, everywhere" if told else ""
         full = {
             "analysis": analysis, "settings": asdict(settings), "network": self.network, "data": self.data_key,
-            **({"set": self.set_key + told} if about_set else {}), **key,
+            **({"set": self.set_key + told} if about_set else {}),
+            # What was kept of weighted data before weights counted in every part of an analysis is not this.
+            **({"weights": "everywhere"} if self.data.weighted else {}), **key,
         }  # fmt: skip
         full = json.loads(json.dumps(full))  # as it is read back
         found = self.records.find(full)
@@ -114,30 +118,39 @@ class Study:
         return Material.of(self.compact_set)
 
     def real(self, rows: Int64[Tensor, " k"], kind: LabelKind = "hard") -> Material:
-        """Real training rows with their own labels, written as labels of this kind."""
-        labels = self.data.train.labels(rows)
+        """Real training rows with their own labels, written as labels of this kind; they count by their weights."""
+        labels, weights = self.data.train.labels(rows), self.data.train.weight(rows)
         targets = as_kind(labels, kind, self.classes)
-        return Material(self.data.inputs(self.data.train, rows), targets, None, kind, classes=labels)
+        weights = None if weights is None else weights.float()
+        return Material(self.data.inputs(self.data.train, rows), targets, weights, kind, classes=labels)
 
-    def train(self, material: Material, routine: Routine, seed: int) -> nn.Module:
-        """A network trained on `material`; a set with views shows them in turn."""
+    def train(self, material: Material, routine: Routine, seed: int, *start: str) -> nn.Module:
+        """A network trained on `material`; a set with views shows them in turn.
+
+        Networks of one seed start from the same weights, unless a name is given to their `start`.
+        """
         config = routine.config(len(material.inputs))
-        return material.student(self.build, config, derive_seed(seed, "analysis"), self.device).module
+        return material.student(self.build, config, derive_seed(seed, "analysis", *start), self.device).module
 
     def expert(self, epochs: int, seed: int, name: str | None = None) -> Expert:
-        """A network trained on all real training rows; read back where it was trained before."""
-        folder = self.records.folder
-        cache = None if folder is None else folder.parent / "experts"
-        seed = derive_seed(seed, "analysis", "expert")
-        return train_expert(self.data, name or self.network, epochs, seed, self.device, cache=cache)
+        """A network trained on all real training rows; the last one, or one that is in the folder, as it is."""
+        key = (name or self.network, epochs, seed)
+        if key not in self.last_expert:
+            folder = self.records.folder
+            cache = None if folder is None else folder.parent / "experts"
+            own = derive_seed(seed, "analysis", "expert")
+            found = train_expert(self.data, key[0], epochs, own, self.device, cache=cache)
+            self.last_expert.clear()
+            self.last_expert[key] = found
+        return self.last_expert[key]
 
     def predictions(self, module: nn.Module, split: Split) -> Int64[Tensor, " n"]:
         """The class that the network gives each row of a split."""
         return predict(module, self.data, split).argmax(1)
 
     def accuracy(self, module: nn.Module, split: Split) -> float:
-        """Fraction of the rows of a split that the network gets right."""
-        return float((self.predictions(module, split) == split.labels()).float().mean())
+        """Fraction of the rows of a split that the network gets right, by their weights where they have some."""
+        return accuracy(module, self.data, split)
 
     def rows_per_class(
         self, count: int, seed: int, name: str, without: Int64[Tensor, " n"] | None = None

@@ -141,10 +141,13 @@ def features_of(module: nn.Module, inputs: Float[Tensor, "n ..."], device: str) 
 
 
 def class_means(study: Study, module: nn.Module) -> Float[Tensor, "classes d"]:
-    """Mean feature of every class over the training rows, of unit length; NaN for a class without rows."""
+    """Mean feature of every class over the training rows by their weights, of unit length; NaN for a class without
+    rows."""
     features, labels = _split_features(study, module, study.data.train), study.data.train.labels()
-    sums = torch.zeros(study.classes, features.shape[1]).index_add_(0, labels, features)
-    counts = torch.bincount(labels, minlength=study.classes)[:, None]
+    weights = study.data.train.weight()
+    weights = torch.ones(len(labels)) if weights is None else weights.float()
+    sums = torch.zeros(study.classes, features.shape[1]).index_add_(0, labels, weights[:, None] * features)
+    counts = torch.bincount(labels, weights, minlength=study.classes)[:, None]
     return F.normalize(sums / counts, dim=1)
 
 

@@ -75,19 +75,22 @@ def architecture_search(
     does, at least 1. With `out` every finished run is kept and the same call goes on. The seconds that a set took to
     make are those of its provenance, and are counted beside the seconds of ranking by it.
 
-    Cost: networks x seeds x (sets + baselines + 2) runs. Raises `ConfigError` for fewer than 3 networks or one that
-    cannot take these inputs, `MismatchError` for a set of other data, `UnknownNameError`, `OutputError`.
+    Cost: networks x seeds x (sets + baselines + 2) runs. Raises `ConfigError` for fewer than 3 networks, one that
+    cannot take these inputs or no early passes, `MismatchError` for a set of other data, `UnknownNameError`,
+    `OutputError`.
     """
     from decoct.evaluation.contender import Judged
     from decoct.evaluation.withheld import in_terms_of
 
     names = ranked_networks(networks, data)
     _require_a_proxy(sets, baselines)
+    _require_early(early_epochs)
     called = "ranking networks by a compact set"
     sets = {name: in_terms_of(one, data.spec, called)[0] for name, one in sets.items()}
     nbytes = max((one.nbytes.total for one in sets.values()), default=10 * data.spec.classes * data.spec.row_bytes)
     rows = max((len(one) for one in sets.values()), default=10 * data.spec.classes)
-    early = early_epochs or max(1, round(protocol.fit.epochs * rows / max(1, len(data.train))))
+    shown = max(1, round(protocol.fit.epochs * rows / max(1, len(data.train))))
+    early = shown if early_epochs is None else early_epochs
 
     def bench(used: Protocol) -> Bench:
         return Bench.of(data, used, names, seeds, baselines=(), out=out, device=device)
@@ -186,4 +189,12 @@ def _require_a_proxy(sets: Mapping[str, CompactSet], baselines: Sequence[str]) -
         raise ConfigError(
             "ranking networks", received="the baseline 'full'", expected="cheap baselines: full training is the truth",
             remedy="leave it out",
+        )  # fmt: skip
+
+
+def _require_early(epochs: int | None) -> None:
+    if epochs is not None and epochs < 1:
+        raise ConfigError(
+            "ranking networks", received=f"early_epochs={epochs}", expected="1 or more passes over all rows, or none",
+            remedy="leave it out: as many rows are then shown as by a small set",
         )  # fmt: skip

@@ -120,7 +120,8 @@ class Candidates:
         return self._split(self.data.val)
 
     def random(self, count: int, seed: int) -> Rows:
-        """Random rows of the validation split, classes in equal shares."""
+        """`count` random rows of the validation split, rounded up to equal shares of the classes: up to a row less than
+        one a class more. A class with fewer rows than its share gives all it has."""
         generator = Streams(derive_seed(seed, "search"))("random")
         share = -(-count // self.data.spec.classes)
         picked = [

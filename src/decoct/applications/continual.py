@@ -23,7 +23,7 @@ from decoct.applications.memory import (
     require_memory_budget,
     row_cost,
 )
-from decoct.applications.small_set import require_maker, require_usable
+from decoct.applications.small_set import is_recipe, require_maker, require_usable
 from decoct.data.dataset import Dataset
 from decoct.errors import ConfigError, DataError
 from decoct.evaluation.cells import Records
@@ -101,7 +101,7 @@ def continual(
     Cost: memories x seeds x tasks trainings, and a distillation or selection for each. Raises `UnknownNameError`,
     `ConfigError` (more tasks than classes, no seeds, weighted rows with a reservoir or a selector that cannot honour
     them, a recipe that learns scores), `BudgetError` (less than one row a class), `DataError` (a class without training
-    or test rows), and what the makers raise.
+    or test rows, a task without validation rows where a recipe looks at them), and what the makers raise.
     """
     config = config or ContinualConfig()
     names = tuple(dict.fromkeys(memories))
@@ -209,7 +209,24 @@ def _require(data: Dataset, names: tuple[str, ...], config: ContinualConfig, see
                 "learning continually", received=f"no {part} rows of class {missing!r}",
                 expected=f"{part} rows of every class", remedy="leave that class out of the data, or give it rows",
             )  # fmt: skip
+    _require_looks(data, names, config.tasks, seeds)
     require_memory_budget(data, config.nbytes)
     require_usable(data, names, config.nbytes // (row_cost(data) * data.spec.classes), config.network)
     if RESERVOIR in names:
         require_equal_chances(data)
+
+
+def _require_looks(data: Dataset, names: tuple[str, ...], tasks: int, seeds: tuple[int, ...]) -> None:
+    """Raise `DataError` for a task without validation rows, where a memory is distilled: its set is looked at once."""
+    recipes = [name for name in names if is_recipe(name)]
+    present = set(data.val.labels().tolist())
+    for seed in seeds if recipes else ():
+        for classes in class_order(data, tasks, seed):
+            if present.isdisjoint(classes):
+                raise DataError(
+                    "learning continually",
+                    received="no validation rows of " + ", ".join(repr(data.spec.class_names[c]) for c in classes[:3])
+                    + f", the classes of a task with seed {seed}",
+                    expected=f"validation rows of every task: {recipes[0]} looks at its set on them",
+                    remedy="hold out rows of these classes, or keep real rows, such as random",
+                )  # fmt: skip

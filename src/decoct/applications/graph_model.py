@@ -11,6 +11,8 @@ from torch import Tensor
 
 from decoct.data.graph import Graph, hops
 from decoct.errors import DivergenceError
+from decoct.evaluation.ranking import FEWEST_ITEMS
+from decoct.settings import require_above, require_at_least
 from decoct.streams import Streams, derive_seed
 from decoct.training.hypergradient import hessian_product, response
 from decoct.training.solvers import ConjugateGradient, Neumann
@@ -37,6 +39,8 @@ SHARPNESS = 5.0
 class GraphSearch:
     """A search over filters and one weight decay. `u` in `[0, 1]^h` is the decay, then the filter.
 
+    Raises `ConfigError` for settings out of range.
+
     `discrete`: the filter is one of `FILTERS`, as the mixture `softmax(5 u) F`, a candidate a corner of it. Otherwise
     its coefficients are `2 u - 1`, one for each hop.
     """
@@ -60,6 +64,11 @@ class GraphSearch:
     """Candidates of a continuous space."""
     solver: ConjugateGradient | Neumann = field(default_factory=lambda: ConjugateGradient(steps=60, tolerance=1e-4))
     """How the Hessian is inverted: conjugate gradients, or the Neumann series of the paper."""
+
+    def __post_init__(self) -> None:
+        least = {"starts": 1, "length": 1, "steps": 1, "points": 1, "decays": 1, "candidates": FEWEST_ITEMS}
+        require_at_least(self, "a GraphSearch", **least)
+        require_above(self, "a GraphSearch", step=0, lr=0)
 
     @property
     def size(self) -> int:

@@ -58,7 +58,7 @@ class HyperparameterSearch:
     truth: tuple[float, ...]
     """Mean validation loss of each candidate, trained and measured on all rows."""
     seconds: float
-    """Training and measuring all candidates on the small set, one run each."""
+    """Training all candidates on the small set, one run each; neither making sets nor measuring is counted."""
     full_seconds: float
     """The same on all rows."""
     seeds: int
@@ -78,8 +78,7 @@ class HyperparameterSearch:
         sentence = (
             f"Of {len(small)} small validation sets {first.name} ({first.rows} rows) orders {len(self.candidates)} "
             f"candidates most like all of the data do: Spearman {first.agreement.spearman.value:.2f}; its choice loses "
-            f"{first.agreement.regret.value:.3f} nats. The search takes {self.full_seconds / self.seconds:.1f} times "
-            "less time."
+            f"{first.agreement.regret.value:.3f} nats. {_time_told(self.seconds, self.full_seconds)}"
         )
         blank = (None,) * len(self.truth)
         series = tuple(Series(one.name, self.truth, one.losses, blank, blank, line=False) for one in self.orderings)
@@ -96,6 +95,13 @@ class HyperparameterSearch:
     def table(self) -> str:
         """For a person: a line for each validation set."""
         return self.finding().table()
+
+
+def _time_told(seconds: float, full_seconds: float) -> str:
+    """What was timed on the small set and on all rows, in a sentence."""
+    ratio = full_seconds / max(seconds, 1e-9)
+    said = f"{ratio:.1f} times less time" if ratio >= 1 else f"{1 / max(ratio, 1e-9):.1f} times longer"
+    return f"Training all candidates on the small set takes {said} than on all rows; making the sets is not counted."
 
 
 def _row(one: Ordering) -> dict[str, Cell]:
@@ -133,14 +139,17 @@ def hyperparameter_search(
     """Train every candidate on `train_set` and on all rows, and compare the orders that validation losses put them in.
 
     A validation set is one compact set, or one for each seed; `random` draws `random_rows` rows of the split for each
-    seed (as many as the largest set, in equal shares of the classes), unless that is 0. With `out` trained weights are
-    kept, so that the same call with other validation sets trains nothing again. The test split is never read.
+    seed (as many as the largest set) in equal shares of the classes, rounded up, unless that is 0. With `out` trained
+    weights are kept, so that the same call with other validation sets trains nothing again. The test split is never
+    read.
 
     Cost: candidates x seeds x (steps on the small set + steps on all rows). Raises `MismatchError` for a set of other
-    data, `ConfigError` for too few candidates or another number of sets than seeds, `DivergenceError`, `OutputError`.
+    data, `ConfigError` for too few candidates, no small validation set at all or another number of sets than seeds,
+    `DivergenceError`, `OutputError`.
     """
     space, search, device = space or Space(), search or Search(), usable_device(device)
     listed = _listed(validation_sets, seeds, data, train_set)
+    _require_random(listed, random_rows)
     net = FlatNetwork(build_network(network, data.spec.shape, data.spec.classes, 0).to(device))
     candidates = space.candidates(net, search.candidates, Streams(search.seed)("candidates")).to(device)
     bench = Candidates(data, train_set, space, network, net, search, None if out is None else Path(out), device)
@@ -169,6 +178,18 @@ def hyperparameter_search(
         space.names(net), tuple(map(tuple, candidates.tolist())), orderings, tuple(truth.mean(0).tolist()),
         float(times[0]), float(times[1]), seeds, network, len(train_set), asdict(search), data_facts(data),
     )  # fmt: skip
+
+
+def _require_random(listed: Mapping[str, Sequence[CompactSet]], random_rows: int | None) -> None:
+    """Raise `ConfigError` for a number of random rows below 0, or of 0 where there is no other small set."""
+    least = 0 if listed else 1
+    if random_rows is not None and random_rows < least:
+        raise ConfigError(
+            "searching hyper-parameters",
+            received=f"random_rows={random_rows} beside {len(listed)} validation sets",
+            expected=f"{least} or more" + ("" if listed else ": one small validation set at least is compared"),
+            remedy="give a validation set, or leave random_rows out",
+        )
 
 
 def _listed(

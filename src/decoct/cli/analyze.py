@@ -58,7 +58,7 @@ class Options:
 
 
 def run(options: Options) -> dict[str, Any]:
-    """Analyse the set and write what was found beside it; of all analyses, those that this set or network allows."""
+    """Analyse the set and write what was found beside it; of all, those that set, network and machine allow."""
     from decoct.analysis.table import ANALYSES
     from decoct.registry import unknown_name
 
@@ -67,7 +67,7 @@ def run(options: Options) -> dict[str, Any]:
     from decoct.analysis.analyze import analyze
     from decoct.analysis.routine import Routine
     from decoct.compact.load import load
-    from decoct.errors import ConfigError
+    from decoct.errors import ConfigError, DataError, MemoryEstimateError
 
     routine = Routine(steps=options.steps, lr=options.lr)
     names = sorted(ANALYSES) if options.what == "all" else [options.what]
@@ -81,7 +81,7 @@ def run(options: Options) -> dict[str, Any]:
             found.append(
                 analyze(one, small, data, network=options.network, seeds=options.seeds, out=out, device=options.device)
             )
-        except ConfigError as error:
+        except (ConfigError, DataError, MemoryEstimateError) as error:
             refused[name] = error
     if refused and not found:
         raise next(iter(refused.values()))

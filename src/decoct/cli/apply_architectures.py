@@ -52,8 +52,8 @@ def run(options: Options) -> dict[str, Any]:
     from decoct.cli.finding_report import write_finding
     from decoct.files import make_folder
 
-    for name in ("seeds", "epochs", "full_epochs", "ipc"):
-        if getattr(options, name) < 1:
+    for name in ("seeds", "epochs", "full_epochs", "ipc", "early"):
+        if getattr(options, name) is not None and getattr(options, name) < 1:
             raise ConfigError(
                 "ranking networks",
                 received=f"--{name.replace('_', '-')} {getattr(options, name)}",

@@ -49,12 +49,15 @@ def run(options: Options) -> dict[str, Any]:
     from decoct.applications.graph_orders import order_filters
     from decoct.cli.finding_report import write_finding
     from decoct.data.graph import open_graph
+    from decoct.settings import require_at_least
 
-    graph = open_graph(options.graph)
+    # Wrong numbers are told before the graph is read.
+    require_at_least(options, "the search of graph filters", columns=0, ipc=1, seeds=1)
     search = GraphSearch(
         discrete=options.space == "discrete", starts=options.starts, length=options.length, steps=options.steps,
         decays=options.decays, candidates=options.candidates,
     )  # fmt: skip
+    graph = open_graph(options.graph)
     found = order_filters(
         graph.most_frequent(options.columns) if options.columns else graph, options.methods, search,
         per_class=options.ipc, seeds=options.seeds, out=options.out,

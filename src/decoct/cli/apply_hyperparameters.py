@@ -20,6 +20,8 @@ MATCHED: dict[str, dict[str, Any]] = {
     "hcdc": {}, "hcdc-length": {"metric": "relative"}, "hcdc-slopes": {"slope_weight": 1.0},
 }  # fmt: skip
 """Ways to match hypergradients: settings of the objective that differ from those of the recipe hcdc."""
+HASHED = 12
+"""Digits of the hash of a training set in the name of the folder of a validation set made for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,18 +82,22 @@ def run(options: Options) -> dict[str, Any]:
     if options.train is None:
         Maker(data, None, None, 0, folder, device).make("herding", options.train_ipc)
     train = options.train or next(folder.glob(f"herding-ipc{options.train_ipc}-*"))
-    made = {name: _validation_set(options, data, name, train, space, device) for name in methods}
+    train_set = load(train)
+    made = {
+        name: _validation_set(options, data, name, train, train_set.content_hash, space, device) for name in methods
+    }
     found = hyperparameter_search(
-        data, load(train), made, space,
+        data, train_set, made, space,
         network=options.network, search=search, seeds=options.seeds, out=options.out, device=device,
     )  # fmt: skip
     return write_finding(options.out, "hyperparameters", found, data)
 
 
 def _validation_set(
-    options: Options, data: Dataset, method: str, train: Path, space: Space, device: str
+    options: Options, data: Dataset, method: str, train: Path, content: str, space: Space, device: str
 ) -> CompactSet:  # fmt: skip
-    """The validation set of a method: hcdc for this training set and this space, others from the validation rows."""
+    """The validation set of a method: hcdc for the training set in `train`, whose hash is `content`, and this space,
+    others from the validation rows."""
     from dataclasses import replace
 
     from decoct.applications.hyperparameter_search import condensing
@@ -107,11 +113,13 @@ def _validation_set(
         maker = Maker(condensing(data), None, options.steps, 0, options.out / "validation", device)
         return maker.make(method, options.ipc)[0]
     settings = {"space": space, "train_set": str(train), **MATCHED.get(method, {})}
+    # A run is known by the path of the training set alone: another one made there later has another folder.
+    name = f"{method}-ipc{options.ipc}-{'-'.join(options.space)}-{content[:HASHED]}"
     # Points of the search are the same for every way to match them.
     return distill(
         data, replace(point, objective=replace(point.objective, **settings)), ipc=options.ipc, steps=options.steps,
         network=options.network, device=device, experts=options.out / "validation" / "points",
-        out=options.out / "validation" / f"{method}-ipc{options.ipc}-{'-'.join(options.space)}",
+        out=options.out / "validation" / name,
     )  # fmt: skip
 
 

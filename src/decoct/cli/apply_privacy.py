@@ -52,7 +52,8 @@ class Options:
     out: Path = Path("decoct-privacy")
     """Folder of finished runs, the result and the report; the same command goes on."""
     device: Annotated[str | None, left_out("NAME")] = None
-    """cpu, cuda or cuda:1; without it, the fastest there is."""
+    """cpu, cuda or cuda:1; without it, the fastest there is. For attacks: private sets and copies are on the
+    processor, whatever is given here."""
     opening: Opening = field(default_factory=Opening)
     output: Output = field(default_factory=Output)
 

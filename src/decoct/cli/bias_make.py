@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from decoct.cli.bias_weights import require_no_weights
 from decoct.cli.opening import Opening, Output, Source, left_out
 
 
@@ -25,7 +26,7 @@ class Options:
     severity: int = 4
     """How strong the cue is, from 1 to 4."""
     rows: Annotated[int | None, left_out("N")] = None
-    """At most so many training rows; without it, all."""
+    """At most so many training rows, one for each class or more; without it, all."""
     seed: int = 0
     """Everything random follows from this number."""
     opening: Opening = field(default_factory=Opening)
@@ -36,7 +37,8 @@ def run(options: Options) -> dict[str, Any]:
     """Make the set, and say what is in it."""
     from decoct.trust.bias.make import Bias, make_biased
 
-    # Wrong numbers are told before the data are read, which can take minutes.
+    # Wrong options are told before the data are read, which can take minutes.
+    require_no_weights(options.opening, "making a biased set", "weigh the set that is made: decoct bias weigh")
     bias = Bias(options.kind, options.correlation, options.severity, options.seed, options.rows)
     made = make_biased(options.opening.open(options.source), bias, options.out)
     return {"out": str(options.out), "open": f"npz:{options.out}/biased.npz", **made.facts}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from decoct.cli.bias_weights import require_no_weights
 from decoct.cli.opening import Opening, Output, Source, left_out
 
 
@@ -34,18 +35,11 @@ class Options:
 
 def run(options: Options) -> dict[str, Any]:
     """Weigh, write, and say how uneven the weights are."""
-    from decoct.errors import ConfigError
     from decoct.machine import usable_device
     from decoct.trust.bias.groups import Groups
     from decoct.trust.bias.reweight import by_density, by_early_errors, by_groups
 
-    if (options.by == "groups") != (options.groups is not None):
-        raise ConfigError(
-            f"weighing rows by {options.by}",
-            received="no --groups" if options.groups is None else "--groups",
-            expected="--groups FILE with --by groups, and only there",
-            remedy="give the groups.parquet of the data, or --by density, which needs none",
-        )
+    _require_own(options)
     groups = None if options.groups is None else Groups.load(options.groups)
     data = options.opening.open(options.source)
     device = usable_device(None)
@@ -62,6 +56,33 @@ def run(options: Options) -> dict[str, Any]:
         "out": str(options.out), "by": options.by, "rows": len(table), "source": data.spec.source,
         "largest": 1.0 if own is None else float(own.max()), "effective_share": effective,
     }  # fmt: skip
+
+
+OWN = {"groups": "groups", "bandwidth": "density", "share": "errors"}
+"""The way to weigh that each of these options belongs to."""
+
+
+def _require_own(options: Options) -> None:
+    """Raise `ConfigError` for --by groups without them, and for an option that belongs to another way to weigh."""
+    from decoct.errors import ConfigError
+
+    called = f"weighing rows by {options.by}"
+    require_no_weights(options.opening, called, "the file that this command writes stands in for them")
+    if options.by == "groups" and options.groups is None:
+        raise ConfigError(
+            called,
+            received="no --groups",
+            expected="--groups FILE with --by groups",
+            remedy="give the groups.parquet of the data, or --by density, which needs none",
+        )
+    for option, by in OWN.items():
+        if options.by != by and getattr(options, option) is not None:
+            raise ConfigError(
+                called,
+                received=f"--{option} {getattr(options, option)}",
+                expected=f"--{option} with --by {by}, and only there",
+                remedy=f"leave --{option} out, or weigh with --by {by}",
+            )
 
 
 def show(result: dict[str, Any]) -> str:

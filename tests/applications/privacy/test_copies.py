@@ -61,6 +61,39 @@ def test_distances_are_exact_also_where_rows_are_equal():
     assert float(distance[3]) == 0
 
 
+def test_rows_become_numbers_a_block_at_a_time_and_the_first_of_equals_is_the_nearest(monkeypatch):
+    """Memory of blocks: the training split is never a float copy as a whole."""
+    monkeypatch.setattr("decoct.applications.privacy.copies.BLOCK", 8)
+    raw, sizes = torch.randint(0, 256, (50, 12), dtype=torch.uint8), []
+    raw[41] = raw[9]
+
+    def values(part):
+        sizes.append(len(part))
+        return part.float() / 255
+
+    distance, nearest = nearest_rows(raw[[9, *range(20)]], raw, of_rows=values, of_others=values)
+    assert nearest.tolist() == [9, *range(20)]
+    assert float(distance.abs().max()) == 0
+    assert max(sizes) == 8
+    rows = torch.rand(20, 12)
+    every = (rows[:, None] - raw.float() / 255).square().sum(2).sqrt()
+    assert nearest_rows(rows, raw, of_others=values)[1].tolist() == every.argmin(1).tolist()
+
+
+def test_a_float_copy_of_the_training_split_is_never_made(monkeypatch):
+    monkeypatch.setattr("decoct.applications.privacy.copies.BLOCK", 64)
+    data, largest, plain = toy(), [], torch.Tensor.float
+    core = decoct.select(data, "random", ipc=5)
+
+    def watched(tensor):
+        largest.append(len(tensor))
+        return plain(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "float", watched)
+    copies(core, data)
+    assert max(largest) <= 64
+
+
 def test_features_have_copies_too():
     data = blob_features(classes=3, per_class=100)
     assert bool(copies(decoct.select(data, "random", ipc=2), data, level=0.05).flagged.all())

@@ -12,6 +12,7 @@ from toys import blob_features, blob_images
 
 import decoct
 from decoct.analysis.finding import Finding
+from decoct.applications.privacy import release
 from decoct.applications.privacy.dp import PrivateConfig, noisy_tables, private_matching, public_view
 from decoct.applications.privacy.noise import clipped, noisy_sums, poisson_rows
 from decoct.applications.privacy.release import release_network, require_separate_rows
@@ -37,7 +38,7 @@ def test_one_row_changes_the_table_by_at_most_the_clip():
     labels = torch.arange(20) % 3
 
     def plain(rows):
-        return noisy_sums(features[rows], labels[rows], 3, 1.5, 0.0, torch.Generator().manual_seed(1))
+        return noisy_sums([(features[rows], labels[rows])], 3, 1.5, 0.0, torch.Generator().manual_seed(1))
 
     whole = plain(torch.arange(20))
     for left_out in range(20):
@@ -115,7 +116,7 @@ def test_weighted_rows_are_refused():
 def test_noise_has_the_standard_deviation_of_noise_times_clip_on_every_entry():
     features, labels = torch.zeros(1, 200), torch.zeros(1, dtype=torch.int64)
     drawn = torch.stack(
-        [noisy_sums(features, labels, 4, 0.5, 3.0, torch.Generator().manual_seed(seed)) for seed in range(60)]
+        [noisy_sums([(features, labels)], 4, 0.5, 3.0, torch.Generator().manual_seed(seed)) for seed in range(60)]
     )
     assert float(drawn.std()) == pytest.approx(1.5, rel=0.02)
     assert float(drawn.std(0).min()) > 1.0, "classes without rows get noise too"
@@ -139,6 +140,27 @@ def test_without_noise_to_speak_of_the_tables_are_the_class_means():
     features = clipped(embed(release_network(data, NETWORK, Streams(0), 0), data.inputs(data.train)), 1.0)
     for c in range(3):
         assert torch.allclose(table[c], features[data.train.labels() == c].mean(0), atol=1e-4)
+
+
+def test_samples_are_embedded_in_blocks_and_the_tables_stay_what_they_were(monkeypatch):
+    """Rounding aside: same coins, same noise, same clip. An empty sample has noise alone."""
+    data, config = toy(), replace(QUICK, releases=2)
+    before, sizes = noisy_tables(data, NETWORK, config, Streams(0)), []
+    embedded = release.embed
+
+    def watched(module, inputs):
+        sizes.append(len(inputs))
+        return embedded(module, inputs)
+
+    monkeypatch.setattr(release, "embed", watched)
+    for module in ("dp", "release"):
+        monkeypatch.setattr(f"decoct.applications.privacy.{module}.BLOCK", 7)
+    after = noisy_tables(data, NETWORK, config, Streams(0))
+    assert max(sizes) == 7
+    for one, other in zip(before, after, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+    [table] = noisy_tables(data, NETWORK, replace(QUICK, releases=1, rate=1e-12), Streams(0))
+    assert torch.isfinite(table).all()
 
 
 def test_a_set_comes_with_its_number_and_gives_nothing_else_away(tmp_path):

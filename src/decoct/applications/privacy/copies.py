@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
 from decoct.analysis.finding import Cell, Chart, Finding, Series, estimate
@@ -15,9 +15,9 @@ from decoct.compact.compact_set import CompactSet
 from decoct.data.dataset import Dataset, Split
 from decoct.errors import ConfigError, DataError
 from decoct.evaluation.withheld import in_terms_of
-from decoct.machine import require_memory
 
-BLOCK = 512
+BLOCK = 1024
+"""Rows that are turned into numbers and compared at a time, of either side."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,9 +109,9 @@ def copies(
     image may be far from every real one in pixels and still tell who was trained on (see `membership`). A set whose
     fingerprint is withheld is compared where shape and classes match, and `notices` say so.
 
-    Images: float or uint8 `[m, c, h, w]`, features `[m, d]`. Cost O((m + h) n d), memory of blocks. Raises
-    `MismatchError` where set and data do not belong together, `DataError` for no held-out rows, `ConfigError` for a
-    level that so few held-out rows cannot tell.
+    Images: float or uint8 `[m, c, h, w]`, features `[m, d]`. Cost O((m + h) n d); memory of the raw rows, and of blocks
+    of them as floats. Raises `MismatchError` where set and data do not belong together, `DataError` for no held-out
+    rows, `ConfigError` for a level that so few held-out rows cannot tell.
     """
     compact_set, notices = in_terms_of(compact_set, data.spec, "looking for copies")
     others = data.val if held_out is None else held_out
@@ -123,31 +123,52 @@ def copies(
             expected="a level above 0 and below 1, and at least 1 / level - 1 held-out rows",
             remedy="hold out more rows, or take a larger level",
         )
-    train, unit = _rows(data, data.train), _unit(data)
+    train, unit = data.train.raw().flatten(1), _unit(data)
+
+    def values(raw: Tensor) -> Tensor:
+        return (raw.float() / 255 if data.spec.is_image else raw.float()) / unit
+
     inputs, _, _ = compact_set.materialize()
     made = data.spec.transform.inverse(inputs).flatten(1)
-    found, nearest = nearest_rows(made / unit, train / unit)
-    reference = nearest_rows(_rows(data, others) / unit, train / unit)[0].sort().values
+    found, nearest = nearest_rows(made / unit, train, of_others=values)
+    held = others.raw().flatten(1)
+    reference = nearest_rows(held, train, of_rows=values, of_others=values)[0].sort().values
     below = torch.searchsorted(reference, found, right=True)
     ids = tuple(str(data.train.ids[row]) for row in nearest.tolist())
     return Copies(nearest, ids, found, (1 + below).double() / (1 + len(reference)), reference, level, notices)
 
 
+Values = Callable[[Shaped[Tensor, "b d"]], Float[Tensor, "b d"]]
+"""What turns a block of raw rows into the numbers that are compared."""
+
+
 def nearest_rows(
-    rows: Float[Tensor, "m d"], others: Float[Tensor, "n d"]
-) -> tuple[Float[Tensor, " m"], Int64[Tensor, " m"]]:
+    rows: Shaped[Tensor, "m d"], others: Shaped[Tensor, "n d"], *,
+    of_rows: Values = torch.Tensor.float, of_others: Values = torch.Tensor.float,
+) -> tuple[Float[Tensor, " m"], Int64[Tensor, " m"]]:  # fmt: skip
     """Euclidean distance to the nearest of `others`, and which it is; the first of equals.
 
-    Found by the fast formula, measured by the exact difference: the fast one is off by 1e-3 where rows are equal.
+    Both are turned into numbers a block at a time, so that raw rows stay as small as they are. Found by the fast
+    formula, measured by the exact difference: the fast one is off by 1e-3 where rows are equal.
     """
-    require_memory("comparing rows with training rows", 8 * BLOCK * len(others), "compare with fewer training rows")
-    best = torch.cat([torch.cdist(part, others).argmin(1) for part in rows.split(BLOCK)])
-    return (rows - others[best]).square().sum(1).sqrt(), best
+    pairs = [_nearest(of_rows(part), others, of_others) for part in rows.split(BLOCK)]
+    distance, nearest = zip(*pairs, strict=True)
+    return torch.cat(distance), torch.cat(nearest)
 
 
-def _rows(data: Dataset, split: Split) -> Float[Tensor, "n d"]:
-    raw = split.raw().flatten(1).float()
-    return raw / 255 if data.spec.is_image else raw
+def _nearest(
+    rows: Float[Tensor, "b d"], others: Shaped[Tensor, "n d"], of_others: Values
+) -> tuple[Float[Tensor, " b"], Int64[Tensor, " b"]]:
+    """The same for one block of rows: the nearest of every block of `others`, and the nearest of these."""
+    distance, nearest = torch.full((len(rows),), torch.inf), torch.zeros(len(rows), dtype=torch.int64)
+    for number, part in enumerate(others.split(BLOCK)):
+        values = of_others(part)
+        best = torch.cdist(rows, values).argmin(1)
+        exact = (rows - values[best]).square().sum(1).sqrt()
+        nearer = exact < distance
+        distance = torch.where(nearer, exact, distance)
+        nearest = torch.where(nearer, number * BLOCK + best, nearest)
+    return distance, nearest
 
 
 def _unit(data: Dataset) -> float:

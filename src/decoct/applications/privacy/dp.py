@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from decoct.analysis.finding import Chart, Finding
 from decoct.applications.privacy.accounting import Accountant, Release, epsilon, noise_for
 from decoct.applications.privacy.noise import clipped, noisy_sums, poisson_rows
-from decoct.applications.privacy.release import no_rows, release_network, require_separate_rows
+from decoct.applications.privacy.release import BLOCK, embedded_blocks, release_network, require_separate_rows
 from decoct.compact.decoders import quantise
 from decoct.compact.distilled import DistilledSet
 from decoct.data.dataset import Dataset
@@ -42,8 +42,8 @@ class PrivateConfig:
     https://openreview.net/forum?id=H8XpqEkbua_); releasing first and matching afterwards as in "Improving Noise
     Efficiency in Privacy-preserving Dataset Distillation" (Zheng et al., 2025, https://arxiv.org/abs/2508.01749).
 
-    Cost: `releases` x `rate` x n forward passes and as many tables `[C, d]` in memory, then `steps` forward and
-    backward passes over all C ipc images.
+    Cost: `releases` x `rate` x n forward passes, in blocks of rows, and as many tables `[C, d]` in memory as there are
+    releases; then `steps` forward and backward passes over all C ipc images.
 
     Differs from NDPDC, whose code takes another network and new noise in each of 10,000 iterations and augments: here
     networks and noise are released before the first step, as the second paper does, nothing is augmented, and class
@@ -199,9 +199,8 @@ def noisy_tables(data: Dataset, name: str, config: PrivateConfig, streams: Strea
             else:
                 rows = torch.randperm(n, generator=streams("rows"))[: max(1, round(config.rate * n))]
             module = release_network(data, name, streams, number)
-            with torch.no_grad():
-                features = embed(module, data.inputs(data.train, rows)) if len(rows) else no_rows(module, data)
-            sums = noisy_sums(features, labels[rows], classes, config.clip, config.noise, streams("noise"))
+            blocks = zip(embedded_blocks(module, data, rows), labels[rows].split(BLOCK), strict=True)
+            sums = noisy_sums(blocks, classes, config.clip, config.noise, streams("noise"))
             tables.append(sums / expected)
             tick(number + 1)
     return tables

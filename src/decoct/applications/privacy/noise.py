@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -14,15 +16,20 @@ def clipped(features: Float[Tensor, "n d"], clip: float) -> Float[Tensor, "n d"]
 
 
 def noisy_sums(
-    features: Float[Tensor, "b d"], labels: Int64[Tensor, " b"], classes: int, clip: float, noise: float,
+    blocks: Iterable[tuple[Float[Tensor, "b d"], Int64[Tensor, " b"]]], classes: int, clip: float, noise: float,
     generator: torch.Generator,
 ) -> Float[Tensor, "classes d"]:  # fmt: skip
     """Class sums of clipped rows, plus noise of standard deviation `noise clip` on every entry.
 
-    One row changes one class by at most `clip`, so the L2 sensitivity of the whole table is `clip`.
+    One row changes one class by at most `clip`, so the L2 sensitivity of the whole table is `clip`. The rows of the
+    sample and their labels come in one block or more; the noise is drawn once, after the last.
     """
-    table = torch.zeros(classes, features.shape[1], dtype=torch.float64)
-    table.index_add_(0, labels, clipped(features, clip).double())
+    table: Tensor | None = None
+    for features, labels in blocks:
+        if table is None:
+            table = torch.zeros(classes, features.shape[1], dtype=torch.float64)
+        table.index_add_(0, labels, clipped(features, clip).double())
+    assert table is not None
     drawn = torch.randn(table.shape, generator=generator, dtype=torch.float64)
     return (table + noise * clip * drawn).float()
 

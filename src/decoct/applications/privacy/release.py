@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from decoct.data.dataset import Dataset
@@ -13,6 +15,8 @@ from decoct.networks.embedding import embed
 from decoct.streams import Streams, derive_seed
 from decoct.training.graphs import mixes_rows
 
+BLOCK = 512
+"""Rows of a sample that are embedded at a time, so that what networks compute of them fits in memory."""
 PROBED = 4
 """Made-up rows on which it is tried whether a network keeps rows apart."""
 
@@ -51,6 +55,10 @@ def _keeps_apart(module: nn.Module, shape: tuple[int, ...]) -> bool:
     return bool(torch.allclose(first, second, rtol=1e-4, atol=1e-5 * float(first.abs().max())))
 
 
-def no_rows(module: nn.Module, data: Dataset) -> Float[Tensor, "0 d"]:
-    """The embeddings of an empty sample."""
-    return embed(module, torch.zeros(1, *data.spec.shape))[:0]
+def embedded_blocks(module: nn.Module, data: Dataset, rows: Int64[Tensor, " b"]) -> Iterator[Float[Tensor, "k d"]]:
+    """The embeddings of these training rows, `BLOCK` at a time; of none, one block without rows."""
+    for block in rows.split(BLOCK):
+        inputs = data.inputs(data.train, block) if len(block) else torch.zeros(1, *data.spec.shape)
+        with torch.no_grad():
+            found = embed(module, inputs)[: len(block)]
+        yield found

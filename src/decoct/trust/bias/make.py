@@ -43,7 +43,8 @@ class Bias:
     seed: int = 0
     """Everything random follows from this number."""
     rows: int | None = None
-    """At most so many training rows (a tenth as many for validation), classes in equal shares; none takes all."""
+    """At most so many training rows, one a class or more (of validation a tenth as many, but one a class), classes in
+    equal shares; none takes all."""
 
     def __post_init__(self) -> None:
         require_correlation(self.correlation)
@@ -77,13 +78,18 @@ def make_biased(data: Dataset, bias: Bias, out: str | Path) -> BiasedSource:
 
     Files: `biased.npz` (all three splits; open it as `npz:OUT/biased.npz`), `anti-biased.npz` (x, y), `groups.parquet`
     (id, attribute, aligned; of both tests too), `preview.png`, and last `bias.json`. The same call gives the same
-    bytes of pixels. Raises `ConfigError`, `DataError` for rows that are no images, `MismatchError` where `out` holds a
-    set made otherwise, and `OutputError`.
+    bytes of pixels. Raises `ConfigError` for fewer rows than classes, `DataError` for rows that are no images,
+    `MismatchError` where `out` holds a set made otherwise, and `OutputError`.
     """
     if not data.spec.is_image:
         raise DataError(
             f"making a biased set of {data.spec.source}", received=f"features of shape {list(data.spec.shape)}",
             expected="images, gray or in colour", remedy="open a source of images",
+        )  # fmt: skip
+    if bias.rows is not None and bias.rows < data.spec.classes:
+        raise ConfigError(
+            f"making a biased set of {data.spec.source}", received=f"rows={bias.rows}",
+            expected=f"at least {data.spec.classes}, one row for each class", remedy="ask for more rows, or for all",
         )  # fmt: skip
     folder = Path(out)
     facts = {"source": data.spec.source, "fingerprint": data.spec.fingerprint, **asdict(bias)}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool
 from numpy.typing import NDArray
 from torch import nn
 
@@ -28,53 +28,10 @@ from decoct.networks.build import network as build_network
 from decoct.progress import Ticker, progress
 from decoct.training.accuracy import predict
 from decoct.training.job import Fitted
+from decoct.trust.bias.group_scores import LEAST, GroupScores, any_large, require_both_kinds
 from decoct.trust.bias.groups import Groups
 
-LEAST = 10
-"""Rows of a group for it to count as the worst; of smaller ones the accuracy is mostly chance."""
 Train = Callable[[int, Training, Ticker], Fitted]
-
-
-@dataclass(frozen=True)
-class GroupScores:
-    """Accuracies (fractions) of one network on test rows, by whether they carry the attribute of their class."""
-
-    test: float
-    """All test rows as they come."""
-    aligned: float
-    conflicting: float
-    worst: float
-    """The lowest accuracy of a group (class and attribute) with 10 rows or more."""
-    balanced: float
-    """Mean over all groups that occur: the test accuracy if every group were as frequent as any other."""
-    anti: float | None = None
-    """On the anti-biased test, where there is one: no row carries the attribute of its class."""
-
-    @property
-    def gap(self) -> float:
-        """Aligned minus conflicting: 0 for a network that does not look at the attribute."""
-        return self.aligned - self.conflicting
-
-    @classmethod
-    def of(
-        cls, right: Bool[NDArray[np.bool_], " n"], labels: Int[NDArray[np.int64], " n"],
-        attributes: Int[NDArray[np.int64], " n"], aligned: Bool[NDArray[np.bool_], " n"], anti: float | None = None,
-    ) -> GroupScores:  # fmt: skip
-        """Of right answers `[n]` for rows of these labels and attributes; raises `DataError` for one kind of rows."""
-        if not aligned.any() or aligned.all():
-            raise DataError(
-                "measuring bias",
-                received=f"{int(aligned.sum())} aligned and {int((~aligned).sum())} conflicting test rows",
-                expected="test rows of both kinds: their difference is what is measured",
-                remedy="give a test split in which the attribute says less about the class (decoct bias make does)",
-            )
-        group = labels * (attributes.max() + 1) + attributes
-        counts, hits = np.bincount(group), np.bincount(group, right)
-        rates = hits[counts > 0] / counts[counts > 0]
-        large = counts[counts > 0] >= LEAST
-        worst = rates[large].min() if large.any() else rates.min()
-        every, same, other = (float(part.mean()) for part in (right, right[aligned], right[~aligned]))
-        return cls(every, same, other, float(worst), float(rates.mean()), anti)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +52,7 @@ class BiasExam:
         network: str | None = None, out: str | Path | None = None, device: str | None = None,
     ) -> BiasExam:  # fmt: skip
         """Check everything that can be checked before the first training; raises what `measure_bias` raises."""
-        groups.aligned_in(data, data.test, "test")
+        require_both_kinds(groups.aligned_in(data, data.test, "test"))
         name = network or default_network(data.spec.shape)
         build_network(name, data.spec.shape, data.spec.classes, 0)
         folder = None if out is None else make_folder(Path(out))
@@ -136,7 +93,14 @@ class BiasExam:
         aligned = self.groups.aligned_in(self.data, self.data.test, "test").tobytes()
         anti = self.anti
         other = b"" if anti is None else np.ascontiguousarray(anti.x).tobytes() + np.asarray(anti.y, np.int64).tobytes()
-        return [hashlib.sha256(part).hexdigest()[:16] for part in (told, aligned, other)]
+        found = [hashlib.sha256(part).hexdigest()[:16] for part in (told, aligned, other)]
+        # What was kept without this mark has the accuracy of a small group as the worst.
+        return found if self.has_worst else [*found, "no large group"]
+
+    @property
+    def has_worst(self) -> bool:
+        """Whether a group of the test rows is large enough to be the worst."""
+        return any_large(self.data.test.y, self.groups.of(self.data.test, "test"))
 
     @property
     def _training(self) -> Training:
@@ -206,20 +170,20 @@ def _finding(
     columns = SHOWN if exam.anti is None else (*SHOWN, "anti")
     lines = {label: own, "all rows of the source": whole}
     rows = [
-        {"trained on": name, **{c: estimate([getattr(s, c) for s in scores]) for c in columns}}
+        {"trained on": name, **{c: _cell([getattr(s, c) for s in scores]) for c in columns}}
         for name, scores in lines.items()
     ]
     added = estimate(amplification(own, whole))
-    places, names = (0.0, 1.0, 2.0), ("aligned", "conflicting", "worst")
-    kinds = (*names[:2], "worst group")
+    kinds = {"aligned": "aligned", "conflicting": "conflicting"} | ({"worst": "worst group"} if exam.has_worst else {})
+    places = tuple(float(place) for place in range(len(kinds)))
     series = [
-        Series.of(name, places, [row[c] for c in names], line=False, quiet=place > 0)
+        Series.of(name, places, [row[c] for c in kinds], line=False, quiet=place > 0)
         for place, (name, row) in enumerate(zip(lines, rows, strict=True))
     ]
     return Finding(
         name="bias",
         sentence=_sentence(label, rows, added),
-        chart=Chart("test rows", "accuracy", tuple(series), percent=True, names=kinds),
+        chart=Chart("test rows", "accuracy", tuple(series), percent=True, names=tuple(kinds.values())),
         rows=tuple(rows),
         percent=columns,
         notes=(
@@ -227,6 +191,7 @@ def _finding(
             f"{LEAST} test rows or more, which is low by chance alone where groups are many and small; balanced: mean "
             "over groups",
             "networks are measured after their last pass: validation rows carry the bias of the training rows",
+            *([] if exam.has_worst else [f"worst is left blank: no class with one attribute has {LEAST} test rows"]),
         ),
         facts={
             "set": compact_set.content_hash, "made": compact_set.provenance.get("name"), "amplification": added,
@@ -234,6 +199,12 @@ def _finding(
             "data": data_facts(exam.data), "hardware": hardware(), "versions": library_versions(),
         },
     )  # fmt: skip
+
+
+def _cell(values: Sequence[float | None]) -> dict[str, Any] | None:
+    """The estimate, or a blank: a score that is missing is missing for every seed."""
+    known = [value for value in values if value is not None]
+    return estimate(known) if known else None
 
 
 def _sentence(label: str, rows: Sequence[dict[str, Any]], added: dict[str, Any]) -> str:
