@@ -50,6 +50,25 @@ def test_the_whole_validation_split_agrees_with_itself():
     assert float(state.loss(part, RealSource(data, "cpu", Streams(0)("real"))).detach()) > 1e-4
 
 
+def test_hypergradients_of_networks_of_many_real_rows_are_other_targets(tmp_path):
+    data = blob_images(per_class=24)
+    small, full = prepared(data, cache=tmp_path), prepared(data, replace(SMALL, full_per_class=12), cache=tmp_path)
+    assert small._points is not None
+    assert full._points is not None
+    assert len(list(tmp_path.glob("responses-*"))) == 2
+    torch.testing.assert_close(full._points.theta[0], small._points.theta[0])
+    assert not torch.allclose(full._points.target[0], small._points.target[0], rtol=0.05)
+    inputs, labels = data.inputs(data.val), data.val.labels()
+    whole = Synthetic(inputs, F.one_hot(labels, 3).float(), labels)
+    real = RealSource(data, "cpu", Streams(0)("real"))
+    assert float(full.loss(whole, real).detach()) > 1e-4, "the whole split is not what makes up for few rows"
+    again = prepared(data, replace(SMALL, full_per_class=12), cache=tmp_path)
+    assert again._points is not None
+    assert torch.equal(again._points.target, full._points.target)
+    with pytest.raises(ConfigError, match="setting full_per_class(.|\n)*0 or more"):
+        replace(SMALL, full_per_class=-1)
+
+
 def test_gradients_of_all_weights_are_matched_beside_by_their_weight():
     data = blob_images(per_class=24)
     inputs, labels = data.inputs(data.val), data.val.labels()

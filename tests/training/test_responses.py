@@ -12,6 +12,7 @@ from decoct.training.flat import FlatNetwork
 from decoct.training.hypergradient import hypergradient
 from decoct.training.hyperparameters import LabelSmoothing, WeightDecay
 from decoct.training.responses import (
+    Points,
     Rows,
     Walk,
     projected_slope,
@@ -160,6 +161,34 @@ def test_a_trajectory_descends_the_validation_loss_inside_the_cube(linear):
     assert losses[5] < losses[0]
     assert losses[11] < losses[6]
     assert points.residual < 1e-6
+
+
+def test_hypergradients_of_networks_of_all_rows_are_kept_and_descended(linear):
+    small, val = rows(20, 0), rows(200, 1)
+    walk = Walk(starts=2, length=3, step=0.05, first_steps=100, next_steps=50, lr=0.05, solver=EXACT, full_batch=400)
+
+    def walked(train: Rows, full: Rows | None = None) -> Points:
+        start = torch.zeros(linear.count, dtype=torch.float64)
+        return walk_through(linear, lambda _: start, SPACE, train, val, walk, seed=0, full=full)
+
+    full = rows(400, 2)
+    both, alone, whole = walked(small, full), walked(small), walked(full)
+    torch.testing.assert_close(both.target, whole.target)
+    torch.testing.assert_close(both.hyper, whole.hyper)
+    assert not torch.allclose(both.target, alone.target, rtol=0.1)
+    torch.testing.assert_close(both.theta[0], alone.theta[0])
+    torch.testing.assert_close(both.response[0], alone.response[0])
+    torch.testing.assert_close(walked(small, small).target, alone.target)
+
+
+def test_a_part_of_the_rows_says_how_weights_move(linear):
+    few, hyper = rows(30, 0), torch.tensor([0.6, 0.3], dtype=torch.float64)
+    theta, walk = minimum(linear, hyper, few), Walk(solver=EXACT)
+    weighted = Rows(few.inputs, few.targets, torch.linspace(0.5, 1.5, 30).double())
+    for given in (few, weighted):
+        thinned = Rows(given.inputs[::3], given.targets[::3], None if given.weights is None else given.weights[::3])
+        part = responses_at(linear, SPACE, hyper, theta, theta, given, walk, 3)[0]
+        torch.testing.assert_close(part, responses_at(linear, SPACE, hyper, theta, theta, thinned, walk)[0])
 
 
 def test_training_in_batches_goes_where_training_on_all_rows_goes(linear):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MATCHED: dict[str, dict[str, Any]] = {
     "hcdc": {}, "hcdc-length": {"metric": "relative"}, "hcdc-slopes": {"slope_weight": 1.0},
+    "hcdc-small": {"full_per_class": 0},
 }  # fmt: skip
 """Ways to match hypergradients: settings of the objective that differ from those of the recipe hcdc."""
 HASHED = 12
@@ -38,7 +39,8 @@ class Options:
     """Rows of each class that herding picks for it."""
     methods: Annotated[tuple[str, ...], arg(metavar="NAME...")] = ("herding", "hcdc")
     """Selectors and recipes that make validation sets; random is always there. hcdc matches directions of
-    hypergradients, hcdc-length their lengths too, hcdc-slopes gradients for all weights beside them."""
+    hypergradients, hcdc-length their lengths too, hcdc-slopes gradients for all weights beside them; hcdc-small those
+    of networks of the small training set, which takes less time and orders worse."""
     ipc: int = 1
     """Rows of each class of a validation set."""
     steps: Annotated[int | None, left_out("N")] = None

@@ -41,11 +41,15 @@ class Walk:
     """Step size of Adam, cosine down to 0 at every point."""
     solver: ConjugateGradient | Neumann = field(default_factory=lambda: ConjugateGradient(steps=20, damping=1e-3))
     """How `(H + damping)^-1` is applied: conjugate gradients, or the Neumann series of the paper."""
+    full_batch: int = 64
+    """Rows of a training step on all rows, where there are networks of these."""
+    full_rows: int = 500
+    """Of all rows, how many say how those networks move with the hyper-parameters."""
     curvature: Literal["gauss-newton", "hessian"] = "gauss-newton"
     """gauss-newton has no negative eigenvalue; the exact Hessian asks for weights at a minimum."""
 
     def __post_init__(self) -> None:
-        require_at_least(self, "a Walk", starts=1, length=1, first_steps=1, next_steps=0)
+        require_at_least(self, "a Walk", starts=1, length=1, first_steps=1, next_steps=0, full_batch=1, full_rows=1)
         require_above(self, "a Walk", step=0, lr=0)
 
 
@@ -53,7 +57,7 @@ class Walk:
 class Points:
     """K points of the space: `hyper` `[K, h]`, trained weights `theta` `[K, P]`, how they move with the
     hyper-parameters, `response` `[K, P, h]`, and of the whole validation set the gradient for the weights, `slope`
-    `[K, P]`, and the hypergradient, `target` `[K, h]`.
+    `[K, P]`, and the hypergradient, `target` `[K, h]`, of these networks or of those trained on all rows.
     """
 
     hyper: Float[Tensor, "K h"]
@@ -130,30 +134,56 @@ def validation_slope(net: FlatNetwork, theta: Float[Tensor, " P"], rows: Rows) -
 
 
 def responses_at(
-    net: FlatNetwork, space: Space, hyper: Tensor, theta: Tensor, start: Tensor, rows: Rows, walk: Walk
+    net: FlatNetwork, space: Space, hyper: Tensor, theta: Tensor, start: Tensor, rows: Rows, walk: Walk, every: int = 1
 ) -> tuple[Float[Tensor, "P h"], float]:
-    """How weights trained on `rows` move with the hyper-parameters, and the residual of that."""
+    """How weights trained on `rows` move with the hyper-parameters, by every so manieth row; the residual of that."""
+    counts = None if rows.weights is None else rows.weights[::every]
+
+    def batch(knobs: Tensor) -> tuple[Tensor, Tensor]:
+        # All rows first: what a row becomes may hang on its place.
+        x, y = space.batch(net, knobs, rows.inputs, rows.targets)
+        return x[::every], y[::every]
 
     def loss(weights: Tensor, knobs: Tensor) -> Tensor:
-        x, y = space.batch(net, knobs, rows.inputs, rows.targets)
-        return mean_loss(net.logits(weights, x), y, rows.weights) + space.penalty(net, knobs, weights, start)
-
-    return response(loss, theta, hyper, walk.solver, _product(net, space, hyper, theta, start, rows, walk))
-
-
-def _product(
-    net: FlatNetwork, space: Space, hyper: Tensor, theta: Tensor, start: Tensor, rows: Rows, walk: Walk
-) -> Product:
-    x, y = (part.detach() for part in space.batch(net, hyper, rows.inputs, rows.targets))
+        x, y = batch(knobs)
+        return mean_loss(net.logits(weights, x), y, counts) + space.penalty(net, knobs, weights, start)
 
     def penalty(weights: Tensor) -> Tensor:
         return space.penalty(net, hyper, weights, start)
 
+    x, y = (part.detach() for part in batch(hyper))
+    return response(loss, theta, hyper, walk.solver, _product(net, theta, Rows(x, y, counts), penalty, walk))
+
+
+def _product(net: FlatNetwork, theta: Tensor, rows: Rows, penalty: Callable[[Tensor], Tensor], walk: Walk) -> Product:
+    x, y = rows.inputs, rows.targets
     if walk.curvature == "hessian":
         return hessian_product(lambda at: mean_loss(net.logits(at, x), y, rows.weights) + penalty(at), theta)
     return gauss_newton_product(
         lambda weights: net.logits(weights, x), lambda logits: mean_loss(logits, y, rows.weights), theta, penalty
     )
+
+
+class _Walker:
+    """Weights that are trained on `rows` from point to point of a trajectory; in batches with a `generator`."""
+
+    def __init__(
+        self, net: FlatNetwork, space: Space, walk: Walk, start: Tensor, rows: Rows,
+        generator: torch.Generator | None = None,
+    ) -> None:  # fmt: skip
+        self._net, self._space, self._walk, self._rows, self._generator = net, space, walk, rows, generator
+        self._start = self._theta = start
+
+    def at(self, u: Tensor, steps: int) -> tuple[Tensor, Tensor, float]:
+        """The weights after so many more steps at `u`, how they move with it, and the residual of that."""
+        net, space, walk, rows, batched = self._net, self._space, self._walk, self._rows, self._generator is not None
+        self._theta = train_at(
+            net, space, u, self._theta, self._start, rows, steps=steps, lr=walk.lr,
+            batch=walk.full_batch if batched else None, generator=self._generator,
+        )  # fmt: skip
+        every = -(-len(rows.inputs) // walk.full_rows) if batched else 1
+        moves, residual = responses_at(net, space, u, self._theta, self._start, rows, walk, every)
+        return self._theta, moves, residual
 
 
 def walk_through(
@@ -165,12 +195,14 @@ def walk_through(
     walk: Walk,
     seed: int,
     tick: Ticker | None = None,
+    full: Rows | None = None,
 ) -> Points:
     """Points on `walk.starts` trajectories of hyper-parameters, each descending the validation loss of all `val`.
 
     The points do not depend on any condensed validation set, so they are found once. Trajectory i starts from the
-    weights `build(seed of i)`. Cost at each point: the training steps, h solves and a gradient over `val`; memory
-    `K P (h + 2)` numbers.
+    weights `build(seed of i)`. With `full` rows a second network is trained on these beside the one trained on `train`,
+    and the hypergradient that is kept and descended is that of the second. Cost at each point: the training steps, h
+    solves and a gradient over `val`, twice with `full`; memory `K P (h + 2)` numbers.
 
     Raises `ConfigError`, `CurvatureError`, `DivergenceError`, `MemoryEstimateError`.
     """
@@ -183,14 +215,18 @@ def walk_through(
     kept: list[tuple[Tensor, ...]] = []
     worst = 0.0
     for number, u in enumerate(hyper):
-        start = build(derive_seed(seed, "start", number)).to(u.device)
-        theta = start
+        own = derive_seed(seed, "start", number)
+        start = build(own).to(u.device)
+        small = _Walker(net, space, walk, start, train)
+        whole = full and _Walker(net, space, walk, start, full, Streams(own)("batches"))
         for place in range(walk.length):
             steps = walk.next_steps if place else walk.first_steps
-            theta = train_at(net, space, u, theta, start, train, steps=steps, lr=walk.lr)
-            moves, residual = responses_at(net, space, u, theta, start, train, walk)
+            theta, moves, residual = small.at(u, steps)
             slope = validation_slope(net, theta, val)
             target = moves.T @ slope
+            if whole:
+                theta_full, moves_full, other = whole.at(u, steps)
+                target, residual = moves_full.T @ validation_slope(net, theta_full, val), max(residual, other)
             kept.append((u, theta, moves, slope, target))
             worst = max(worst, residual)
             u = (u - walk.step * target / target.norm().clamp_min(1e-12)).clamp(0, 1)  # noqa: PLW2901

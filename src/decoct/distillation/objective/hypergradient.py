@@ -50,12 +50,14 @@ class Hypergradient(Objective):
     What is condensed is a **validation** set: rows S stand for the validation split V, so that hyper-parameters u in
     `[0, 1]^h` are ordered alike by the loss of either. `theta_k` `[P]` are weights trained on a small training set at
     `u_k`, points on trajectories that descend the validation loss, each from a corner of the space; `J_k` `[P, h]` says
-    how they move, `g_S` `[P]` is `d L_S / d theta` there. `theta_k`, `J_k` and `g_V` do not depend on S, so they are
-    found once, before the first step; a step is the loss of all rows of S at `points` of them and its derivative twice.
-    Images `[m, ...]`, targets `[m, C]`.
+    how they move, `g_S` `[P]` is `d L_S / d theta` there. With `full_per_class`, as in the paper, the target is the
+    hypergradient `J'_k^T g'_V` of networks trained on many real rows at `u_k`: S then also makes up for what the small
+    training set does to the order. `theta_k`, `J_k` and targets do not depend on S, so they are found once, before the
+    first step; a step is the loss of all rows of S at `points` of them and its derivative twice. Images `[m, ...]`,
+    targets `[m, C]`.
 
-    Cost before the first step: K = starts x length times (training steps + h solves) on the small training set;
-    memory `K P (h + 2)` numbers. Of a step: about 6 forward passes of S for each point.
+    Cost before the first step: K = starts x length times (training steps + h solves) on the small training set, and as
+    many on the real rows; memory `K P (h + 2)` numbers. Of a step: about 6 forward passes of S for each point.
 
     Differs from the paper: the term of w = `slope_weight`, which the paper does not have (0 leaves it out). K h
     numbers, a few hundred, let the pixels of S agree where they are matched and nowhere else; gradients for all weights
@@ -75,6 +77,9 @@ class Hypergradient(Objective):
     """Folder of a compact set that networks are trained on; none draws real rows."""
     train_per_class: int = 10
     """Those rows, of each class."""
+    full_per_class: int = 0
+    """Training rows of each class that networks are trained on whose hypergradients are matched; 0 matches those of
+    networks of the small training set."""
     val_rows: int = 2000
     """Rows of the validation split at most, classes in equal shares."""
     points: int = 4
@@ -86,7 +91,8 @@ class Hypergradient(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_at_least(self, "the objective 'hypergradient'", train_per_class=1, val_rows=1, points=1, slope_weight=0)
+        least = {"train_per_class": 1, "full_per_class": 0, "val_rows": 1, "points": 1, "slope_weight": 0}
+        require_at_least(self, "the objective 'hypergradient'", **least)
 
     def augments(self, families: tuple[str, ...]) -> tuple[str, ...]:
         return ()
@@ -132,11 +138,12 @@ class HypergradientState(ObjectiveState):
 
     def _kept_or_walked(self) -> Points:
         config, problem = self._config, self._problem
-        train, val = self._train_rows(), self._val_rows()
+        train, val, full = self._train_rows(), self._val_rows(), self._full_rows()
         # `repr` names classes, where two kinds of settings may have the same fields. Matching changes no point.
         walked = replace(config, points=1, metric="cosine", slope_weight=0.0)
         name = network_identity(problem.network, problem.shape, problem.class_count)
-        facts = [repr(walked), name, problem.spec.fingerprint, self._streams.seed, train.key(), val.key()]
+        keys = [rows.key() for rows in (train, val, full) if rows]
+        facts = [repr(walked), name, problem.spec.fingerprint, self._streams.seed, *keys]
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
         path = None if problem.cache is None else problem.cache / f"responses-{key}.safetensors"
         if path is not None and path.exists() and (known := _read(path, problem.device)) is not None:
@@ -146,7 +153,7 @@ class HypergradientState(ObjectiveState):
         with progress("walking through hyper-parameters", walk.starts * walk.length) as tick:
             found = walk_through(
                 self._net, lambda start: self._net.flatten(self._module(start)), config.space, train, val, walk, seed,
-                tick,
+                tick, full,
             )  # fmt: skip
         if path is not None:
             write_tensors(path, _tensors(found))
@@ -165,8 +172,14 @@ class HypergradientState(ObjectiveState):
                 )
             _require_cross_entropy(small)
             return self._rows(*small.materialize())
+        return self._drawn("train", config.train_per_class)
+
+    def _full_rows(self) -> Rows | None:
+        return self._drawn("full", self._config.full_per_class) if self._config.full_per_class else None
+
+    def _drawn(self, name: str, per_class: int) -> Rows:
         own = Streams(derive_seed(self._streams.seed, "hypergradient-rows"))
-        inputs, labels = RealSource(problem.data, problem.device, own("train")).per_class(config.train_per_class)
+        inputs, labels = RealSource(self._problem.data, self._problem.device, own(name)).per_class(per_class)
         # Drawn in proportion to their weights, so that they count the same.
         return self._rows(inputs, labels, None)
 
