@@ -3,14 +3,13 @@
 `fashion`: 40 candidates of weight decay by layer, label smoothing and a choice between three operations on images.
 Networks are trained on 100 rows distilled by distribution matching, the truth on 2,000 rows, some runs each;
 validation sets hold one or five rows of each class: herding on the 1,000 validation rows, and for each run a set of its
-own of random rows, of distribution matching and of hypergradient matching (directions alone, `hcdc-small`, or lengths
-too), of networks of the small training set. Beside each order stands its gain over every other on the same candidates
-and runs.
+own of random rows, of distribution matching and of hypergradient matching. `hcdc` matches the hypergradients of
+networks of all 2,000 rows, as the paper states the aim, `hcdc-small` those of networks of the small training set;
+`-slopes` match gradients for all weights too (weight 1), `-length` lengths. Beside each order stands its gain over
+every other on the same candidates and runs.
 
 `fine`: the same with 40 candidates of weight decay by layer and of noise on images, which differ by less: few rows
-order them badly. `hcdc` matches the hypergradients of networks of all 2,000 rows, as the paper states it, `hcdc-small`
-those of networks of the small training set; `-slopes` match gradients for all weights too (weight 1). Space and weight
-were chosen on MNIST.
+order them badly. Space and weight were chosen on MNIST.
 
 `cora`, its 300 most frequent words: polynomial filters, nine named ones times three weight decays (discrete) or 27
 coefficient vectors (continuous); validation graphs of one or five nodes of each class: random with their edges,
@@ -95,14 +94,16 @@ class Task:
     """Runs of every candidate, and sets of every kind but herding."""
 
 
-SMALL: dict[str, dict[str, Any]] = {"hcdc-small": {}, "hcdc-small-length": {"metric": "relative"}}
 FULL: dict[str, dict[str, Any]] = {
     "hcdc": {"full_per_class": ROWS["train"]}, "hcdc-slopes": {"full_per_class": ROWS["train"], "slope_weight": 1.0},
-    "hcdc-small": {}, "hcdc-small-slopes": {"slope_weight": 1.0},
 }  # fmt: skip
+SMALL: dict[str, dict[str, dict[str, Any]]] = {
+    "fashion": {"hcdc-small": {}, "hcdc-small-length": {"metric": "relative"}},
+    "fine": {"hcdc-small": {}, "hcdc-small-slopes": {"slope_weight": 1.0}},
+}
 TASKS = {
-    "fashion": Task("fashion", SPACE, WALK, SMALL, 3),
-    "fine": Task("fine", FINE, replace(WALK, starts=8), FULL, 5),
+    "fashion": Task("fashion", SPACE, WALK, FULL | SMALL["fashion"], 3),
+    "fine": Task("fine", FINE, replace(WALK, starts=8), FULL | SMALL["fine"], 5),
 }
 
 
