@@ -16,7 +16,8 @@ from decoct.training.space import Space
 
 data = decoct.open("digits")
 space = Space((WeightDecay(per_layer=False), LabelSmoothing()))
-recipe = Recipe(Pixels(), Hypergradient(space=space, walk=Walk(starts=2, length=5)), Hard(), lr=0.02, augment="")
+objective = Hypergradient(space=space, walk=Walk(starts=2, length=5), full_per_class=100)
+recipe = Recipe(Pixels(), objective, Hard(), lr=0.02, augment="")
 small = decoct.distill(data, recipe, ipc=1, steps=100, network="convnet2-w4")
 print(f"{len(small)} validation images, agreement of hypergradients {small.provenance['best_agreement']:.2f}")
 
