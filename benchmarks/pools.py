@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from real_sets import DATA
@@ -26,7 +27,9 @@ def parts_of(source: str, counts: Mapping[str, int]) -> Dataset:
     """So many rows of each class of the `train`, `val` and `test` rows of an npz set, drawn once."""
     data = decoct.open(f"npz:{DATA / source}.npz")
     parts = {name: _part(getattr(data, name), count, name) for name, count in counts.items()}
-    return Dataset(data.spec, parts["train"], parts["val"], parts["test"])
+    # Where the file lies says nothing to others.
+    spec = replace(data.spec, source=f"npz:{source}.npz")
+    return Dataset(spec, parts["train"], parts["val"], parts["test"])
 
 
 def _part(split: Split, count: int, name: str) -> Split:
