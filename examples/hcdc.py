@@ -16,14 +16,13 @@ from decoct.training.space import Space
 
 data = decoct.open("digits")
 space = Space((WeightDecay(per_layer=False), LabelSmoothing()))
-objective = Hypergradient(space=space, walk=Walk(starts=2, length=5), full_per_class=100)
-recipe = Recipe(Pixels(), objective, Hard(), lr=0.02, augment="")
-small = decoct.distill(data, recipe, ipc=1, steps=100, network="convnet2-w4")
+matched = Hypergradient(space=space, walk=Walk(starts=2, length=5), full_per_class=100)
+recipe = Recipe(Pixels(), matched, Hard(), steps=100, lr=0.02, augment="", network="convnet2-w4")
+small = decoct.distill(data, recipe, ipc=1)
 print(f"{len(small)} validation images, agreement of hypergradients {small.provenance['best_agreement']:.2f}")
 
-hot = torch.eye(10)
-train, few = (Rows(x, hot[y]) for x, y, _ in (decoct.select(data, ipc=5).materialize(), small.materialize()))
-every = Rows(data.inputs(data.val), hot[data.val.labels()])
+sets = [decoct.select(data, ipc=5).materialize(), small.materialize(), (data.inputs(data.val), data.val.labels(), 0)]
+train, few, every = (Rows(x, torch.eye(10)[y]) for x, y, _ in sets)
 net = FlatNetwork(network("convnet2-w4", data.spec.shape, 10, 0))
 start = net.flatten(net.module)
 
