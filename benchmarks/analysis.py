@@ -5,8 +5,7 @@ for influence, whose hundred copies it trains as one model). The step size of al
 data among three, on real images alone. Two sets are made from the pool, and every analysis is asked about both; what
 is about the data alone is done once. Whatever is finished is kept in `--work` and never done again, so the script may
 be stopped at any time; each finding goes to results/analysis/ as soon as it is whole, and one that is there is not
-asked again: remove its file to measure it anew. All but scaling took 9 minutes of one core of a Zen 5 processor, the
-sets included; scaling 36 minutes of one core of a slower one.
+asked again: remove its file to measure it anew. 12 minutes of one core of a Zen 5 processor, the sets included.
 
     python benchmarks/analysis.py [--what mixing agreement] [--sets dm mtt]
 """

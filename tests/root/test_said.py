@@ -93,7 +93,7 @@ def test_step_sizes_of_the_analyses_are_those_of_the_results() -> None:
     said = text("docs/analysis.md").partition("The step size of every\ntraining")[2].partition("Two sets were made")[0]
     lr = {path.stem: result(f"analysis/{path.stem}")["facts"] for path in (RESULTS / "analysis").glob("*.json")}
     other = {name.partition("-")[0] for name, facts in lr.items() if facts["settings"]["routine"]["lr"] != 0.03}
-    assert other == {"influence", "scaling"}
+    assert other == {"influence"}
     assert [name for name in other if name not in said] == []
 
 
