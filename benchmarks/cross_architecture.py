@@ -1,7 +1,7 @@
 """Sets of Fashion-MNIST at 10 images per class on other networks and under other augmentations, with fair scores.
 
 Each set comes from three minutes of one core with a ConvNet-3 of width 32 (the folders of `recipe_table.py`, made
-where they are missing). Students are narrow; all together took 45 minutes of one core, the sets included. Every
+where they are missing). Students are narrow; all together takes 40 minutes of one core, the sets included. Every
 student is a cell that is never trained twice: stop the script at any time and start it again.
 
     python benchmarks/cross_architecture.py
@@ -30,7 +30,7 @@ PROTOCOL = replace(PROTOCOLS["quick"], name="quick-short-full", full_samples=120
 RECIPES = ("ncfm", "dm")
 HOME = "convnet3-w16"
 """The kind of network that the sets were made with."""
-NETWORKS = (HOME, "mlp", "convnet2-w16", "convnet3-w16-bn", "vgg11-w8", "vit3-w48", "resnet18-w8", "alexnet-w16",
+NETWORKS = (HOME, "mlp", "convnet2-w16", "convnet3-w16-bn", "vgg11-w8", "vit3-w48", "resnet18-w4", "alexnet-w8",
             "convnet4-w16", "convnet3-w32")  # fmt: skip
 AUGMENTATIONS = ("protocol", "none", "cutmix", "randaugment", "dsa")
 
