@@ -1,7 +1,7 @@
 """Sets of Fashion-MNIST at 10 images per class on other networks and under other augmentations, with fair scores.
 
 Each set comes from three minutes of one core with a ConvNet-3 of width 32 (the folders of `recipe_table.py`, made
-where they are missing). Students are narrow; all together takes 40 minutes of one core, the sets included. Every
+where they are missing). Students are narrow; all together takes about 40 minutes of one core, the sets included. Every
 student is a cell that is never trained twice: stop the script at any time and start it again.
 
     python benchmarks/cross_architecture.py

@@ -16,7 +16,7 @@ coefficient vectors (continuous); validation graphs of one or five nodes of each
 distribution matching, and hypergradient matching, from three starts each.
 
 Everything that is finished is kept: stop the script at any time and start it again. About 15 minutes a part on two
-cores; `fine` an hour of one core.
+cores; `fine` about an hour of one core.
 
     python benchmarks/hcdc.py --part fashion        # or fine, cora
 """
@@ -156,16 +156,13 @@ def _validation_sets(data: Dataset, ipc: int, task: Task, work: Path) -> tuple[d
 
 
 def _hypergradient(data: Dataset, ipc: int, seed: int, name: str, task: Task, work: Path) -> DistilledSet:
-    """A validation set by matching hypergradients in one of the ways; read where it was made before."""
-    folder = work / f"{name}-{ipc}-{seed}"
-    if (folder / "manifest.json").exists():
-        return decoct.load(folder)  # pyright: ignore[reportReturnType]
+    """A validation set by matching hypergradients in one of the ways."""
     objective = Hypergradient(
         space=task.space, walk=task.walk, train_set=str(work / "train"), val_rows=1000, **task.kinds[name]
     )
     recipe = Recipe(Pixels(), objective, Hard(), lr=0.02, schedule="cosine", steps=300, augment="")
     return decoct.distill(
-        data, recipe, ipc=ipc, seed=seed, network=NETWORK, device="cpu", out=folder,
+        data, recipe, ipc=ipc, seed=seed, network=NETWORK, device="cpu", out=work / f"{name}-{ipc}-{seed}",
         experts=work / f"points-{seed}",
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from toys import blob_images
 
-from decoct.distillation.estimate import activation_floats, require_room, step_bytes
+from decoct.distillation.estimate import require_room, step_bytes
 from decoct.distillation.labels.hard import Hard
 from decoct.distillation.objective.distribution import Distribution
 from decoct.distillation.objective.gradient import Gradient
@@ -20,6 +20,8 @@ from decoct.distillation.recipes.task import Task
 from decoct.distillation.storage.pixels import Pixels
 from decoct.errors import MemoryEstimateError
 from decoct.machine import available_memory
+from decoct.networks.build import network
+from decoct.networks.count import activation_values
 
 GB = 10**9
 
@@ -28,12 +30,16 @@ def _problem(shape: tuple[int, int, int], classes: int, ipc: int, device: str = 
     return Problem(blob_images(classes, 1, shape), ipc, "convnet3", device, "", 0.0)
 
 
+def _left_by_a_row(problem: Problem) -> int:
+    return activation_values(network(problem.network, problem.shape, problem.class_count, 0), problem.shape)
+
+
 @pytest.mark.parametrize(("classes", "ipc"), [(10, 1), (10, 10), (10, 50), (100, 10)])
 def test_the_published_unroll_is_counted_by_its_inner_batches(classes, ipc):
     """32 rows a class in every inner step, however many the set decodes to."""
     problem = _problem((3, 32, 32), classes, ipc)
     point = resolve("rtp", Task(problem.spec, ipc, "paper"))
-    active = 2 * 4 * 32 * classes * activation_floats(problem)
+    active = 2 * 4 * 32 * classes * _left_by_a_row(problem)
     assert active < step_bytes(problem, point) < active + 4 * GB
     assert step_bytes(problem, point) < (3 if classes == 10 else 16) * GB
 
@@ -44,7 +50,7 @@ def _bytes(objective, problem: Problem) -> int:
 
 def test_one_graph_of_all_inner_steps_is_counted_whole():
     problem = _problem((1, 8, 8), 3, 4)
-    row = 2 * 4 * activation_floats(problem)
+    row = 2 * 4 * _left_by_a_row(problem)
     for objective in (
         Unroll(inner_steps=20, batch_per_class=2, window=10),
         Trajectory(inner_steps=10, batch=6),

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from decoct.networks.build import network
-from decoct.networks.count import flops_forward, parameter_count
+from decoct.networks.count import activation_values, flops_forward, parameter_count
 
 
 @pytest.mark.parametrize(("shape", "mega"), [((3, 32, 32), 101.5), ((1, 28, 28), 96.8)])
@@ -22,6 +22,7 @@ def test_groups_strides_and_several_uses():
     )
     assert flops_forward(module, (4, 7, 7)) == 2 * (9 * 6 * 2 * 9) + 2 * 2 * 36
     assert parameter_count(module) == 6 * 2 * 9 + 6 + 36
+    assert activation_values(module, (4, 7, 7)) == 6 * 9 + 6 + 6 + 6 + 6
 
 
 def test_counting_leaves_the_network_as_it_was():

@@ -16,8 +16,7 @@ from decoct.compact.compact_set import CompactSet
 from decoct.errors import ConfigError, DivergenceError
 from decoct.evaluation.contender import Material
 from decoct.machine import available_memory, require_memory
-from decoct.networks.count import flops_forward, parameter_count
-from decoct.networks.probe import blank_inputs, undisturbed
+from decoct.networks.count import activation_values, flops_forward, parameter_count
 from decoct.training.flat import FlatNetwork
 from decoct.training.graphs import draws_noise, mixes_rows
 from decoct.training.losses import RowLosses, cross_entropy, row_losses, squared_error_and_class, with_classes
@@ -86,22 +85,8 @@ def copies_that_fit(module: nn.Module, shape: tuple[int, ...], rows: int, free: 
     Each has its weights, velocity, gradient and a change of them, and for every row what layers put out with its
     gradient, and as much again for what lies between layers.
     """
-    values = 0
-
-    def count(_: nn.Module, __: tuple[Tensor, ...], output: object) -> None:
-        nonlocal values
-        values += output.numel() if isinstance(output, Tensor) else 0
-
-    leaves = [part for part in module.modules() if not list(part.children())]
-    handles = [part.register_forward_hook(count) for part in leaves]
-    try:
-        with undisturbed(module):
-            module(blank_inputs(module, shape, 1))
-    finally:
-        for handle in handles:
-            handle.remove()
     own = parameter_count(module)
-    size = 4 * (4 * own + 4 * rows * values)
+    size = 4 * (4 * own + 4 * rows * activation_values(module, shape))
     return max(0, (free - 4 * (rows + 1) * own) // size)
 
 

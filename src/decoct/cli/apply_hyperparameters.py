@@ -117,7 +117,7 @@ def _validation_set(
     settings = {"space": space, "train_set": str(train), **MATCHED.get(method, {})}
     # A run is known by the path of the training set alone: another one made there later has another folder.
     name = f"{method}-ipc{options.ipc}-{'-'.join(options.space)}-{content[:HASHED]}"
-    # Points of the search are the same for every way to match them.
+    # Points of the search are the same for every way to match them on networks of the same rows.
     return distill(
         data, replace(point, objective=replace(point.objective, **settings)), ipc=options.ipc, steps=options.steps,
         network=options.network, device=device, experts=options.out / "validation" / "points",

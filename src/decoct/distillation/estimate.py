@@ -3,31 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import nn
 
 from decoct.distillation.problem import Problem
 from decoct.distillation.recipe import Recipe
 from decoct.machine import require_memory
 from decoct.networks.build import network
-
-
-def activation_floats(problem: Problem) -> int:
-    """Values that one image leaves in the layers of the network."""
-    module = network(problem.network, problem.shape, problem.class_count, 0).eval()
-    counted = 0
-
-    def count(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: object) -> None:
-        nonlocal counted
-        if isinstance(output, torch.Tensor) and not list(layer.children()):
-            counted += output.numel()
-
-    hooks = [layer.register_forward_hook(count) for layer in module.modules()]
-    with torch.no_grad():
-        module(torch.zeros(1, *problem.shape))
-    for hook in hooks:
-        hook.remove()
-    return counted
+from decoct.networks.count import activation_values
 
 
 def step_bytes(problem: Problem, recipe: Recipe) -> int:
@@ -38,7 +19,8 @@ def step_bytes(problem: Problem, recipe: Recipe) -> int:
     seen = min(rows, recipe.rows_per_step)
     stored = 4 * problem.ipc * problem.class_count + rows
     real = 2 * recipe.objective.real_rows_seen(problem)
-    active = 2 * recipe.objective.rows_at_once(problem, seen) * activation_floats(problem)
+    module = network(problem.network, problem.shape, problem.class_count, 0)
+    active = 2 * recipe.objective.rows_at_once(problem, seen) * activation_values(module, problem.shape)
     return 4 * ((stored + 3 * seen + real) * values + active)
 
 
