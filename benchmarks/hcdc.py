@@ -59,8 +59,10 @@ ROWS = {"train": 200, "val": 100, "test": 10}
 NETWORK = "convnet2-w4"
 SPACE = Space((WeightDecay(1e-4, 0.1), LabelSmoothing(), OperationMixture(("identity", "blur", "edges"))))
 WALK = Walk(
-    starts=5, length=5, step=0.25, first_steps=100, next_steps=40, solver=ConjugateGradient(steps=15, damping=1e-3)
-)
+    starts=5, length=5, step=0.25, first_steps=100, next_steps=40, solver=ConjugateGradient(steps=15, damping=1e-3),
+    full_rows=200,
+)  # fmt: skip
+"""Shorter than that of the recipe; as many of all rows say how networks move."""
 FINE = Space((WeightDecay(1e-4, 0.1), Noise(1.0)))
 SEARCH = Search(candidates=40, steps=100, full_steps=200)
 WORDS = 300

@@ -157,6 +157,24 @@ def test_a_saved_training_set_is_what_networks_are_trained_on(tmp_path):
         prepared(blob_images(classes=4), mine)
 
 
+def test_a_run_is_known_by_the_training_set_and_not_by_where_it_lies(tmp_path):
+    data, places = blob_images(), [tmp_path / name for name in ("here", "there", "other")]
+    for place, seed in zip(places, (0, 0, 1), strict=True):
+        decoct.select(data, "random", ipc=2, seed=seed, out=place)
+
+    def made(place):
+        recipe = Recipe(Pixels(), replace(SMALL, train_set=str(place)), Hard())
+        return decoct.distill(
+            data, recipe, ipc=1, steps=2, network="convnet1-w4", looks=1, device="cpu", out=tmp_path / "run"
+        )
+
+    first = made(places[0])
+    assert made(places[1]).content_hash == first.content_hash
+    assert str(tmp_path) not in (tmp_path / "run" / "run.json").read_text()
+    with pytest.raises(MismatchError, match="a run that differs in settings"):
+        made(places[2])
+
+
 def test_points_of_another_network_under_the_same_name_are_not_read(tmp_path, monkeypatch):
     where = "decoct.distillation.objective.hypergradient.network_identity"
     for number in (1, 2):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any, Literal
 
 import torch
@@ -40,6 +41,13 @@ class Axis:
     def augments(self, families: tuple[str, ...]) -> tuple[str, ...]:
         """Of these families of picture changes, those of the recipe, the ones that it makes; none by default."""
         return ()
+
+    def facts(self) -> dict[str, Any]:
+        """The settings as plain JSON, by which a run is known: a file among them by what it holds, not where it lies.
+
+        A class whose settings name a file says more here, and raises what reading it raises.
+        """
+        return {"kind": type(self).__name__, **asdict(self)}  # type: ignore[call-overload]
 
 
 class Storage(Axis, ABC):

@@ -64,8 +64,7 @@ class Recipe:
     def facts(self) -> dict[str, Any]:
         """The recipe as plain JSON, with the class of every axis."""
         axes = {"storage": self.storage, "objective": self.objective, "labels": self.labels}
-        named = {name: {"kind": type(axis).__name__, **asdict(axis)} for name, axis in axes.items()}  # type: ignore[call-overload]
-        return {**asdict(self), **named}
+        return {**asdict(self), **{name: axis.facts() for name, axis in axes.items()}}
 
 
 def _require_experts(name: str, axis: Axis, objective: Objective) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -97,6 +97,10 @@ class Hypergradient(Objective):
     def augments(self, families: tuple[str, ...]) -> tuple[str, ...]:
         return ()
 
+    def facts(self) -> dict[str, Any]:
+        held = None if self.train_set is None else load(self.train_set).content_hash
+        return {**super().facts(), "train_set": held}
+
     def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
         return HypergradientState(self, problem, streams)
 
@@ -139,8 +143,9 @@ class HypergradientState(ObjectiveState):
     def _kept_or_walked(self) -> Points:
         config, problem = self._config, self._problem
         train, val, full = self._train_rows(), self._val_rows(), self._full_rows()
-        # `repr` names classes, where two kinds of settings may have the same fields. Matching changes no point.
-        walked = replace(config, points=1, metric="cosine", slope_weight=0.0)
+        # `repr` names classes, where two kinds of settings may have the same fields. Matching changes no point, and the
+        # rows of a training set have a key of their own.
+        walked = replace(config, points=1, metric="cosine", slope_weight=0.0, train_set=None)
         name = network_identity(problem.network, problem.shape, problem.class_count)
         keys = [rows.key() for rows in (train, val, full) if rows]
         facts = [repr(walked), name, problem.spec.fingerprint, self._streams.seed, *keys]
