@@ -17,10 +17,12 @@ import decoct.evaluation.judge as judge_module
 from decoct.cli.compare import Options
 from decoct.compact.folder import STAGING
 from decoct.distillation.recipes.table import RECIPES
-from decoct.errors import BudgetError, ConfigError, MismatchError, UnknownNameError
+from decoct.errors import BudgetError, ConfigError, DivergenceError, MismatchError, UnknownNameError
 from decoct.evaluation.compare import METHODS, Maker, compare
 from decoct.evaluation.comparison import Comparison
 from decoct.evaluation.protocol import Protocol
+from decoct.report.find import results_in
+from decoct.report.html import write_report
 from decoct.training.config import FitConfig
 
 DATA = blob_images(classes=3, per_class=12)
@@ -169,6 +171,34 @@ def test_bad_requests_are_refused_before_anything_is_made(work: list[str], tmp_p
             compared(out, **options)
     assert work == []
     assert not out.exists()
+
+
+def test_a_method_that_does_not_fit_or_diverges_is_told_and_the_others_stand(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def failing(data: Any, method: str, **options: Any) -> Any:
+        raise DivergenceError("distilling", received="a loss of nan", expected="a finite loss", remedy="lower lr")
+
+    monkeypatch.setattr(compare_module, "distill", failing)
+    result = compared(tmp_path, methods=("dm", "random", "rded"), ipc=(1,))
+    assert [contest.method for contest in result.contests] == ["random"]
+    assert result.refused == tuple(
+        f"{name} at 1 a class is not compared: a loss of nan; a finite loss" for name in ("dm", "rded")
+    )
+    assert f"note: {result.refused[0]}" in result.table()
+    assert json.loads((tmp_path / "comparison.json").read_text())["refused"] == list(result.refused)
+    assert [note for one in results_in(tmp_path) for note in one.notes] == list(result.refused)
+    assert "dm at 1 a class is not compared" in write_report(tmp_path / "report.html", result, DATA).read_text()
+    with pytest.raises(DivergenceError):
+        compared(tmp_path / "none", methods=("dm",), ipc=(1,))
+
+
+def test_selectors_that_cannot_honour_weights_are_refused_before_anything_is_made(
+    work: list[str], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="k-center"):
+        compare(DATA.with_weights(WEIGHTS), ("random", "k-center"), (1,), protocol=FAST, out=tmp_path / "new")
+    assert work == []
 
 
 def test_table_tells_protocol_and_runs() -> None:

@@ -15,6 +15,7 @@ from toys import blob_features, blob_images
 
 import decoct.evaluation.bench as bench_module
 import decoct.evaluation.contender as contender_module
+import decoct.evaluation.teacher as teacher_module
 from decoct.compact.compact_set import CompactSet
 from decoct.compact.decoders import quantise
 from decoct.compact.distilled import DistilledSet
@@ -133,6 +134,17 @@ def test_anything_that_changes_a_result_is_another_run(fits: Calls, tmp_path: Pa
     judged(small_set(), out=tmp_path, baselines=("full",))
     judged(small_set(), fewer, out=tmp_path, baselines=("full",))
     assert [rows for rows, _ in fits[8:]] == [36, 36, 6, 6, 30, 30]
+
+
+def test_another_network_under_the_same_name_is_another_run_and_another_teacher(
+    fits: Calls, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for content in ("one", "one", "two"):
+        for module in (bench_module, teacher_module):
+            monkeypatch.setattr(module, "network_identity", lambda name, *_, content=content: f"{name}@{content}")
+        card = judged(small_set(), out=tmp_path, seeds=1)
+        assert f"{NETWORK}@{content}/" in card.provenance["teacher"]
+    assert len(fits) == 2
 
 
 def test_a_seed_gives_the_same_number_in_any_company() -> None:

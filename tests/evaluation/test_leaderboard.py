@@ -12,6 +12,7 @@ from decoct.errors import SourceError
 from decoct.evaluation.data_facts import data_facts
 from decoct.evaluation.leaderboard import leaderboard, table_of_groups
 from decoct.evaluation.scorecard import Entry, Kind, Scorecard
+from decoct.report.places import mixed
 
 
 def entry(name: str, *last: float, kind: Kind = "judged", nbytes: int = 640, network: str = "mlp") -> Entry:
@@ -45,6 +46,14 @@ def test_sets_of_several_runs_stand_in_one_table_the_best_first() -> None:
 def test_other_data_or_another_protocol_is_another_table(change: dict[str, str]) -> None:
     one, two = card(entry("dm", 0.7)), card(entry("dm", 0.7), **change)  # type: ignore[arg-type]
     assert [len(group.places) for group in leaderboard([("a", one), ("b", two)])] == [1, 1]
+
+
+def test_the_same_data_by_another_path_are_one_table() -> None:
+    one, two = card(entry("dm", 0.7)), card(entry("ridge", 0.8))
+    moved = replace(two, data={**two.data, "source": "elsewhere"})
+    [group] = leaderboard([("a", one), ("b", moved)])
+    assert len(group.places) == 2
+    assert mixed([one, moved]) == ()
 
 
 def test_another_network_is_another_table() -> None:

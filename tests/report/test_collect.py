@@ -18,9 +18,10 @@ from decoct.data.dataset import Dataset
 from decoct.errors import IntegrityError, OutputError, SourceError
 from decoct.evaluation.scorecard import Entry, Scorecard
 from decoct.files import write_json
-from decoct.report.collect import HEAT_ROWS, Judged, contents_of, galleries_of, heat_of, rows_of
+from decoct.report.collect import HEAT_ROWS, contents_of, galleries_of, heat_of, rows_of
 from decoct.report.find import results_in, runs_in
 from decoct.report.html import write_report
+from decoct.report.judged import Judged
 
 
 def coreset(data: Dataset, per_class: int = 2) -> Coreset:

@@ -12,8 +12,9 @@ from toys import blob_images
 from decoct.evaluation.fair_scores import fair_scores_of
 from decoct.evaluation.matrix import Matrix
 from decoct.evaluation.scorecard import Entry, Scorecard
-from decoct.report.collect import Judged, contents_of
+from decoct.report.collect import contents_of
 from decoct.report.find import results_in
+from decoct.report.judged import Judged
 from decoct.report.label_section import curve_of, label_section
 from decoct.report.leaderboard import scorecards_in
 from decoct.report.matrix_section import fair_section, matrix_section

@@ -113,7 +113,7 @@ def test_names_from_outside_are_escaped() -> None:
 
 
 def results_of(data: Dataset) -> Any:
-    from decoct.report.collect import Judged
+    from decoct.report.judged import Judged
 
     return Judged("scored", scored=found_in(data))
 

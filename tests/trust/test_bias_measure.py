@@ -43,7 +43,7 @@ def test_scores_by_group():
         GroupScores.of(right, labels, labels, np.ones(80, bool))
 
 
-def test_a_fully_biased_source_has_a_gap_that_shows(biased, tmp_path):
+def test_a_fully_biased_source_has_a_gap_that_shows(biased, tmp_path, monkeypatch):
     """Colour tells the class in every training row: networks fail on test rows of other colours."""
     small = decoct.select(biased.data, "random", ipc=5)
     found = measure_bias(
@@ -68,6 +68,9 @@ def test_a_fully_biased_source_has_a_gap_that_shows(biased, tmp_path):
     )
     known = exam.scores("full", fails, range(2), lambda done, note="": None)
     assert np.mean([score.gap for score in known]) == pytest.approx(whole["gap"]["mean"])
+    monkeypatch.setattr("decoct.trust.bias.measure.network_identity", lambda name, *_: f"{name}@edited")
+    with pytest.raises(AssertionError, match="never trained again"):
+        exam.scores("full", fails, range(2), lambda done, note="": None)
 
 
 def test_what_does_not_belong_together_is_refused(biased):

@@ -62,9 +62,9 @@ def run(options: Options) -> dict[str, Any]:
     """Attack, look for copies, make a private set: whatever is asked for, on one page with what the folder has."""
     from decoct.applications.privacy.membership import require_attack
     from decoct.files import make_folder
-    from decoct.report.collect import Judged
     from decoct.report.find import application_findings
     from decoct.report.html import write_report
+    from decoct.report.judged import Judged
 
     data = options.opening.open(options.source)
     if options.models:

@@ -84,6 +84,7 @@ def show(result: dict[str, Any]) -> str:
 
     entries = [entry_from_json(entry) for entry in result["entries"]]
     notes = [note for contest in result["contests"] for note in contest["scorecard"]["notes"]]
+    notes = [*result["refused"], *notes]
     table = table_of(entries) + footer(result["protocol"], result["data"], entries, notes)
     return f"{table}\nreport: {Path(result['report']).resolve()}"
 

@@ -26,9 +26,9 @@ def write_finding(out: Path, name: str, found: Found, data: Dataset | None = Non
     `IntegrityError` where the finding of another one is damaged.
     """
     from decoct.files import write_json
-    from decoct.report.collect import Judged
     from decoct.report.find import application_findings
     from decoct.report.html import write_report
+    from decoct.report.judged import Judged
 
     write_json(out / f"{name}.json", found.to_json())
     finding = found.finding()

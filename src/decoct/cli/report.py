@@ -13,7 +13,7 @@ from decoct.cli.opening import Opening, Output, left_out
 from decoct.errors import ConfigError
 
 if TYPE_CHECKING:
-    from decoct.report.collect import Judged
+    from decoct.report.judged import Judged
 
 
 @dataclass(frozen=True, kw_only=True)

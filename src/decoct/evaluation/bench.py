@@ -29,6 +29,7 @@ from decoct.evaluation.teacher import Teacher
 from decoct.files import make_folder
 from decoct.machine import hardware, library_versions, usable_device
 from decoct.networks.build import default_network, network
+from decoct.networks.identity import network_identity
 from decoct.progress import Ticker, progress
 from decoct.registry import unknown_name
 from decoct.streams import derive_seed
@@ -59,6 +60,8 @@ class Bench:
     """Whether a run that diverges is kept as such and the others go on; else it ends everything."""
     _choices: dict[tuple[str, str, str], tuple[Protocol, str]] = field(default_factory=dict, repr=False)
     """What the search chose for rows, network and protocol, so that it is looked up once."""
+    _identities: dict[str, str] = field(default_factory=dict, repr=False)
+    """What networks are by name and content."""
 
     @classmethod
     def of(
@@ -76,6 +79,7 @@ class Bench:
                 raise unknown_name("baseline", name, list(KNOWN))
         for name in names:
             network(name, data.spec.shape, data.spec.classes, 0)
+        identities = {name: network_identity(name, data.spec.shape, data.spec.classes) for name in names}
         require_rows(data)
         device = usable_device(device)
         folder = None if out is None else make_folder(Path(out))
@@ -85,7 +89,10 @@ class Bench:
         cells = Cells(None if folder is None else make_folder(folder / "cells"))
         trials = Records(None if folder is None or search is None else make_folder(folder / "trials"))
         asked = tuple(dict.fromkeys(baselines))
-        return cls(data, protocol, names, chosen, asked, cells, teacher, device, key, Reads(folder), trials, search)
+        return cls(
+            data, protocol, names, chosen, asked, cells, teacher, device, key, Reads(folder), trials, search,
+            _identities=identities,
+        )  # fmt: skip
 
     def judge(
         self, compact_set: CompactSet, name: str | None = None, *, baselines: Sequence[str] | None = None
@@ -151,7 +158,7 @@ class Bench:
     def _key(self, contender: Contender, name: str, seed: int) -> dict[str, Any]:
         return {
             "rows": contender.key(seed), "data": self.data_key, "protocol": self._chosen(contender, name)[0].hash,
-            "network": name, "seed": seed,
+            "network": self._identities[name], "seed": seed,
         }  # fmt: skip
 
     def _chosen(self, contender: Contender, name: str) -> tuple[Protocol, str]:
@@ -161,7 +168,7 @@ class Bench:
         rows = contender.key(FIRST_SEED)
         place = (rows, name, self.protocol.hash)
         if place not in self._choices:
-            key = {"rows": rows, "data": self.data_key, "network": name}
+            key = {"rows": rows, "data": self.data_key, "network": self._identities[name]}
 
             def trial(protocol: Protocol, seed: int) -> float:
                 return contender.train(seed, self._training(name, protocol), silent).last or 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,9 +14,18 @@ from decoct.compact.load import load
 from decoct.data.dataset import Dataset
 from decoct.data.sample_weights import weights_key
 from decoct.distillation.driver import distill
-from decoct.distillation.recipes.table import RECIPES
+from decoct.distillation.recipes.table import RECIPES, resolve
+from decoct.distillation.recipes.task import Task
 from decoct.durations import parse_duration
-from decoct.errors import ConfigError, MismatchError, SourceError, UnfinishedRunError
+from decoct.errors import (
+    ConfigError,
+    DecoctError,
+    DivergenceError,
+    MemoryEstimateError,
+    MismatchError,
+    SourceError,
+    UnfinishedRunError,
+)
 from decoct.evaluation.baselines import BASELINES
 from decoct.evaluation.comparison import Comparison, Contest
 from decoct.evaluation.judge import Bench
@@ -25,6 +34,8 @@ from decoct.evaluation.search import Search
 from decoct.registry import unknown_name
 from decoct.selection.driver import select
 from decoct.selection.methods import METHODS as SELECTORS
+from decoct.selection.methods import selector
+from decoct.selection.selector import require_weighing
 
 METHODS = ("random", "herding", "k-means", "auto")
 
@@ -53,15 +64,18 @@ def compare(
     herding) is judged as one, its rows drawn afresh for each seed, and is not repeated as a baseline of the same size.
     With `out`, sets stand in `out/sets`, finished runs in `out/cells`, the result in `out/comparison.json`, and the
     same call goes on where it was stopped. With `search`, every method and every baseline gets the same number of
-    trials of training settings on validation data before it is judged.
+    trials of training settings on validation data before it is judged. A method that turns out not to fit the data or
+    the machine, or that diverges, is told in `refused`, and the others go on.
 
     Raises `UnknownNameError` for a method, network, protocol or baseline that does not exist, `ConfigError` for no
-    methods or sizes or an impossible budget, `BudgetError` for more images than a class has, `MismatchError` where
-    `out` holds sets of other data or settings, and what the makers and `evaluate` raise.
+    methods or sizes, an impossible budget, or weighted rows and a selector that cannot honour weights, `BudgetError`
+    for more images than a class has, `MismatchError` where `out` holds sets of other data or settings, what the makers
+    and `evaluate` raise, and what was refused where nothing else is left.
     """
     methods, sizes = tuple(dict.fromkeys(methods)), tuple(dict.fromkeys(ipc))
     _require_names(methods, sizes)
     _require_room(data, sizes)
+    _require_usable(data, methods, sizes)
     if budget is not None and steps is not None:
         raise ConfigError(
             "comparing methods",
@@ -77,11 +91,21 @@ def compare(
     if out is not None:
         _require_own(Path(out))
     bench = Bench.of(data, protocol, networks, seeds, baselines=baselines, search=search, out=out, device=device)
+    pairs = [(method, size) for size in sizes for method in methods]
+    bench = replace(bench, goes_on=len(pairs) > 1)
     maker = Maker(data, seconds, steps, seed, None if out is None else Path(out) / "sets", bench.device)
-    contests = [_contest(bench, maker, method, size) for size in sizes for method in methods]
     asked = {"methods": list(methods), "ipc": list(sizes), "budget_seconds": seconds, "steps": steps, "seed": seed}
-    card = contests[0].scorecard
-    result = Comparison(tuple(contests), card.data, card.protocol, {**bench.provenance, "asked": asked})
+    contests: list[Contest] = []
+    refused: dict[str, DecoctError] = {}
+    for method, size in pairs:
+        try:
+            contests.append(_contest(bench, maker, method, size))
+        except (ConfigError, DivergenceError, MemoryEstimateError) as error:
+            refused[f"{method} at {size} a class is not compared: {error.received}; {error.expected}"] = error
+    if not contests:
+        raise next(iter(refused.values()))
+    card, provenance = contests[0].scorecard, {**bench.provenance, "asked": asked}
+    result = Comparison(tuple(contests), card.data, card.protocol, provenance, tuple(refused))
     if out is not None:
         result.save(Path(out) / "comparison.json")
     return result
@@ -170,6 +194,18 @@ def _require_room(data: Dataset, sizes: Sequence[int]) -> None:
     counts = torch.bincount(data.train.labels(), minlength=data.spec.classes)
     for size in sizes:
         Budget(ipc=size).quota(counts, data.spec.row_bytes, class_names=data.spec.class_names)
+
+
+def _require_usable(data: Dataset, methods: Sequence[str], sizes: Sequence[int]) -> None:
+    """Raise `ConfigError` before any work where rows have weights that a selector cannot honour, and what recipes raise
+    for these data."""
+    for method in methods:
+        if method in SELECTORS:
+            if data.train.weights is not None:
+                require_weighing(selector(method), method)
+        else:
+            for size in sizes:
+                resolve(method, Task(data.spec, size))
 
 
 def _require_names(methods: Sequence[str], sizes: Sequence[int]) -> None:

@@ -45,6 +45,8 @@ class Comparison:
     """Every field of the protocol, with its hash."""
     provenance: Mapping[str, Any]
     """Hardware, library versions, and what was asked for."""
+    refused: tuple[str, ...] = ()
+    """A sentence for each method and size that data or machine did not allow, or that diverged."""
 
     @property
     def scorecards(self) -> tuple[Scorecard, ...]:
@@ -83,6 +85,7 @@ class Comparison:
                 }
                 for contest in self.contests
             ],
+            "refused": list(self.refused),
             "entries": [entry_to_json(entry) for entry in self.entries],
         }
 
@@ -92,5 +95,5 @@ class Comparison:
 
     def table(self) -> str:
         """Every distinct entry as aligned text for a terminal, accuracies in per cent."""
-        notes = [note for card in self.scorecards for note in card.notes]
+        notes = [*self.refused, *(note for card in self.scorecards for note in card.notes)]
         return table_of(self.entries) + footer(self.protocol, self.data, self.entries, notes)

@@ -9,8 +9,8 @@ from decoct.data.dataset import Dataset
 from decoct.data.sample_weights import weights_key
 from decoct.errors import DataError
 
-DATA_KEYS = ("source", "fingerprint", "shape", "normalisation", "train", "val", "test", "weights")
-"""The facts that have to be the same for two numbers to be about the same data."""
+DATA_KEYS = ("fingerprint", "shape", "normalisation", "train", "val", "test", "weights")
+"""The facts that have to be the same for two numbers to be about the same data, wherever those lie."""
 
 
 def data_key(data: Dataset) -> str:

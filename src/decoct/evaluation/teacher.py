@@ -14,6 +14,7 @@ from decoct.distillation.labels.teacher import best_epoch, spread
 from decoct.distillation.problem import Problem
 from decoct.distillation.validate import student_accuracy
 from decoct.evaluation.draws import draw_rows, equal_classes
+from decoct.networks.identity import network_identity
 from decoct.progress import Ticker
 from decoct.streams import derive_seed
 from decoct.training.accuracy import predict
@@ -40,9 +41,12 @@ class Teacher:
     chosen: dict[int, int] = field(default_factory=dict, repr=False)
     """The pass for each number of rows that has been asked for."""
 
-    @property
+    @cached_property
     def key(self) -> str:
-        return f"{self.network}/{self.epochs} epochs, chosen by a student"
+        """What its labels follow from; stands in the keys of what was trained on them."""
+        spec = self.data.spec
+        name = network_identity(self.network, spec.shape, spec.classes)
+        return f"{name}/{self.epochs} epochs, chosen by a student"
 
     @cached_property
     def expert(self) -> Expert:

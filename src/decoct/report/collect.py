@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from decoct.analysis.finding import Finding
 from decoct.compact.compact_set import CompactSet
 from decoct.compact.stored import hard_label_bytes
 from decoct.data.dataset import Dataset
@@ -22,46 +21,12 @@ from decoct.evaluation.matrix import Matrix
 from decoct.evaluation.scorecard import Entry, Scorecard
 from decoct.evaluation.withheld import in_terms_of
 from decoct.report.contents import Column, Contents, Estimate, Gallery, Heat, Pixels, Row, Whole
+from decoct.report.judged import Judged, class_names_of
 from decoct.report.places import mixed, places_among
-from decoct.report.scored_rows import ScoredRows
 
 CLASSES_SHOWN = 10
 IMAGES_SHOWN = 10
 HEAT_ROWS = 200
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """One set with its scorecard, where it has been judged."""
-
-    name: str
-    compact_set: CompactSet | None = None
-    scorecard: Scorecard | None = None
-    ipc: float | None = None
-    """Rows per class that were asked for; without it, counted."""
-    seconds: float | None = None
-    """Seconds it took to make the set."""
-    matrix: Matrix | None = field(default=None, kw_only=True)
-    """How it was judged under several augmentations, where it was."""
-    label_card: Scorecard | None = field(default=None, kw_only=True)
-    """How its rows were judged with labels kept in many ways, where they were."""
-    notes: tuple[str, ...] = field(default=(), kw_only=True)
-    """What was found beside it and is not shown."""
-    findings: tuple[Finding, ...] = ()
-    """What analyses of the set found."""
-    scored: ScoredRows | None = field(default=None, kw_only=True)
-    """Training rows that stand out by their scores, where the folder was scored."""
-
-    @property
-    def size(self) -> float:
-        """Rows per class."""
-        if self.ipc is not None:
-            return self.ipc
-        if self.compact_set is not None:
-            return len(self.compact_set) / self.compact_set.spec.classes
-        judged = self.scorecard.judged if self.scorecard else ()
-        classes = len(_names(self.scorecard)) if self.scorecard else 1
-        return judged[0].rows / max(classes, 1) if judged else 0.0
 
 
 def contents_of(judged: Sequence[Judged], data: Dataset | None = None, commands: Sequence[str] = ()) -> Contents:
@@ -83,7 +48,7 @@ def contents_of(judged: Sequence[Judged], data: Dataset | None = None, commands:
     scored = tuple((one.name, one.scored) for one in judged if one.scored is not None)
     return Contents(
         source=spec.source if spec else str(facts.get("source", scored[0][1].source if scored else "a set")),
-        class_names=spec.class_names if spec else _names(cards[0] if cards else None),
+        class_names=spec.class_names if spec else class_names_of(cards[0] if cards else None),
         shape=spec.shape if spec else tuple(facts.get("shape", ())),
         train=len(data.train) if data else int(facts.get("train", 0)),
         protocol=str(cards[0].protocol.get("name")) if cards else "",
@@ -166,7 +131,7 @@ def _whole(card: Scorecard) -> Whole | None:
     rows, each = card.data.get("train"), card.data.get("row_bytes")
     if not (isinstance(rows, int) and isinstance(each, int)):
         return None
-    return Whole(rows, rows * each + hard_label_bytes(rows, len(_names(card))))
+    return Whole(rows, rows * each + hard_label_bytes(rows, len(class_names_of(card))))
 
 
 def galleries_of(judged: Sequence[Judged], data: Dataset | None) -> tuple[Gallery, ...]:
@@ -224,10 +189,6 @@ def heat_of(name: str, compact_set: CompactSet | None, size: float) -> Heat:
     shown = tuple(names[k] for k in nominal[rows])
     values = targets.float().numpy()[rows]
     return Heat(title, values, shown, names, compact_set.label_kind, len(order) - len(rows))
-
-
-def _names(card: Scorecard | None) -> tuple[str, ...]:
-    return tuple(map(str, card.data.get("class_names", ()))) if card else ()
 
 
 def _facts(cards: Sequence[Scorecard], sets: Sequence[CompactSet]) -> list[tuple[str, str]]:

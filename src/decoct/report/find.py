@@ -13,7 +13,7 @@ from decoct.errors import SourceError
 from decoct.evaluation import label_bytes, matrix
 from decoct.evaluation.data_facts import DATA_KEYS
 from decoct.evaluation.scorecard import Scorecard, expect, read_json
-from decoct.report.collect import Judged
+from decoct.report.judged import Judged, with_refused
 from decoct.report.scored_rows import FILE_NAME, ScoredRows
 
 _RESULTS = ("comparison.json", "manifest.json", "scorecard.json", FILE_NAME, "finding.json", "finding-*.json")
@@ -77,7 +77,9 @@ def _comparison(folder: Path) -> list[Judged]:
     expect(isinstance(value, dict) and value.get("kind") == "comparison", "a comparison", value)
     contests = value.get("contests")
     expect(isinstance(contests, list), "a list of contests", contests)
-    return [_contest(folder, contest) for contest in contests or ()]
+    refused = value.get("refused", [])
+    expect(isinstance(refused, list) and all(isinstance(one, str) for one in refused), "a list of texts", refused)
+    return with_refused([_contest(folder, contest) for contest in contests or ()], refused)
 
 
 def _contest(folder: Path, contest: Any) -> Judged:

@@ -9,8 +9,9 @@ from decoct.data.dataset import Dataset
 from decoct.evaluation.comparison import Comparison
 from decoct.evaluation.scorecard import Scorecard
 from decoct.files import write_text
-from decoct.report.collect import Judged, contents_of
+from decoct.report.collect import contents_of
 from decoct.report.find import findings_in
+from decoct.report.judged import Judged, with_refused
 from decoct.report.page import page
 
 
@@ -33,10 +34,11 @@ def write_report(
 def judged_of(result: Comparison | Scorecard | Sequence[Judged]) -> Sequence[Judged]:
     """The judged sets in a result of `compare` or `evaluate`."""
     if isinstance(result, Comparison):
-        return [
+        found = [
             Judged(c.method, c.compact_set, c.scorecard, float(c.ipc), c.seconds, findings_in(c.path) if c.path else ())
             for c in result.contests
         ]
+        return with_refused(found, result.refused)
     if isinstance(result, Scorecard):
         return [Judged(result.judged[0].label if result.judged else "set", None, result)]
     return result

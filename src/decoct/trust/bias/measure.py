@@ -25,6 +25,7 @@ from decoct.files import make_folder
 from decoct.machine import hardware, library_versions, usable_device
 from decoct.networks.build import default_network
 from decoct.networks.build import network as build_network
+from decoct.networks.identity import network_identity
 from decoct.progress import Ticker, progress
 from decoct.training.accuracy import predict
 from decoct.training.job import Fitted
@@ -60,10 +61,11 @@ class BiasExam:
 
     def scores(self, rows: str, train: Train, seeds: Sequence[int], tick: Ticker) -> list[GroupScores]:
         """Scores of networks trained by `train` on what `rows` names, one for each seed."""
-        found = []
+        found, spec = [], self.data.spec
+        name = network_identity(self.network, spec.shape, spec.classes)
         for place, seed in enumerate(seeds):
             key = {"rows": rows, "data": data_key(self.data), "protocol": self.protocol.hash,
-                   "network": self.network, "seed": seed, "exam": self._key}  # fmt: skip
+                   "network": name, "seed": seed, "exam": self._key}  # fmt: skip
             known = self.records.find(key)
             if known is None:
                 fitted = train(seed, self._training, lambda done, note="", place=place: tick(place + done, note))
