@@ -79,13 +79,17 @@ def augmentations(found: dict[str, Any]) -> str:
 
 
 def fair(found: dict[str, Any]) -> str:
-    """The four scores of every set on the home network."""
+    """The four scores of every set on the home network, and what all of the data came to in them."""
     rows = []
+    whole = {f"{'; '.join(own['full']['notes'])}: {show_percent(own['full']['last'])} %"
+             for own in found["sets"].values() if "full" in own}  # fmt: skip
     for recipe, own in found["sets"].items():
         for score in own.get("fair_scores", []):
             cells = [show_percent(score["accuracy"]), *(fraction(score[name]) for name in ("ior", "hlr", "lrs", "ars"))]
             rows.append([recipe, f"{score['nbytes']:,}", *cells])
-    return table(["set", "bytes", "accuracy, %", "IOR", "HLR", "LRS", "ARS"], rows)
+    heads = ["set", "bytes", "accuracy, %", "IOR", "HLR", "LRS", "ARS"]
+    beside = "".join(f"\n\nAll of the data, beside which HLR and LRS stand: {told}." for told in sorted(whole))
+    return table(heads, rows) + beside
 
 
 def fraction(values: list[float]) -> str:
