@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = {
     "judge_figures": ("docs/cross-architecture.png", "docs/label-bytes.png"),
     "judge_pages": ("docs/judging.md",),
+    "bias_pages": ("docs/bias.md",),
     "application_figures": ("docs/continual.png", "docs/federated.png", "docs/privacy.png"),
     "search_pages": (
         "docs/architecture-search.md", "docs/architecture-search.png", "docs/hyperparameter-search.md",
