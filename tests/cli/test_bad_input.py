@@ -100,7 +100,7 @@ def test_files_in_the_way_are_told_before_the_work(
     (tmp_path / "o").mkdir()
     (tmp_path / "o" / "README.md").write_text("mine")
     monkeypatch.setattr("decoct.distillation.driver.Distillation", None)
-    monkeypatch.setattr("decoct.selection.driver._pick_groups", None)
+    monkeypatch.setattr("decoct.selection.driver.picked", None)
     assert "README.md" in refused(command[0], images, "--ipc", "1", *command[1:], "--out", "o")
     assert "images.npz is a file" in refused(command[0], images, "--ipc", "1", *command[1:], "--out", "images.npz/o")
 
@@ -188,14 +188,14 @@ from decoct.distillation.run import Distillation
 whole, at, where = Distillation.advance, int(sys.argv[1]), sys.argv[2]
 def advance(run, share):
     if run.step == at:
-        rows = run._rows
-        def pressed():
+        draw = run._step_rows.draw
+        def pressed(streams):
             # In the middle of a step, and twice where it shall stop at once.
-            drawn = rows()
+            drawn = draw(streams)
             for _ in range(2 if where == "twice" else 1):
                 os.kill(os.getpid(), signal.SIGINT)
             return drawn
-        run._rows = pressed
+        run._step_rows.draw = pressed
     return whole(run, share)
 Distillation.advance = advance
 # Where tests run in the background of a shell, children begin with Ctrl-C switched off.

@@ -110,17 +110,20 @@ def test_a_fraction_is_the_decimal_that_was_written():
 def test_ipc_above_a_class_names_the_class_and_its_size():
     with pytest.raises(BudgetError, match=r"class 'dog' has 3") as caught:
         Budget(ipc=4).quota(counts(9, 3), 1, class_names=("cat", "dog"))
-    assert "choose ipc=3 or less" in str(caught.value)
-    with pytest.raises(BudgetError, match=r"class number 1 has 3"):
-        Budget(ipc=4).quota(counts(9, 3), 1)
+    # What makes its rows knows of no total.
+    assert caught.value.remedy == "choose ipc=3 or less (--ipc 3), leave out that class, or add training images"
+    with pytest.raises(BudgetError, match=r"class number 1 has 3, number 2 has 2") as caught:
+        Budget(ipc=4).quota(counts(9, 3, 2), 1, takes_total=True)
+    assert caught.value.remedy == (
+        "choose ipc=2 or less (--ipc 2), leave out these classes, or add training images; or give a total with "
+        "count= (--count), which shares what there is"
+    )
 
 
 def test_ipc_with_an_empty_class_asks_for_no_ipc_of_zero():
     with pytest.raises(BudgetError, match=r"class number 1 has 0") as caught:
         Budget(ipc=1).quota(counts(9, 0), 1)
-    assert caught.value.remedy == (
-        "leave out the classes without images, or give a total with count=, which shares what there is"
-    )
+    assert caught.value.remedy == "leave out that class, or add training images"
 
 
 def test_too_little_and_too_much():

@@ -287,17 +287,17 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_kept_files_are_hashed_and_others_left_alone(tmp_path):
+def test_only_what_is_written_is_hashed_and_other_files_are_left_alone(tmp_path):
     (tmp_path / "metrics.jsonl").write_text("{}\n")
     (tmp_path / "notes.txt").write_text("mine")
-    write_run(tmp_path, FILES, FACTS, keep=["metrics.jsonl"])
-    assert set(read_manifest(tmp_path)["files"]) == {"a.bin", "b.txt", "metrics.jsonl"}
+    write_run(tmp_path, FILES, FACTS)
+    assert set(read_manifest(tmp_path)["files"]) == {"a.bin", "b.txt"}
     assert {path.name for path in tmp_path.iterdir()} == {
         "a.bin", "b.txt", "metrics.jsonl", "notes.txt", "manifest.json",
     }  # fmt: skip
     (tmp_path / "metrics.jsonl").write_text("{}\n{}\n")
-    with pytest.raises(IntegrityError, match=r"metrics\.jsonl of 6 bytes"):
-        read_manifest(tmp_path)
+    read_manifest(tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_another_result_is_not_overwritten_the_same_one_is(tmp_path):

@@ -77,12 +77,13 @@ def test_the_snippet_of_the_card_reads_the_set_without_decoct(name, tmp_path):
 
 def test_the_manifest_says_what_the_set_is(tmp_path):
     small = SETS["pixels-16-soft"]
-    path = small.save(tmp_path, run={"seconds": 1.5})
+    path = small.save(tmp_path)
     manifest = json.loads(path.read_text())
     assert manifest["kind"] == "distilled"
     assert manifest["content"] == small.content_hash
     assert manifest["rows"] == 6
-    assert manifest["run"] == {"seconds": 1.5}
+    assert manifest["provenance"] == small.provenance
+    assert "run" not in manifest
     assert manifest["bytes"] == {"images": 1260, "labels": 24, "decoder": 0, "total": 1284}
     assert manifest["spec"]["class_names"] == ["class 0", "class 1"]
     assert manifest["tensors"]["pixels"] == {"dtype": "F16", "shape": [6, 3, 5, 7]}

@@ -53,6 +53,38 @@ def test_another_data_set_is_refused():
         core.to_subset(other)
 
 
+def test_ids_stand_in_the_column_that_the_source_took_them_from():
+    datasets = pytest.importorskip("datasets")
+    rows = {"uid": [11, 10, *range(10)], "id": list(range(12)), "name": [f"row {n}" for n in range(12)]}
+    rows |= {"a": [float(n) for n in range(12)], "label": [1, 0] * 6}
+    own = datasets.Dataset.from_dict(rows)
+    core = decoct.select(decoct.open(own), "random", count=6)
+    assert [str(own[place]["uid"]) for place in core.to_subset(own).indices] == core.ids.tolist()
+    # A column that was asked for, and row numbers that were.
+    core = replace(core, classes=torch.tensor([1, 0] * 3))
+    for asked, word in (("name", "row "), ("", "all/")):
+        spec = replace(core.spec, source=f"hub:mine?id={asked}")
+        named = replace(core, spec=spec, ids=np.array([f"{word}{row}" for row in range(6)]))
+        assert named.to_subset(own).indices == list(range(6))
+
+
+def test_the_classes_of_a_column_are_compared():
+    datasets = pytest.importorskip("datasets")
+    rows = {"id": list(range(12)), "a": [float(n) for n in range(12)], "label": ["cat", "dog"] * 6}
+    core = decoct.select(decoct.open(datasets.Dataset.from_dict(rows)), "random", count=4)
+    counted = datasets.ClassLabel(names=["dog", "cat"])
+    for labels in (rows["label"], [0, 1] * 6):
+        core.to_subset(datasets.Dataset.from_dict(rows | {"label": labels}).with_format("torch"))
+    core.to_subset(datasets.Dataset.from_dict(rows | {"label": [1, 0] * 6}).cast_column("label", counted))
+    for labels in (["dog", "cat"] * 6, [1, 0] * 6, ["bird"] * 12):
+        with pytest.raises(MismatchError, match="which was of class"):
+            core.to_subset(datasets.Dataset.from_dict(rows | {"label": labels}))
+    twice = datasets.Dataset.from_dict(rows | {"id": [int(core.ids[0])] * 2 + list(range(2, 12))})
+    kept = core.take(torch.tensor([0]))
+    with pytest.raises(MismatchError, match="1 ids that several rows have in the column 'id', such as"):
+        kept.to_subset(twice)
+
+
 class Folder(torch.utils.data.Dataset):
     """As torchvision's image folders are: `samples` of (file, class)."""
 

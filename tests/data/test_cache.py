@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import decoct
 from decoct.data.cache import VERSION, Cache, cache_key
+from decoct.data.sweep import sweep
 from decoct.errors import OutputError
 
 ROWS = np.arange(60, dtype=np.uint8).reshape(10, 1, 2, 3)
@@ -24,6 +26,10 @@ def blocks():
     yield ROWS[:4]
     yield ROWS[4:4]
     yield ROWS[4:]
+
+
+def aged(path: Path, days: float) -> None:
+    os.utime(path, (time.time() - days * 24 * 3600,) * 2)
 
 
 def cache(folder: Path, limit: int = 1 << 30) -> Cache:
@@ -130,7 +136,9 @@ Cache(Path({str(tmp_path)!r}), 1, asked=True).save(Key({KEY.family!r}, {KEY.stat
     assert leftovers
     assert all(path.name.endswith(".part") for path in leftovers)
     for path in leftovers:
-        os.utime(path, (time.time() - 10**6,) * 2)
+        aged(path, days=2)
+    sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == []
     cache(tmp_path).save(KEY, blocks(), LABELS, dict)
     assert len(list(tmp_path.iterdir())) == 3
     assert cache(tmp_path).load(KEY) is not None
@@ -177,3 +185,86 @@ def test_take_maps_what_is_large(tmp_path):
     np.testing.assert_array_equal(large, ROWS[rows])
     assert isinstance(large, np.memmap)
     assert not large.flags.writeable
+
+
+def opened(folder: Path, archive: Path, monkeypatch):
+    """`archive`, its arrays unpacked into the cache, in a new process as far as the sweep knows."""
+    monkeypatch.setattr("decoct.data.sweep._swept", set())
+    return decoct.open(archive, cache=folder, memory_share=1e-12)
+
+
+def test_files_that_nobody_uses_go_after_a_month(tmp_path, monkeypatch):
+    folder, archive = tmp_path / "cache", tmp_path / "a.npz"
+    x = np.arange(960, dtype=np.uint8).reshape(40, 1, 4, 6)
+    np.savez(archive, x=x, y=np.arange(40) % 2)
+    opened(folder, archive, monkeypatch)
+    used = set(folder.iterdir())
+    assert {path.name.partition("-")[0] for path in used} == {"npz", "taken"}
+    old, young = cache_key("gone", None, None, []), cache_key("used", None, None, [])
+    for key in (old, young):
+        cache(folder).save(key, blocks(), LABELS, dict)
+    foreign = [folder / name for name in ("mine.npy", "taken-by-me.npy", ".notes.abcdefgh.part", ".csv-archives")]
+    for path in foreign[:-1]:
+        path.write_bytes(b"")
+    foreign[-1].mkdir()
+    for path in folder.iterdir():
+        aged(path, days=31)
+    assert cache(folder).load(young) is not None
+    opened(folder, archive, monkeypatch)
+    assert set(folder.iterdir()) == {*used, *foreign, *folder.glob(f"{young.name}*")}
+    assert cache(folder).load(young) is not None
+
+
+def test_the_cache_is_swept_once_in_a_process(tmp_path, monkeypatch):
+    monkeypatch.setattr("decoct.data.sweep._swept", set())
+    path = tmp_path / f"taken-{'0' * 32}.npy"
+    path.write_bytes(b"")
+    for days in (29, 31):
+        aged(path, days)
+        sweep(tmp_path)
+        assert path.exists()
+    monkeypatch.setattr("decoct.data.sweep._swept", set())
+    sweep(tmp_path)
+    assert not path.exists()
+
+
+def test_a_file_that_goes_stays_with_those_who_have_it_open(tmp_path, monkeypatch):
+    taken = cache(tmp_path, limit=10).take(ROWS, np.array([9, 0, 3]))
+    [path] = tmp_path.iterdir()
+    aged(path, days=31)
+    monkeypatch.setattr("decoct.data.sweep._swept", set())
+    sweep(tmp_path)
+    assert not path.exists()
+    np.testing.assert_array_equal(taken, ROWS[[9, 0, 3]])
+    cache(tmp_path, limit=10).take(ROWS, np.array([9, 0, 3]))
+    assert path.exists()
+
+
+def test_what_killed_processes_left_goes_after_a_day(tmp_path, monkeypatch):
+    left = [f".{KEY.name}.rows.npy.abcd1234.part", f".taken-{'0' * 32}.npy.abcd_234.part", "..probe.abcd1234.part"]
+    folders = [".csv-abcd1234", ".parquet-abcd1234"]
+    for name in left:
+        (tmp_path / name).write_bytes(b"")
+    for name, kind in zip(folders, ("csv", "parquet"), strict=True):
+        (tmp_path / name / kind / "default").mkdir(parents=True)
+    for days, remaining in ((0.9, 5), (1.1, 0)):
+        for name in left + folders:
+            aged(tmp_path / name, days)
+        monkeypatch.setattr("decoct.data.sweep._swept", set())
+        sweep(tmp_path)
+        assert len(list(tmp_path.iterdir())) == remaining
+
+
+def test_a_cache_that_cannot_be_swept_is_left_as_it_is(tmp_path, monkeypatch):
+    def refused(*_):
+        raise PermissionError(errno.EPERM, "not yours")
+
+    cache(tmp_path).save(KEY, blocks(), LABELS, dict)
+    for path in tmp_path.iterdir():
+        aged(path, days=31)
+    monkeypatch.setattr("decoct.data.sweep._swept", set())
+    monkeypatch.setattr(os, "utime", refused)
+    monkeypatch.setattr(os, "unlink", refused)
+    sweep(tmp_path)
+    sweep(tmp_path / "nowhere")
+    assert cache(tmp_path).load(KEY) is not None

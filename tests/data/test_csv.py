@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,15 @@ from decoct.cli.opening import Opening
 from decoct.data.groups import groups_from
 from decoct.errors import DataError, SourceError
 
-pytest.importorskip("datasets")
-
 RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def _without_the_library(monkeypatch):
+    """Files need nothing that decoct does not bring."""
+    monkeypatch.setitem(sys.modules, "datasets", None)
+
+
 X = RNG.standard_normal((60, 3)).round(4)
 KINDS = ("Ant", "Käfer")
 
@@ -114,12 +121,53 @@ def test_a_folder_of_parts(tmp_path):
         ("a;b;label\n" + "1;2;0\n2;3;1\n" * 4, SourceError, "the columns are a;b;label"),
         ("", SourceError, r"a\.csv: no line below the names of the columns[\s\S]*a line for each row"),
         ("a,b,label\n\n", SourceError, "no line below the names of the columns"),
+        (
+            "a,b,label\n" + "1,2,0\n3,4,1\n5,6\n" * 4,
+            SourceError,
+            r"Expected 3 columns, got 2[\s\S]*a value for every name",
+        ),
+        ("a,b,label\n" + "1,,0\n2,,1\n" * 4, DataError, "8 NaN or infinite values"),
+        ("a,b,label\n" + "1,2,NA\n2,3,x\n" * 4, DataError, "without a label"),
     ],
 )
 def test_files_that_cannot_be_used(tmp_path, text, error, words):
     path = written(tmp_path / "a.csv", text)
     with pytest.raises(error, match=words):
         decoct.open(path, cache=tmp_path / "cache")
+
+
+def test_values_are_what_pandas_makes_of_them(tmp_path):
+    """As `datasets` has read such files, so that ids, labels and rows stay what they were."""
+    texts = ("2021-03-04", "day\nof year", "10:30", "7, 8")
+    said = "\n".join(
+        f'{row}e-1,+{row}, {row} ,{bool(row % 2)},{2**63 + row},"{texts[row % 4]}",{row}' for row in range(60)
+    )
+    path = written(tmp_path / "a.csv", f"\ufeffa,b,b,true,hash,day,\n{said}\n\n")
+    data = decoct.open(f"csv:{path}?label=day&id=hash", cache=tmp_path / "cache")
+    assert data.spec.class_names == tuple(sorted(texts))
+    assert "features are the columns a, b, b.1, true, Unnamed: 6" in data.spec.notices
+    np.testing.assert_allclose(rows_by_id(data)[str(2**63 + 31)], np.float32([3.1, 31, 31, 1, 31]))
+    assert groups_from(data, "day")[str(2**63 + 6)] == "10:30"
+
+
+def test_a_number_far_below_decides_for_the_column(tmp_path):
+    path = written(tmp_path / "a.csv", "a,label\n" + "".join(f"{row},{row % 2}\n" for row in range(20_000)) + "0.5,1\n")
+    assert rows_by_id(decoct.open(path, cache=tmp_path / "cache"))["all/20000"].tolist() == [0.5]
+
+
+def test_text_of_another_encoding(tmp_path):
+    (tmp_path / "a.csv").write_bytes("a,label\n1,Ameise\n2,Käfer\n".encode("latin-1") * 9)
+    with pytest.raises(SourceError, match=r"'label' holds text that is not UTF-8[\s\S]*a csv file in UTF-8"):
+        decoct.open(tmp_path / "a.csv", cache=tmp_path / "cache")
+
+
+def test_a_shard_without_rows_and_a_group_called_na(tmp_path):
+    for name, rows in (("train-0", range(0)), ("train-1", range(40)), ("test", range(40, 60))):
+        text = lines(rows, "id,a,b,c,place,label").replace(",p3,", ",NA,")
+        written(tmp_path / "set" / f"{name}.csv", text)
+    data = decoct.open(f"csv:{tmp_path / 'set'}", cache=tmp_path / "cache")
+    assert len(data.train) + len(data.val) == 40
+    assert groups_from(data, "place")["43"] == "NA"
 
 
 def test_names_that_are_not_there(tmp_path):

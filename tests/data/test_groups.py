@@ -119,7 +119,7 @@ def test_groups_from_names() -> None:
     ids = ["fake/ann_01.png", "fake/ann_02.png", "real/bob_01.png"]
     assert list(groups_by_pattern(ids, r"/([a-z]+)_").values()) == ["ann", "ann", "bob"]
     assert list(groups_by_pattern(ids, r"[a-z]+_").values()) == ["ann_", "ann_", "bob_"]
-    with pytest.raises(DataError, match="1 of 3 ids in which"):
+    with pytest.raises(DataError, match=r"1 of 3 ids in which[\s\S]*columns are read of parquet:, csv: and hub: data"):
         groups_by_pattern(ids, "ann")
     with pytest.raises(ConfigError, match="a regular expression"):
         groups_by_pattern(ids, "(")
@@ -138,6 +138,33 @@ def test_groups_by_a_column_and_by_names(tmp_path) -> None:
     cut = split_by_group(data, groups)
     assert [len(part) for part in parts_of(cut, groups)] == [3, 1, 1]
     assert groups_from(DATA, r"-(\d)") == {name: name.partition("-")[2][0] for name in ALL}
+
+
+@pytest.mark.parametrize(("group", "groups"), [("category", range(12)), ("person", [f"p{n}" for n in range(12)])])
+def test_a_column_of_groups_is_no_label(tmp_path, group: str, groups) -> None:
+    body = [f"{groups[row % 12]},{('ant', 'bee')[row // 12 % 2]},{row},{row * row % 7}" for row in range(96)]
+    (tmp_path / "rows.csv").write_text("\n".join([f"{group},species,a,b", *body]) + "\n")
+    data = Opening(group=group, cache=tmp_path / "cache").open(f"csv:{tmp_path / 'rows.csv'}", tell=False)
+    assert data.spec.class_names == ("ant", "bee")
+    assert data.spec.shape == (2,)
+
+
+def test_groups_of_a_hub_data_set_are_a_column(tmp_path, monkeypatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    people = [f"p{row % 9}" for row in range(72)]
+    labels = [row // 9 % 2 for row in range(72)]
+    table = {"a": np.arange(72.0), "b": np.arange(72.0) % 5, "person": people, "label": labels}
+    parts = {"train": datasets.Dataset.from_dict(table), "test": datasets.Dataset.from_dict(table)}
+    datasets.DatasetDict(parts).save_to_disk(str(tmp_path / "saved"))
+    opening = Opening(group="person", held_out=("p3",), cache=tmp_path / "cache")
+    for source in (f"hub:{tmp_path / 'saved'}", str(tmp_path / "saved")):
+        data = opening.open(source, tell=False)
+        assert data.spec.shape == (2,)
+        assert set(data.test.ids.tolist()) == {f"{part}/{row}" for part in parts for row in range(3, 72, 9)}
+    groups = groups_from(data, "person")
+    assert groups == {f"{part}/{row}": person for part in parts for row, person in enumerate(people)}
+    with pytest.raises(SourceError, match=r"no column 'persons'; the columns are a, b, person, label"):
+        groups_from(data, "persons")
 
 
 def test_cifake_by_subject(real_data, tmp_path) -> None:
@@ -176,6 +203,20 @@ def test_every_command_can_hold_whole_groups_out_for_the_test(tmp_path) -> None:
         Opening(group=r"/(\d)", held_out=("b",)).open(source, tell=False)
     with pytest.raises(ConfigError, match=r"--held-out 2 without --group[\s\S]*add --group COLUMN"):
         Opening(held_out=("2",)).open(source, tell=False)
+
+
+def test_every_command_can_cut_other_shares_by_another_seed(tmp_path) -> None:
+    source = _with_digits(tmp_path)
+    opening = Opening(val_fraction=0.25, test_fraction=0.2, split_seed=3)
+    data = opening.open(source, tell=False)
+    assert opening.words() == ["--val-fraction", "0.25", "--test-fraction", "0.2", "--split-seed", "3"]
+    grouped = replace(opening, group=r"/(\d)").open(source, tell=False)
+    plain = decoct.open(source, val_fraction=0.25, test_fraction=0.2, seed=3)
+    assert data.spec.fingerprint == plain.spec.fingerprint
+    cut = split_by_group(plain, groups_from(plain, r"/(\d)"), val_fraction=0.25, test_fraction=0.2, seed=3)
+    assert grouped.spec.fingerprint == cut.spec.fingerprint
+    with pytest.raises(ConfigError, match=r"val_fraction=1\.5"):
+        Opening(val_fraction=1.5).open(source, tell=False)
 
 
 def test_a_set_chosen_without_a_group_says_how_it_is_judged_on_it(tmp_path, capsys) -> None:

@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 import decoct
+from decoct.compact.export import export
+from decoct.data.sources.arrow import read_parts
 from decoct.errors import DataError, MissingExtraError, SourceError
 
 datasets = pytest.importorskip("datasets")
@@ -185,12 +187,79 @@ def test_a_set_that_the_library_cannot_load(tmp_path, cache):
     assert "check the name or path" in str(caught.value)
 
 
-def test_without_the_library(tmp_path, cache, monkeypatch):
+def test_without_the_library_files_open_and_hub_sets_do_not(tmp_path, cache, monkeypatch):
     table().to_parquet(str(tmp_path / "a.parquet"))
     monkeypatch.setitem(sys.modules, "datasets", None)
-    for source in (f"parquet:{tmp_path / 'a.parquet'}", "hub:mnist"):
-        with pytest.raises(MissingExtraError, match=r"pip install 'decoct\[hf\]'"):
-            decoct.open(source, cache=cache)
+    data = decoct.open(f"parquet:{tmp_path / 'a.parquet'}", cache=cache)
+    assert data.spec.class_names == tuple(NAMES)
+    np.testing.assert_array_equal(pixels_by_id(data)["all/7"], X[7].transpose(2, 0, 1))
+    assert {path.suffix for path in cache.iterdir()} == {".json", ".npy"}, "rows are written once, decoded"
+    with pytest.raises(MissingExtraError, match=r"pip install 'decoct\[hf\]'"):
+        decoct.open("hub:mnist", cache=cache)
+
+
+def test_what_decoct_exports_opens_again_without_the_library(tmp_path, cache, monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    for name, rows in (("images", X), ("features", RNG.normal(size=(24, 4)).astype(np.float32))):
+        data = decoct.open({"x": rows, "y": np.arange(24) % 3, "class_names": NAMES}, cache=cache)
+        core = decoct.select(data, "random", ipc=4)
+        export(core, "parquet", tmp_path / f"{name}.parquet")
+        again = decoct.open(tmp_path / f"{name}.parquet", cache=cache)
+        assert again.spec.class_names == tuple(NAMES)
+        found = np.stack([pixels_by_id(again)[f"all/{i}"] for i in range(12)])
+        np.testing.assert_allclose(found, core.raw.numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("feature", ["Array2D", "Array3D", "List"])
+def test_arrays_that_the_library_wrote(tmp_path, cache, feature):
+    rows, kind = {
+        "Array2D": (X[..., 0], datasets.Array2D((6, 5), "uint8")),
+        "Array3D": (X.transpose(0, 3, 1, 2), datasets.Array3D((3, 6, 5), "uint8")),
+        "List": (X[:, 0, :, 0], datasets.List(datasets.Value("float64"), length=5)),
+    }[feature]
+    features = datasets.Features({"x": kind, "label": datasets.ClassLabel(names=NAMES)})
+    columns = {"x": rows.tolist(), "label": [i % 3 for i in range(24)]}
+    datasets.Dataset.from_dict(columns, features=features).to_parquet(str(tmp_path / "a.parquet"))
+    data = decoct.open(tmp_path / "a.parquet", cache=cache)
+    in_memory = decoct.open(datasets.Dataset.from_dict(columns, features=features), cache=cache)
+    assert data.spec.fingerprint == in_memory.spec.fingerprint
+    np.testing.assert_array_equal(pixels_by_id(data)["all/3"].reshape(rows[3].shape), rows[3])
+
+
+def test_rows_in_one_large_group_come_a_few_at_a_time(tmp_path):
+    pictures = [RNG.bytes(1000) for _ in range(20_000)]
+    pq.write_table(pa.table({"image": pictures}), tmp_path / "a.parquet")
+    assert pq.ParquetFile(tmp_path / "a.parquet").num_row_groups == 1
+    before = pa.total_allocated_bytes()
+    rows = read_parts("opening", "parquet", {"all": [tmp_path / "a.parquet"]})["all"]
+    used = [(pa.total_allocated_bytes() - before, hash(read)) for read in rows.pictures("image")]
+    assert [read for _, read in used] == [hash(picture) for picture in pictures]
+    assert max(size for size, _ in used) < 8e6, "of 20 MB"
+
+
+def test_shards_that_differ(tmp_path, cache):
+    turned = table(X[:6], [NAMES[2], NAMES[0], NAMES[1]])
+    table().to_parquet(str(tmp_path / "train-0.parquet"))
+    turned.to_parquet(str(tmp_path / "test-0.parquet"))
+    assert decoct.open(tmp_path, cache=cache).test.y.tolist() == [2, 0, 1, 2, 0, 1]
+    turned.to_parquet(str(tmp_path / "train-1.parquet"))
+    with pytest.raises(
+        SourceError, match=r"train-1\.parquet, whose 'label' counts other classes than train-0\.parquet"
+    ):
+        decoct.open(tmp_path, cache=cache)
+    for absent in ("label", "image"):
+        table(X[:6]).remove_columns(absent).to_parquet(str(tmp_path / "train-1.parquet"))
+        with pytest.raises(SourceError, match=f"without the column '{absent}'[\\s\\S]*write the files anew"):
+            decoct.open(tmp_path, cache=cache)
+
+
+def test_a_file_that_is_damaged_further_down(tmp_path, cache):
+    table(np.concatenate([X] * 9)).to_parquet(str(tmp_path / "a.parquet"))
+    whole = bytearray((tmp_path / "a.parquet").read_bytes())
+    whole[200:-6000] = b"\xff" * (len(whole) - 6200)
+    (tmp_path / "a.parquet").write_bytes(whole)
+    with pytest.raises(SourceError, match=r"a\.parquet: [\s\S]*that the files are whole"):
+        decoct.open(tmp_path / "a.parquet", cache=cache)
 
 
 def test_bad_images_in_a_table(tmp_path, cache):
@@ -214,6 +283,11 @@ def _damaged(folder: Path) -> None:
 
 def _ragged(folder: Path) -> None:
     pq.write_table(pa.table({"x": [[1.0], [1.0, 2.0]] * 4, "label": [0, 1] * 4}), folder / "a.parquet")
+
+
+def _ragged_later(folder: Path) -> None:
+    rows = [[1.0]] * 4096 + [[1.0, 2.0]] * 4
+    pq.write_table(pa.table({"x": rows, "label": [0, 1] * 2050}), folder / "a.parquet")
 
 
 def _nan(folder: Path) -> None:
@@ -242,7 +316,8 @@ def _nothing(folder: Path) -> None:
     [
         (_nothing, SourceError, ["a folder without .parquet files"]),
         (_damaged, SourceError, ["that the files are whole"]),
-        (_ragged, DataError, ["make no table", "one length"]),
+        (_ragged, DataError, ["from 0 on, that make no table: lists of the lengths 1, 2", "one length"]),
+        (_ragged_later, DataError, ["from 4096 on, that make no table: rows of shape [1] and [2]"]),
         (_nan, DataError, ["4 NaN or infinite values in 4 of 8 rows of 'all': rows 1, 3, 5, 7"]),
         (_no_label, SourceError, ["no column that is clearly the label; the columns are x (number), z (number)"]),
         (_missing_label, DataError, ["4 rows of 'all' without a label: rows 1, 3, 5, 7"]),

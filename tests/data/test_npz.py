@@ -64,6 +64,20 @@ def test_large_archives_are_mapped(tmp_path):
     assert mapped.spec.fingerprint == plain.spec.fingerprint
 
 
+def test_what_an_archive_held_before_is_not_kept(tmp_path):
+    cache = tmp_path / "cache"
+    for name in ("a", "b"):
+        np.savez(tmp_path / f"{name}.npz", x_train=X, y_train=Y, x_test=X[:8], y_test=Y[:8])
+        decoct.open(tmp_path / f"{name}.npz", cache=cache, memory_share=1e-9)
+    before = set(cache.glob("npz-*"))
+    np.savez(tmp_path / "a.npz", x_train=255 - X, y_train=Y, x_test=X[:8], y_test=Y[:8])
+    data = decoct.open(tmp_path / "a.npz", cache=cache, memory_share=1e-9)
+    assert sum(x.sum(dtype=int) for x in (data.train.x, data.val.x)) == (255 - X).sum(dtype=int)
+    after = set(cache.glob("npz-*"))
+    assert len(after) == len(before), "an array stands there once"
+    assert len(after & before) == len(before) // 2, "other archives are left alone"
+
+
 class Hostile:
     def __reduce__(self):
         return (Path("pwned").touch, ())

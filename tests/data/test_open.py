@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import decoct
+from decoct.data.found import parse_size
 from decoct.errors import ConfigError, DataError, SourceError, UnknownNameError
 
 
@@ -117,6 +118,7 @@ def test_sources_that_are_none(source, error, words):
     [
         ({"size": 0}, ["size=0", "size=32"]),
         ({"size": (4, 0)}, ["size=(4, 0)"]),
+        ({"size": (True, 8)}, ["size=(True, 8)"]),
         ({"mode": "sepia"}, ["mode='sepia'", "'gray' or 'rgb'"]),
         ({"val_fraction": 0.0}, ["val_fraction=0.0", "above 0"]),
         ({"val_fraction": 0.6, "test_fraction": 0.4}, ["less than 1"]),
@@ -127,6 +129,17 @@ def test_options_that_cannot_be(options, words):
     with pytest.raises(ConfigError) as caught:
         decoct.open("digits", **options)
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_a_size_may_be_a_number_of_numpys():
+    assert decoct.open("digits", size=np.int64(9)).spec.shape == (1, 9, 9)
+    assert parse_size(np.array([9, 8])) == (9, 8)
+
+
+@pytest.mark.parametrize("size", [32.0, object(), "big"])
+def test_a_size_that_is_no_number(size):
+    with pytest.raises(ConfigError, match=r"size=(.|\n)*a whole number of pixels above 0(.|\n)*size=32"):
+        parse_size(size)
 
 
 def test_a_bare_file_of_another_kind(tmp_path):

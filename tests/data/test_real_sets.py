@@ -17,7 +17,6 @@ def cache(tmp_path_factory):
 
 
 def require(folder, name):
-    pytest.importorskip("datasets")
     if not (folder / name).exists():
         pytest.skip(f"no real data: {folder / name} is missing")
     return folder / name

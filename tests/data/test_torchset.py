@@ -79,6 +79,13 @@ def test_features_stay_floats():
     assert data.spec.shape == (4,)
 
 
+def test_items_in_half_of_the_precision():
+    values = [torch.rand(4, generator=torch.Generator().manual_seed(i)).bfloat16() for i in range(20)]
+    labels = [torch.tensor(i % 2).bfloat16() for i in range(20)]
+    data = decoct.open(Items(list(zip(values, labels, strict=True))))
+    assert data.spec.fingerprint == decoct.open((torch.stack(values), torch.stack(labels))).spec.fingerprint
+
+
 @pytest.mark.parametrize(
     ("items", "error", "words"),
     [
@@ -88,6 +95,8 @@ def test_features_stay_floats():
         ([(X[0], 0), (X[0, :, :4], 1)], DataError, ["items of 2 shapes, such as [3, 4, 6] and [3, 5, 6]"]),
         ([(X[0] / np.float32(255), i % 2) for i in range(8)] + [(X[0] * np.nan, 0)], DataError, ["NaN", "rows 8"]),
         ([(X[0] / 127.0 - 1, i % 2) for i in range(8)], DataError, ["undo any normalisation"]),
+        ([(torch.eye(3).to_sparse(), i % 2) for i in range(8)], DataError, ["a Tensor that is not one array"]),
+        ([(X[0], torch.eye(2)[i % 2].bfloat16()) for i in range(8)], DataError, ["labels.argmax(1)"]),
     ],
 )
 def test_items_that_cannot_be_used(items, error, words):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -105,6 +107,28 @@ def test_a_biased_set_on_disk(tmp_path):
     assert other.data.spec.fingerprint != data.spec.fingerprint
     with pytest.raises(MismatchError, match="another biased set: seed"):
         make_biased(DATA, Bias(correlation=0.8, severity=2, seed=1), tmp_path / "b")
+
+
+def test_the_same_source_by_another_path_is_the_same_set(tmp_path):
+    make_biased(DATA, Bias(), tmp_path)
+    moved = replace(DATA, spec=replace(DATA.spec, source="imagefolder:toy/"))
+    assert make_biased(moved, Bias(), tmp_path).facts["source"] == "imagefolder:toy/"
+    other = replace(DATA, spec=replace(DATA.spec, fingerprint="other"))
+    with pytest.raises(MismatchError, match="another biased set: fingerprint\n"):
+        make_biased(other, Bias(), tmp_path)
+
+
+def test_a_damaged_set_is_no_biased_set(tmp_path):
+    make_biased(DATA, Bias(), tmp_path)
+    path = tmp_path / "anti-biased.npz"
+    whole = path.read_bytes()
+    start = whole.index(b"x.npy") + 40
+    for damaged in (b"", whole[:100], whole[:-50], whole[:start] + b"\xff" * 20 + whole[start + 20 :]):
+        path.write_bytes(damaged)
+        with pytest.raises(SourceError, match=r"(?s)without a whole bias.json and anti-biased.npz.*make it again"):
+            load_biased(tmp_path)
+    path.write_bytes(whole)
+    assert len(load_biased(tmp_path).anti) == len(DATA.test)
 
 
 def test_fewer_rows_of_every_class(tmp_path):

@@ -47,9 +47,15 @@ class Opening:
     weights: Annotated[Path | None, left_out("FILE")] = None
     """Parquet file with the columns id and weight: how much each training row counts, to whatever looks at it."""
 
+    val_fraction: Annotated[float, arg(metavar="SHARE")] = 0.1
+    """Share of the rows that are cut for validation where the source has no such rows, and with --group."""
+    test_fraction: Annotated[float, arg(metavar="SHARE")] = 0.1
+    """Share of the rows that are cut for the test where the source has no such rows, and with --group."""
+    split_seed: int = 0
+    """Seed by which rows, or groups, are cut."""
     group: Annotated[str | None, left_out("COLUMN|RE")] = None
-    """Cut train, val and test anew so that no group is in two: a column of a table (a person, a source, a
-    generator), or for other sources a regular expression whose first group is found in the ids."""
+    """Cut train, val and test anew so that no group is in two: a column (a person, a source, a generator) of
+    parquet:, csv: and hub: data; of other sources a regular expression whose first group is found in the ids."""
     held_out: Annotated[tuple[str, ...], left_out("GROUP...")] = ()
     """With --group: these groups are the whole test split, such as a generator that nothing is chosen by or trained
     on; train and val are cut from the others."""
@@ -67,13 +73,19 @@ class Opening:
             size=size,
             mode=self.mode,
             whiten=self.whiten,
+            val_fraction=self.val_fraction,
+            test_fraction=self.test_fraction,
+            seed=self.split_seed,
             skip_bad=self.skip_bad,
             cache=self.cache,
         )
         if self.group is not None:
             from decoct.data.groups import groups_from, split_by_group
 
-            data = split_by_group(data, groups_from(data, self.group), held_out=self.held_out)
+            data = split_by_group(
+                data, groups_from(data, self.group), held_out=self.held_out, val_fraction=self.val_fraction,
+                test_fraction=self.test_fraction, seed=self.split_seed,
+            )  # fmt: skip
         for notice in data.spec.notices if tell else ():
             print(f"note: {notice}", file=sys.stderr)
         if self.weights is None:
@@ -86,6 +98,9 @@ class Opening:
         """The words of a command line that open a source in the same way; where the cache is changes nothing."""
         words = ["--size", self.size] if self.size else []
         words += ["--mode", self.mode] if self.mode else []
+        for name in ("val_fraction", "test_fraction", "split_seed"):
+            if (value := getattr(self, name)) != getattr(Opening, name):
+                words += ["--" + name.replace("_", "-"), str(value)]
         words += ["--group", self.group] if self.group else []
         words += ["--held-out", *self.held_out] if self.held_out else []
         words += ["--weights", str(self.weights)] if self.weights else []

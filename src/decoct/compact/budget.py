@@ -86,6 +86,8 @@ class Budget:
         row_bytes: int,
         balance: str = CLASS,
         class_names: Sequence[str] | None = None,
+        *,
+        takes_total: bool = False,
     ) -> Int64[Tensor, " C"]:
         """How many rows each class gets, `[C]`; never more than `class_counts` has, and in sum exactly the budget.
 
@@ -98,7 +100,8 @@ class Budget:
         - "floor:N": as "global", but no class below N rows; a class with fewer rows than N keeps all it has. The
           rows that this takes are missing from the classes above the floor, in proportion.
 
-        `class_names` only make the errors readable.
+        `class_names` only make the errors readable; `takes_total` says that the caller takes a `count` in the place of
+        an ipc, as selections do, so that the remedy may name it.
 
         Raises `BudgetError` for an ipc above the size of a class, a total under one row, above what there is or below
         what the floors take; `ConfigError` for another balance, and for an ipc with any but "class".
@@ -106,7 +109,7 @@ class Budget:
         counts, floor = [int(count) for count in class_counts], floor_of(balance)
         if self.ipc is not None:
             self._require_equal(balance)
-            self._require_class_sizes(counts, class_names)
+            self._require_class_sizes(counts, class_names, takes_total)
             return torch.full((len(counts),), self.ipc, dtype=torch.int64)
         total = self._total(sum(counts), row_bytes)
         if floor is not None:
@@ -147,18 +150,21 @@ class Budget:
             shares[c] = share
         return shares
 
-    def _require_class_sizes(self, counts: list[int], class_names: Sequence[str] | None) -> None:
+    def _require_class_sizes(self, counts: list[int], class_names: Sequence[str] | None, takes_total: bool) -> None:
         assert self.ipc is not None
         small = [c for c, count in enumerate(counts) if count < self.ipc]
         if small:
             names = [f"{class_names[c]!r}" if class_names else f"number {c}" for c in small[:5]]
             listed = ", ".join(f"{name} has {counts[c]}" for name, c in zip(names, small, strict=False))
-            fewer = f"choose ipc={min(counts)} or less" if min(counts) else "leave out the classes without images"
+            most = min(counts)
+            fewer = f"choose ipc={most} or less (--ipc {most}), " if most else ""
+            which = "that class" if len(small) == 1 else "these classes"
+            total = "; or give a total with count= (--count), which shares what there is" if takes_total else ""
             raise BudgetError(
                 f"taking {self.ipc} images per class",
                 received=f"class {listed}" + (f" (and {len(small) - 5} more classes)" if len(small) > 5 else ""),
                 expected=f"at least {self.ipc} images in every class",
-                remedy=f"{fewer}, or give a total with count=, which shares what there is",
+                remedy=f"{fewer}leave out {which}, or add training images{total}",
             )
 
     def _total(self, available: int, row_bytes: int) -> int:

@@ -121,7 +121,8 @@ def data_card(manifest: Mapping[str, Any]) -> str:
             "",
             f"```python\n{reading_snippet(manifest)}```",
             "",
-            "`inputs` are what a network is fed, in single precision. `manifest.json` has the sha256 of every file.",
+            "`inputs` are what a network is fed, in single precision. `manifest.json` has the sha256 of every file "
+            "of the set.",
             "",
             "## Provenance",
             "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -138,13 +138,13 @@ class CompactSet(ABC):
 
         return Dataset(InMemoryTable(arrow_table(self)))
 
-    def save(self, folder: Path | str, *, run: Mapping[str, Any] | None = None, keep: Sequence[str] = ()) -> Path:
+    def save(self, folder: Path | str) -> Path:
         """Write the set into `folder` and return the path of its manifest, which appears last.
 
-        `run` is plain JSON about the run that made it, stored under "run"; `keep` names files already in the folder
-        (such as `metrics.jsonl`) whose hashes enter the manifest too. Raises `OutputError` where the folder holds a
-        finished run of something else, or cannot be written; then nothing has changed.
+        The manifest lists the files of the set; others in the folder, such as `metrics.jsonl`, are left alone. Raises
+        `OutputError` where the folder holds a finished run of something else, or cannot be written; then nothing has
+        changed.
         """
         from decoct.compact.save import save_set
 
-        return save_set(self, Path(folder), run=run, keep=keep)
+        return save_set(self, Path(folder))

@@ -101,7 +101,7 @@ class Coreset(CompactSet):
             self.weights[rows], self.scores[rows], self.provenance, self.reasons[rows.numpy()],
         )  # fmt: skip
 
-    def to_subset(self, dataset: Dataset[Item]) -> Subset[Item]:
+    def to_subset(self, dataset: Dataset[Item] | Any) -> Subset[Item]:
         """These rows of `dataset`, the torch data set (or a torchvision image folder) that was opened, as `Subset`.
 
         Raises `MismatchError` where the data set is another one.

@@ -35,28 +35,26 @@ def content_writer(content: bytes) -> Writer:
     return write
 
 
-def write_run(folder: Path, files: Mapping[str, Writer], manifest: Mapping[str, Any], keep: Sequence[str] = ()) -> Path:
+def write_run(folder: Path, files: Mapping[str, Writer], manifest: Mapping[str, Any]) -> Path:
     """Write a finished run: `files` (name -> function that fills a path), and `manifest.json` last. Returns its path.
 
     `manifest` is plain JSON with at least "kind" and "content" (a hash that tells one result from another); schema
-    version, sizes and hashes are added here. `keep` names files that stand in the folder already and are hashed with
-    the rest. A finished run in the folder is replaced only by one of the same kind and content.
+    version, sizes and hashes are added here. Other files of the folder stay as they are, and are no part of the run.
+    A finished run in the folder is replaced only by one of the same kind and content.
 
     Processes that write into one folder take turns. Raises `OutputError` where something else is in the way or the
     folder cannot be written: then it is as it was. Raises `ConfigError` for a manifest that is not plain JSON.
     """
-    _require_writable(folder, files, manifest, keep)
+    _require_writable(folder, files, manifest)
     existed = folder.is_dir()
     make_folder(folder)
     with alone(folder):
         # What another process wrote meanwhile counts.
-        _require_writable(folder, files, manifest, keep)
-        return _write_run(folder, files, manifest, keep, existed)
+        _require_writable(folder, files, manifest)
+        return _write_run(folder, files, manifest, existed)
 
 
-def _write_run(
-    folder: Path, files: Mapping[str, Writer], manifest: Mapping[str, Any], keep: Sequence[str], existed: bool
-) -> Path:
+def _write_run(folder: Path, files: Mapping[str, Writer], manifest: Mapping[str, Any], existed: bool) -> Path:
     staging = folder / STAGING
     marked = staging.is_dir()
     try:
@@ -64,7 +62,7 @@ def _write_run(
         _empty(staging)
         for name, writer in files.items():
             write_atomically(staging / name, writer)
-        entries = {name: _entry(staging / name) for name in files} | {name: _entry(folder / name) for name in keep}
+        entries = {name: _entry(staging / name) for name in files}
         text = manifest_text({"schema": SCHEMA, **manifest, "files": entries})
         write_atomically(staging / MANIFEST, content_writer(text))
     except BaseException:
@@ -80,11 +78,9 @@ def _write_run(
     return folder / MANIFEST
 
 
-def _require_writable(
-    folder: Path, files: Mapping[str, Writer], manifest: Mapping[str, Any], keep: Sequence[str]
-) -> None:
+def _require_writable(folder: Path, files: Mapping[str, Writer], manifest: Mapping[str, Any]) -> None:
     """Refuse to write over anything but the same result or the rest of an interrupted writing."""
-    for name in (*files, *keep):
+    for name in files:
         if not _is_plain(name):
             raise ConfigError(
                 f"writing a result into {folder}",

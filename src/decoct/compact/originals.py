@@ -19,8 +19,8 @@ from decoct.compact.stored import readable
 from decoct.data.checks import SHOWN
 from decoct.data.found import part_named
 from decoct.data.images import UNREADABLE, decode
-from decoct.data.sources.imagefolder import images_below, visible_folders
-from decoct.data.sources.imagefolder import readable as permitted
+from decoct.data.sources.folders import images_below, visible_folders
+from decoct.data.sources.folders import readable as permitted
 from decoct.errors import ConfigError, IntegrityError, MismatchError, OutputError, SourceError
 from decoct.progress import progress
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -50,9 +50,7 @@ DTYPE_NAMES = {
 """Types as safetensors names them."""
 
 
-def save_set(
-    small: CompactSet, folder: Path, *, run: Mapping[str, Any] | None = None, keep: Sequence[str] = ()
-) -> Path:
+def save_set(small: CompactSet, folder: Path) -> Path:
     """Write `small` into `folder` as a finished run; see `CompactSet.save`."""
     own, facts = small.stored()
     tensors = {name: tensor.contiguous() for name, tensor in {**own, **spec_tensors(small.spec)}.items()}
@@ -66,7 +64,6 @@ def save_set(
         "bytes": {**vars(small.nbytes), "total": small.nbytes.total},
         "tensors": {n: {"dtype": DTYPE_NAMES[t.dtype], "shape": list(t.shape)} for n, t in sorted(tensors.items())},
         "provenance": small.provenance,
-        "run": dict(run or {}),
     }
     # Everything is made in memory first: the libraries report a full disk each in their own way, one write in ours.
     files: dict[str, Writer] = {TENSOR_FILE: content_writer(tensor_bytes(tensors))}
@@ -75,7 +72,7 @@ def save_set(
     if small.spec.is_image:
         files[PREVIEW_FILE] = content_writer(preview_png(small.pictures(), small.classes))
     files[CARD_FILE] = content_writer(data_card(manifest).encode("utf-8", "replace"))
-    return write_run(folder, files, manifest, keep)
+    return write_run(folder, files, manifest)
 
 
 def require_place(folder: Path) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sized
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sized
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from torch.utils.data import Dataset, Subset, WeightedRandomSampler
 
-from decoct.data.found import ID_NAMES
+from decoct.data.sources.arrow import Feature
+from decoct.data.sources.asked import TABLES, columns_asked
+from decoct.data.sources.columns import ids_among, label_among
 from decoct.errors import MismatchError
 from decoct.streams import Streams
 
@@ -21,26 +24,25 @@ Item = TypeVar("Item")
 _NUMBERED = re.compile(r"(?:all|train)/(\d+)")
 
 
-def subset_of(core: Coreset, dataset: Dataset[Item]) -> Subset[Item]:
+def subset_of(core: Coreset, dataset: Dataset[Item] | Any) -> Subset[Item]:
     """The rows of `core` in `dataset`, the data set that was opened, in the order picked.
 
-    Rows are found by their ids: those of a column `uid`, `id` or `key` of a Hugging Face data set stand there; numbers
-    ("all/12", "train/12") are places in the data set; file names are looked for in its `samples`, as torchvision's
-    image folders have them, below its `root`, and else at the end of their paths. Where the data set tells its
-    `targets`, the classes are compared. Raises `MismatchError` where a row is not found, is one of several, or has
-    another class.
+    Rows are found by their ids: those of a Hugging Face data set stand in the column that `decoct.open` took them from
+    (that of "?id=NAME", else `uid`, `id` or `key`); numbers ("all/12", "train/12") are places in the data set; file
+    names are looked for in its `samples`, as torchvision's image folders have them, below its `root`, and else at the
+    end of their paths. Where the data set tells its `targets`, or has a column of labels, the classes are compared.
+    Raises `MismatchError` where a row is not found, is one of several, or has another class.
     """
-    places = _by_column(core, dataset)
+    asked = columns_asked(core.spec.source)
+    places = _by_column(core, dataset, asked)
     if places is None:
         places = _by_number(core, len(cast(Sized, dataset)))
     if places is None:
         places = _by_file(core, getattr(dataset, "samples", ()), getattr(dataset, "root", None))
-    targets = getattr(dataset, "targets", None)
-    if targets is not None:
-        found = np.asarray(targets)[places]
-        if not np.array_equal(found, core.classes.numpy()):
-            wrong = int(np.flatnonzero(found != core.classes.numpy())[0])
-            raise _mismatch(f"row {places[wrong]} of class {found[wrong]}, which was of class {core.classes[wrong]}")
+    classes = core.classes.tolist()
+    for place, own, found in zip(places, classes, _classes_at(places, dataset, core, asked) or classes, strict=True):
+        if found != own:
+            raise _mismatch(f"row {place} of class {found}, which was of class {own}")
     return Subset(dataset, places)
 
 
@@ -53,12 +55,52 @@ def sampler_of(core: Coreset, seed: int = 0, num_samples: int | None = None) -> 
     return WeightedRandomSampler(weights, num_samples or len(weights), True, Streams(seed)("sampler"))
 
 
-def _by_column(core: Coreset, dataset: Any) -> list[int] | None:
-    for name in set(ID_NAMES) & set(getattr(dataset, "column_names", None) or ()):
-        known = {str(own): place for place, own in enumerate(dataset[name])}
-        if all(str(own) in known for own in core.ids):
-            return [known[str(own)] for own in core.ids]
-    return None
+def _by_column(core: Coreset, dataset: Any, asked: Mapping[str, str]) -> list[int] | None:
+    """Places of the ids in the column that they were read from; None where that does not have them."""
+    features = _features(dataset)
+    name = ids_among(features, asked)
+    if name is None or name not in features:
+        return None
+    values, ids = [str(own) for own in _column(dataset, name)], [str(own) for own in core.ids]
+    known = {own: place for place, own in enumerate(values)}
+    if not all(own in known for own in ids):
+        return None
+    counts = Counter(values)
+    several = [own for own in ids if counts[own] > 1]
+    if several:
+        raise _mismatch(f"{len(several)} ids that several rows have in the column {name!r}, such as {several[0]!r}")
+    return [known[own] for own in ids]
+
+
+def _classes_at(places: list[int], dataset: Any, core: Coreset, asked: Mapping[str, str]) -> list[Any]:
+    """The class of the rows in these places, as a number of `core`; the data set's own word for a class that is none.
+
+    Nothing where the data set tells no classes, or the rows of `core` were not labelled by a column.
+    """
+    targets = getattr(dataset, "targets", None)
+    if targets is not None:
+        return np.asarray(targets)[places].tolist()
+    features = _features(dataset)
+    label = label_among(features, asked, ids_among(features, asked))
+    if label is None or label not in features or core.spec.source.partition(":")[0] not in (*TABLES, "hf"):
+        return []
+    column = _column(dataset, label)
+    said: dict[int, str] = dict(enumerate(getattr(features[label], "names", None) or ()))
+    values = [column[place] for place in places]
+    named = [said.get(value, value) if type(value) is int else value for value in values]
+    number = {name: c for c, name in enumerate(core.spec.class_names)}
+    return [number.get(value, value) if isinstance(value, str) else value for value in named]
+
+
+def _features(dataset: Any) -> Mapping[str, Any]:
+    """What the columns of a Hugging Face data set hold; nothing for data sets without columns."""
+    names, features = getattr(dataset, "column_names", None) or (), getattr(dataset, "features", None)
+    # Of what wraps one only the names are known. Any column may hold ids; labels go by the name of theirs.
+    return features if names and isinstance(features, Mapping) else dict.fromkeys(names, Feature("int64"))
+
+
+def _column(dataset: Any, name: str) -> list[Any]:
+    return list((dataset.with_format(None) if hasattr(dataset, "with_format") else dataset)[name])
 
 
 def _by_number(core: Coreset, length: int) -> list[int] | None:

@@ -6,8 +6,8 @@ import hashlib
 import json
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoct.data.blocks import BLOCK_BYTES
+from decoct.data.sweep import mark_used
 from decoct.errors import OutputError
 from decoct.files import make_folder, write_atomically, write_json
 from decoct.machine import total_memory
 
 VERSION = 2
-LEFTOVER_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +78,9 @@ class Cache:
             sizes = {name: (self.folder / name).stat().st_size for name in facts["files"]}
             if facts["version"] != VERSION or sizes != facts["files"]:
                 return None
+            for name in facts["files"]:
+                mark_used(self.folder / name)
+            mark_used(record)
             x = self._map(self.folder / f"{key.name}.rows.npy")
             labels = np.load(self.folder / f"{key.name}.labels.npy", allow_pickle=False)
         except (OSError, ValueError, KeyError, TypeError, EOFError):
@@ -95,7 +98,7 @@ class Cache:
         """
         if not self._writable():
             return self._in_memory(blocks, labels, about)
-        self._forget(key)
+        self._forget("", key)
         rows, names = self.folder / f"{key.name}.rows.npy", self.folder / f"{key.name}.labels.npy"
         write_atomically(rows, lambda path: _write_rows(path, blocks))
         facts = about()
@@ -121,27 +124,23 @@ class Cache:
         digest = hashlib.sha256(f"{x.dtype.str} {(len(rows), *x.shape[1:])}".encode())
         for start in starts:
             digest.update(np.ascontiguousarray(x[rows[start : start + step]]).data)
+        pieces = (x[rows[start : start + step]] for start in starts)
         path = self.folder / f"taken-{digest.hexdigest()[:32]}.npy"
-        if not path.exists():
-            pieces = (x[rows[start : start + step]] for start in starts)
-            write_atomically(path, lambda temporary: _write_rows(temporary, pieces))
-        return self._map(path)
+        return _kept(path, lambda temporary: _write_rows(temporary, pieces))
 
-    def extract(self, name: str, copy: Callable[[BinaryIO], None]) -> NDArray[np.generic]:
-        """The `.npy` content that `copy` writes, memory-mapped from the file `name` of the cache.
+    def extract(self, key: Key, copy: Callable[[BinaryIO], None]) -> NDArray[np.generic]:
+        """The `.npy` content that `copy` writes, memory-mapped from a file of the cache; an earlier state of it goes.
 
         Raises `OutputError` where it cannot be written, and `ValueError` where it is not a plain array.
         """
-        path = self.folder / f"{name}.npy"
-        if not path.exists():
 
-            def write(temporary: Path) -> None:
-                with temporary.open("wb") as file:
-                    copy(file)
-                np.load(temporary, mmap_mode="r", allow_pickle=False)
+        def write(temporary: Path) -> None:
+            with temporary.open("wb") as file:
+                copy(file)
+            np.load(temporary, mmap_mode="r", allow_pickle=False)
+            self._forget("npz-", key)
 
-            write_atomically(path, write)
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return _kept(self.folder / f"npz-{key.name}.npy", write)
 
     def _map(self, path: Path) -> NDArray[np.generic]:
         large = path.stat().st_size > self.limit
@@ -175,15 +174,22 @@ class Cache:
         notice = f"decoded images were not kept: {self.folder} cannot be written (set DECOCT_CACHE)"
         return Entry(np.concatenate(pieces), labels, {**facts, "notices": [*facts.get("notices", []), notice]})
 
-    def _forget(self, key: Key) -> None:
-        """Remove entries of the same source in an earlier state, and what killed processes left long ago."""
-        for path in self.folder.glob(f"{key.family}-*"):
+    def _forget(self, prefix: str, key: Key) -> None:
+        """Remove entries of the same source in an earlier state."""
+        for path in self.folder.glob(f"{prefix}{key.family}-*"):
             # Another process may be writing this very entry; it is replaced, not removed.
-            if not path.name.startswith(f"{key.name}."):
-                path.unlink(missing_ok=True)
-        for path in self.folder.glob(".*.part"):
-            if path.exists() and time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
-                path.unlink(missing_ok=True)
+            if not path.name.startswith(f"{prefix}{key.name}."):
+                with suppress(OSError):  # Windows keeps what is mapped.
+                    path.unlink(missing_ok=True)
+
+
+def _kept(path: Path, write: Callable[[Path], object]) -> NDArray[np.generic]:
+    """The array in the file `path`, memory-mapped, after letting `write` fill it where it is not there."""
+    with suppress(FileNotFoundError):
+        mark_used(path)
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    write_atomically(path, write)
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def _home() -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,19 +78,28 @@ def numbered_ids(part: str, count: int) -> NDArray[Any]:
     return np.char.add(f"{part}/", np.arange(count).astype(f"U{len(str(count))}"))
 
 
-def parse_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+def parse_size(size: object) -> tuple[int, int] | None:
     """`size` as (height, width); raises `ConfigError` unless it is one or two positive whole numbers."""
     if size is None:
         return None
-    pair = (size, size) if isinstance(size, int) else tuple(size)
-    if len(pair) != 2 or not all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in pair):
+    sides = _sides(size)
+    if len(sides) != 2 or min(sides) <= 0:
         raise ConfigError(
             "reading the image size",
             received=f"size={size!r}",
             expected="a whole number of pixels above 0, or (height, width)",
             remedy="write size=32 or size=(24, 32)",
         )
-    return pair[0], pair[1]
+    return sides[0], sides[1]
+
+
+def _sides(size: object) -> list[int]:
+    """The whole numbers of `size`, also those of NumPy, and one alone twice; nothing where it is another thing."""
+    try:
+        values = list(size) if isinstance(size, Iterable) else [size, size]
+        return [] if any(isinstance(value, bool) for value in values) else [operator.index(value) for value in values]
+    except TypeError:
+        return []
 
 
 def parse_mode(mode: str | None) -> str | None:

@@ -11,9 +11,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from decoct.data.archives import DAMAGED
 from decoct.errors import DataError, SourceError
 
 _KEYS = ("n", "feat_row", "feat_col", "feat_val", "edges", "y", "train_idx", "val_idx", "test_idx")
+_SPLITS = ("train_idx", "val_idx", "test_idx")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,14 +86,16 @@ def open_graph(path: str | Path) -> Graph:
     """The graph in an npz file: `n` (nodes, features), `feat_row`, `feat_col`, `feat_val` (sparse features), `edges`
     `[e, 2]`, `y` `[n]`, `train_idx`, `val_idx`, `test_idx`. Nothing pickled is read.
 
-    Raises `SourceError` for a file that cannot be read or lacks an array, `DataError` for node numbers that do not
-    exist, a node in two splits, edges of another shape, or values that are not finite.
+    Raises `SourceError` for a file that cannot be read, is damaged or lacks an array, `DataError` for arrays of other
+    shapes, numbers of nodes, features and classes that are not whole or do not exist, a node in two splits, no nodes
+    for training or validation, and values that are not finite.
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as found:
+        # Opened here, since numpy does not close what it cannot read.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
             arrays = {key: found[key] for key in _KEYS}
-    except (OSError, ValueError, KeyError) as error:
+    except DAMAGED as error:
         raise SourceError(
             f"opening the graph {path}",
             received=f"{type(error).__name__}: {error}",
@@ -106,32 +110,62 @@ def open_graph(path: str | Path) -> Graph:
     features = features / features.sum(1, keepdim=True).clamp_min(1e-12)
     edges = np.sort(arrays["edges"].astype(np.int64), axis=1)
     edges = np.unique(edges[edges[:, 0] != edges[:, 1]], axis=0).reshape(-1, 2)
-    splits = (torch.from_numpy(arrays[f"{name}_idx"].astype(np.int64)) for name in ("train", "val", "test"))
+    splits = (torch.from_numpy(arrays[key].astype(np.int64)) for key in _SPLITS)
     return Graph(features, torch.from_numpy(edges), torch.from_numpy(arrays["y"].astype(np.int64)), *splits)
 
 
 def _require_sound(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    sizes = arrays["n"].tolist()
-    wrong = None
-    if len(sizes) != 2 or len(arrays["y"]) != sizes[0]:
-        wrong = f"n = {sizes} and {len(arrays['y'])} labels"
-    elif arrays["edges"].ndim != 2 or arrays["edges"].shape[1] != 2:
-        wrong = f"edges of shape {list(arrays['edges'].shape)}"
-    elif not np.isfinite(arrays["feat_val"]).all():
-        wrong = "features that are not finite"
-    else:
-        for key in ("feat_row", "feat_col", "edges", "train_idx", "val_idx", "test_idx"):
-            bound = sizes[1] if key == "feat_col" else sizes[0]
-            values = arrays[key].astype(np.int64)
-            if values.size and (values.min() < 0 or values.max() >= bound):
-                wrong = wrong or f"{key} between {values.min()} and {values.max()}"
-        joined = np.concatenate([arrays[f"{name}_idx"] for name in ("train", "val", "test")])
-        if wrong is None and len(np.unique(joined)) < len(joined):
-            wrong = "a node in two splits, or twice in one"
+    # Each looks at what the one before it has let through.
+    wrong = _odd_numbers(arrays) or _odd_shape(arrays) or _odd_range(arrays) or _odd_splits(arrays)
     if wrong:
         raise DataError(
             f"opening the graph {path}",
             received=wrong,
-            expected="nodes 0 to n - 1, a label each, edges [e, 2], finite features, disjoint splits",
+            expected="n = [nodes, features]; nodes 0 to n - 1, for each a class number from 0 (y); a feat_row and a "
+            "feat_col for each feat_val; edges [e, 2]; finite features; disjoint splits, nodes for training and "
+            "validation",
             remedy="repair the file",
         )
+
+
+def _odd_numbers(arrays: dict[str, np.ndarray]) -> str | None:
+    """The first array with something else than finite numbers, or, but for the features, than whole ones."""
+    for key, found in arrays.items():
+        if found.dtype.kind not in ("biuf" if key == "feat_val" else "iuf"):
+            return f"{key} of type {found.dtype}"
+        if not np.isfinite(found).all():
+            return f"{'features' if key == 'feat_val' else key} that are not finite"
+        if key != "feat_val" and (found != np.floor(found)).any():
+            return f"{key} of numbers that are not whole"
+    return None
+
+
+def _odd_shape(arrays: dict[str, np.ndarray]) -> str | None:
+    for key, found in arrays.items():
+        if found.ndim != (2 if key == "edges" else 1) or (key == "edges" and found.shape[1] != 2):
+            return f"{key} of shape {list(found.shape)}"
+    lengths = [len(arrays[key]) for key in ("feat_row", "feat_col", "feat_val")]
+    if len(set(lengths)) > 1:
+        return "{} feat_row, {} feat_col and {} feat_val".format(*lengths)
+    if len(arrays["n"]) != 2 or arrays["n"].min() < 1 or len(arrays["y"]) != arrays["n"][0]:
+        return f"n = {arrays['n'].tolist()} and {len(arrays['y'])} labels"
+    return None
+
+
+def _odd_range(arrays: dict[str, np.ndarray]) -> str | None:
+    nodes, width = arrays["n"].tolist()
+    # There are no more classes than nodes to have them.
+    bounds = {"feat_row": nodes, "feat_col": width, "edges": nodes, "y": nodes, **dict.fromkeys(_SPLITS, nodes)}
+    for key, bound in bounds.items():
+        found = arrays[key]
+        if found.size and (found.min() < 0 or found.max() >= bound):
+            return f"{key} between {found.min()} and {found.max()}"
+    return None
+
+
+def _odd_splits(arrays: dict[str, np.ndarray]) -> str | None:
+    for key in ("train_idx", "val_idx"):
+        if not len(arrays[key]):
+            return f"an empty {key}"
+    joined = np.concatenate([arrays[key] for key in _SPLITS])
+    return "a node in two splits, or twice in one" if len(np.unique(joined)) < len(joined) else None

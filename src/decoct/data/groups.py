@@ -43,7 +43,8 @@ def groups_by_pattern(ids: Sequence[str], pattern: str) -> dict[str, str]:
             "grouping rows by their ids",
             received=f"{len(missing)} of {len(found)} ids in which {pattern!r} finds nothing, such as {missing[0]!r}",
             expected="a group in every id",
-            remedy="widen the pattern, or give the groups yourself: split_by_group(data, {id: group})",
+            remedy="widen the pattern (columns are read of parquet:, csv: and hub: data only), or give the groups "
+            "yourself: split_by_group(data, {id: group})",
         )
     return {name: match[1] if compiled.groups else match[0] for name, match in found.items() if match}
 
@@ -51,10 +52,14 @@ def groups_by_pattern(ids: Sequence[str], pattern: str) -> dict[str, str]:
 def groups_from(data: Dataset, by: str) -> dict[str, str]:
     """The group of every id of `data`: a column's value, or a part of the id.
 
-    `by` names a column of tables ("parquet:PATH" and "csv:PATH", a folder or file of them); for other sources it is a
-    regular expression, see `groups_by_pattern`. Raises `SourceError`, `ConfigError`, `DataError`.
+    `by` names a column of "parquet:PATH", "csv:PATH" and "hub:NAME"; for other sources it is a regular expression, see
+    `groups_by_pattern`. Raises `SourceError`, `ConfigError`, `DataError`, `MissingExtraError`.
     """
     kind, _, place = data.spec.source.partition(":")
+    if kind == "hub":
+        from decoct.data.sources.huggingface import column_of_hub
+
+        return column_of_hub(place, by)
     if kind in ("parquet", "csv"):
         from decoct.data.sources.tables import column_of
 

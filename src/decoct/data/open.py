@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 from decoct.data.cache import Cache
 from decoct.data.checks import require_classes, require_lengths
 from decoct.data.dataset import Dataset, DataSpec, Split
+from decoct.data.detection.kinds import is_detection
 from decoct.data.fingerprint import fingerprint
 from decoct.data.found import Found, Wish, parse_mode, parse_size
 from decoct.data.normalise import fit_standardise, fit_zca
-from decoct.data.sources.imagefolder import images_below
+from decoct.data.sources.asked import TABLES
+from decoct.data.sources.folders import images_below
 from decoct.data.splits import cut, require_fractions
+from decoct.data.sweep import sweep
 from decoct.errors import ConfigError, SourceError
 from decoct.registry import Registry
 
@@ -36,9 +39,6 @@ SOURCES = Registry(
     },
 )
 """Prefix of a source -> `find(place, wish) -> Found`."""
-
-WITH_BOXES = ("coco", "voc")
-"""Prefixes of images with boxes, which `data.detection.open` opens."""
 _FORMS = (
     "'digits', 'npz:PATH', 'imagefolder:PATH', 'parquet:PATH', 'csv:PATH', 'hub:NAME', a path, a data set, or arrays "
     "(x, y)"
@@ -48,7 +48,7 @@ _FORMS = (
 def open(
     source: Any,
     *,
-    size: int | tuple[int, int] | None = None,
+    size: SupportsIndex | Sequence[SupportsIndex] | None = None,
     mode: str | None = None,
     whiten: bool = False,
     val_fraction: float = 0.1,
@@ -70,8 +70,9 @@ def open(
     without them a source whose images agree is taken as it is, and otherwise a square of 32 or 64 is chosen and
     noted in `spec.notices`. Splits that the source lacks are cut from its training rows, stratified, by
     `val_fraction`, `test_fraction` and `seed`. `whiten` adds ZCA whitening. `skip_bad` goes on without images that
-    cannot be read. Decoded images are kept in the folder `cache` (else `DECOCT_CACHE`, else `~/.cache/decoct`) and
-    are memory-mapped where they take more than `memory_share` of the memory of this machine, or of its container.
+    cannot be read. Decoded images are kept in the folder `cache` (else `DECOCT_CACHE`, else `~/.cache/decoct`), go
+    when nobody used them for 30 days, and are memory-mapped where they take more than `memory_share` of the memory of
+    this machine, or of its container.
 
     Raises `SourceError` for a source that is missing, empty or unreadable, `DataError` for labels or values that
     cannot be used, `ConfigError` for options, `UnknownNameError` for an unknown kind of source, `MissingExtraError`
@@ -85,9 +86,11 @@ def open(
         )  # fmt: skip
     wish = Wish(Cache.at(cache, memory_share), parse_size(size), parse_mode(mode), skip_bad)
     name, found = _find(source, wish)
-    return _assemble(
-        name, found, wish, whiten=whiten, fractions={"val": val_fraction, "test": test_fraction}, seed=seed
-    )
+    fractions = {"val": val_fraction, "test": test_fraction}
+    data = _assemble(name, found, wish, whiten=whiten, fractions=fractions, seed=seed)
+    # After the files of this source were marked as used.
+    sweep(wish.cache.folder)
+    return data
 
 
 def with_groups(source: str, column: str) -> str:
@@ -96,7 +99,7 @@ def with_groups(source: str, column: str) -> str:
     A person's number among the features would tell whose row it is, which is what splits by person keep apart.
     """
     kind, place = _kind_and_place(source)
-    if kind not in ("csv", "parquet") or "group=" in place.rpartition("?")[2]:
+    if kind not in TABLES or "group=" in place.rpartition("?")[2]:
         return source
     return f"{kind}:{place}{'&' if '?' in place else '?'}group={column}"
 
@@ -144,7 +147,7 @@ def _kind_and_place(text: str) -> tuple[str, str]:
         return "npz", str(path / "biased.npz")  # what `decoct bias make` wrote, beside its pictures and its other test
     if path.exists():
         return _guess(path), text
-    if colon and kind in WITH_BOXES:
+    if colon and is_detection(text):
         raise SourceError(
             f"opening {text!r}",
             received="images with boxes, which have no single label",

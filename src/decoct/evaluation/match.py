@@ -20,7 +20,8 @@ def require_match(set_spec: DataSpec, data_spec: DataSpec, called: str = CALLED)
             called,
             received=f"a set of rows of shape {list(set_spec.shape)} and data of shape {list(data_spec.shape)}",
             expected="one shape [channels, height, width] (or [features])",
-            remedy=f"open the data with the size and mode that the set was made with ({set_spec.source})",
+            remedy=f"open the data with the size and mode (--size, --mode) that the set was made with "
+            f"({set_spec.source})",
         )
     if set_spec.class_names != data_spec.class_names:
         raise MismatchError(
@@ -42,16 +43,19 @@ def require_match(set_spec: DataSpec, data_spec: DataSpec, called: str = CALLED)
             called,
             received=f"a set made from data {set_spec.fingerprint[:12]} and data {data_spec.fingerprint[:12]}",
             expected="the same data: else test rows may have been trained on, and the baselines are not comparable",
-            remedy=f"open {set_spec.source} with the same options (size, val_fraction, test_fraction, seed), "
-            "or make the set again from these data",
+            remedy=f"open {set_spec.source} with the same options (size, mode, val_fraction, test_fraction, seed and "
+            "groups; of a command --size, --mode, --val-fraction, --test-fraction, --split-seed, --group and "
+            "--held-out), or make the set again from these data",
         )
     if not _same_transform(set_spec.transform, data_spec.transform):
+        whitened = set_spec.transform.kind == "zca"
         raise MismatchError(
             called,
             received=f"a set normalised by {_described(set_spec.transform)} and data by "
             f"{_described(data_spec.transform)}",
             expected="one normalisation: a network cannot be trained on one and tested on the other",
-            remedy=f"open the data with whiten={set_spec.transform.kind == 'zca'}, as for the set",
+            remedy=f"open the data with whiten={whitened} ({'with' if whitened else 'without'} --whiten), as for the "
+            "set",
         )
 
 

@@ -44,7 +44,7 @@ def import_set(
     The classes of the file are taken to be numbered in the order of `spec.class_names`, which files of tensors cannot
     say. Raises what `read_layout` and `to_inputs` raise, `MismatchError` for images or labels of another size,
     `DataError` for no images and for values that are not finite, `ConfigError` for labels whose meaning is not known
-    and a `factor` that is no such number.
+    or cannot be the one that is said, and a `factor` that is no such number.
     """
     path = Path(path)
     if not 1 <= factor <= min(spec.shape[-2:]):
@@ -104,11 +104,12 @@ def _labelled(
     """Labels as they are stored, their kind, the class of each row, and what was assumed."""
     if meaning not in MEANINGS:
         raise _unclear(path, f"labels={meaning!r}", f"one of {', '.join(MEANINGS)}", "choose one of them")
-    if meaning == "ordered" or foreign.labels is None:
+    if foreign.labels is None:
         return _ordered(path, rows, classes, meaning)
     found = foreign.labels
     if found.ndim == 2 and found.shape[1] == 1:
         found = found[:, 0]
+    _require_meant(path, found, classes, meaning)
     if found.ndim == 1:
         return _hard(path, found, rows, classes)
     if tuple(found.shape) != (rows, classes):
@@ -142,11 +143,22 @@ def _distribution(path: Path, soft: Float[Tensor, "n C"], meaning: str, looks_li
     return soft / soft.sum(1, keepdim=True)
 
 
+def _require_meant(path: Path, found: Shaped[Tensor, "n ..."], classes: int, meaning: str) -> None:
+    """Raise `ConfigError` where labels that are there are said not to be, or one number a row to be many."""
+    if meaning == "ordered":
+        raise _unclear(path, f"labels='ordered' and labels of shape {list(found.shape)} beside the images",
+                       "images without labels", "leave --labels out, or save the images alone")  # fmt: skip
+    if found.ndim == 1 and meaning not in ("auto", "hard"):
+        raise _unclear(path, f"labels={meaning!r} for labels of shape {list(found.shape)}, one number a row",
+                       f"soft labels, {classes} numbers a row", "leave --labels out, or say hard")  # fmt: skip
+
+
 def _hard(
     path: Path, found: Shaped[Tensor, " n"], rows: int, classes: int
 ) -> tuple[Int64[Tensor, " n"], LabelKind, Int64[Tensor, " n"], list[str]]:
     whole = found.long()
-    fits = len(found) == rows and bool((whole == found).all())
+    # Whole numbers are not compared: torch does not know how for unsigned ones of more than a byte.
+    fits = len(found) == rows and (not found.is_floating_point() or bool((whole == found).all()))
     if not fits or int(whole.min()) < 0 or int(whole.max()) >= classes:
         raise _mismatched(path, found, rows, classes)
     return whole, "hard", whole, []
@@ -167,7 +179,9 @@ def _ordered(
 
 
 def _mismatched(path: Path, found: Tensor, rows: int, classes: int) -> MismatchError:
-    span = f" from {float(found.min()):.3g} to {float(found.max()):.3g}" if found.numel() else ""
+    # As float64, since torch has no smallest of unsigned numbers of more than a byte.
+    values = found.double()
+    span = f" from {float(values.min()):.3g} to {float(values.max()):.3g}" if found.numel() else ""
     return MismatchError(
         f"importing {path}",
         received=f"labels of shape {list(found.shape)}{span} for {rows} images",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from decoct.compact.imports.class_folders import read_class_folders
 from decoct.compact.imports.weights_only import read_tensors
-from decoct.errors import SourceError
+from decoct.errors import ConfigError, SourceError
 
 IMAGE_KEYS = ("images", "image", "x", "x_syn", "x_proto", "image_syn", "syn_images", "data", "pixels")
 LABEL_KEYS = ("labels", "label", "y", "y_syn", "y_proto", "label_syn", "syn_labels", "target", "targets")
@@ -38,7 +38,8 @@ class Foreign:
 def read_layout(path: Path, class_names: tuple[str, ...], shape: tuple[int, ...], experiment: int = 0) -> Foreign:
     """Read `path`, whatever its layout.
 
-    - DC, DSA, DM: `{"data": [[images, labels], ...]}`, an entry an experiment (`experiment` picks one);
+    - DC, DSA, DM: `{"data": [[images, labels], ...]}`, an entry an experiment (`experiment` picks one, and is 0 for all
+      other layouts);
     - MTT, TESLA, FTD, DATM: `images_best.pt` beside `labels_best.pt` and perhaps `lr_best.pt` (name the images, or the
       folder: "best" is taken, else the highest number);
     - IDC, NCFM: `[images, labels]` in one file;
@@ -46,22 +47,25 @@ def read_layout(path: Path, class_names: tuple[str, ...], shape: tuple[int, ...]
     - SRe2L, RDED, D4M: a folder with a folder of pictures for each class, and perhaps `labels.npz`, `.pt` or
       `.safetensors` with one soft label a picture, in the order of the sorted paths.
 
-    Raises `SourceError` for what is none of these, `IntegrityError` for pickled code and damaged files, and
-    `MismatchError` for class folders that are not the classes of the data.
+    Raises `SourceError` for what is none of these, `IntegrityError` for pickled code and damaged files,
+    `MismatchError` for class folders that are not the classes of the data, and `ConfigError` for an `experiment` of a
+    layout that holds one set.
     """
     if path.is_dir():
+        _require_first(path, experiment)
         images = _best_images(path)
         if images is not None:
             return _pair(images, read_tensors(images))
         pictures, classes, labels, files = read_class_folders(path, class_names, shape)
         return Foreign(pictures, classes if labels is None else labels, "a folder for each class", files, {}, classes)
     found = read_tensors(path)
+    if isinstance(found, dict) and isinstance(found.get("data"), list | tuple):
+        return _experiment(path, found["data"], experiment)
+    _require_first(path, experiment)
     if isinstance(found, Tensor):
         return _pair(path, found)
     if isinstance(found, list | tuple):
         return _two(path, found, "a list of images and labels")
-    if isinstance(found, dict) and isinstance(found.get("data"), list | tuple):
-        return _experiment(path, found["data"], experiment)
     if isinstance(found, dict):
         return _named(path, found)
     raise _unknown(path, f"a {type(found).__name__}")
@@ -102,6 +106,16 @@ def _experiment(path: Path, entries: Any, experiment: int) -> Foreign:
             remedy="choose one with --experiment",
         )
     return _two(path, entries[experiment], f"experiment {experiment} of {len(entries)}")
+
+
+def _require_first(path: Path, experiment: int) -> None:
+    if experiment != 0:
+        raise ConfigError(
+            f"importing {path}",
+            received=f"experiment {experiment} of a layout that holds one set",
+            expected="a file of several, {'data': [[images, labels], ...]} (DC, DSA, DM)",
+            remedy="leave --experiment out, or name the file that has several",
+        )
 
 
 def _two(path: Path, found: Any, layout: str) -> Foreign:

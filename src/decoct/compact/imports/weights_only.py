@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,23 +14,28 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from decoct.compact.imports.numpy_numbers import stand_ins
+from decoct.data.archives import DAMAGED
 from decoct.errors import IntegrityError, SourceError
 
 MOST_BYTES = 4 << 30
 """Of a file and of what it unpacks to; published sets are far below, so more is a mistake or an attack."""
 MOST_LEVELS = 32
 """Of lists and dictionaries in one another; published sets have three."""
-_NUMBERS = (
-    "Bool", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float16", "Float32", "Float64",
+_BROKEN = (
+    RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, OverflowError,
+    MemoryError, struct.error, zipfile.BadZipFile,
 )  # fmt: skip
+"""What `torch.load` raises for a file that is not whole, beside `UnpicklingError`; the old form, without an archive and
+its sums, is read up to the place where it breaks."""
 
 
 def read_tensors(path: Path) -> Any:
     """What stands in a `.pt`, `.pth`, `.npz` or `.safetensors` file: tensors in dictionaries and lists.
 
     `.pt` files are read by `torch.load(weights_only=True)`: tensors, numbers, text, lists and dictionaries, and the
-    numpy numbers that the field's scripts keep beside them (accuracies). Anything else in the pickle, every function
-    and every class, is refused before it is called. `.npz` files are read without pickle.
+    numpy numbers that the field's scripts keep beside them (accuracies), as plain ones. Anything else in the pickle,
+    every function and every class, is refused before it is called. `.npz` files are read without pickle.
 
     Raises `SourceError` where there is no such file or its kind is unknown, and for sparse and other tensors that are
     no plain numbers, `IntegrityError` for pickled code, a damaged file, more than `MOST_BYTES` in it or unpacked out
@@ -62,7 +68,7 @@ def _pt(path: Path) -> Any:
     try:
         if zipfile.is_zipfile(path):
             _require_small(path)
-        with torch.serialization.safe_globals(_numpy_numbers()):
+        with torch.serialization.safe_globals(stand_ins()):
             found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise IntegrityError(
@@ -72,10 +78,7 @@ def _pt(path: Path) -> Any:
             remedy="ask its authors for the tensors alone, or, if you trust them, load the file yourself and save "
             "images and labels with torch.save({'images': ..., 'labels': ...}, path)",
         ) from error
-    except (
-        RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError,
-        zipfile.BadZipFile,
-    ) as error:  # fmt: skip
+    except _BROKEN as error:
         raise _damaged(path, f"{type(error).__name__}: {_first_line(error)}", "a whole file") from error
     _require_whole(path, found)
     return found
@@ -87,7 +90,7 @@ def _npz(path: Path) -> dict[str, Tensor]:
         with np.load(path, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}
         return {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in found.items() if a.dtype.kind in "biuf"}
-    except (OSError, ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         words = "arrays of numbers; arrays of objects are pickles and never read"
         raise _damaged(path, f"{type(error).__name__}: {_first_line(error)}", words) from error
 
@@ -105,16 +108,6 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise _damaged(path, f"{type(error).__name__}: {_first_line(error)}", "a safetensors file") from error
-
-
-def _numpy_numbers() -> list[Any]:
-    """What numpy needs to read a plain number: no function of it does anything but make one.
-
-    The name of the module differs between numpy 1, with which most published files were written, and numpy 2.
-    """
-    scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]
-    names = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
-    return [*names, (np.dtype, "numpy.dtype"), *(getattr(np.dtypes, f"{name}DType") for name in _NUMBERS)]
 
 
 def _require_whole(path: Path, found: Any) -> None:
@@ -162,9 +155,9 @@ def _require_plain(path: Path, found: Tensor) -> None:
 
 def _first_line(error: BaseException) -> str:
     """The line of torch's message that names what was refused."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    telling = [line for sign in ("GLOBAL", "WeightsUnpickler") for line in lines if sign in line]
-    return [*telling, lines[0]][0][:300]
+    told = str(error).rpartition("WeightsUnpickler error:")[2]
+    lines = [line.strip() for line in told.splitlines() if line.strip()] or [type(error).__name__]
+    return next((line for line in lines if "GLOBAL" in line), lines[0])[:300]
 
 
 def _damaged(path: Path, received: str, expected: str) -> IntegrityError:

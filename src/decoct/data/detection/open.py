@@ -10,14 +10,6 @@ from decoct.data.detection.detection_set import DetectionSet
 from decoct.data.detection.voc import read_voc
 from decoct.errors import SourceError
 
-KINDS = ("coco", "voc")
-"""Prefixes of sources with boxes."""
-
-
-def is_detection(source: str) -> bool:
-    """Whether `source` names a set with boxes: "coco:..." or "voc:..."."""
-    return source.partition(":")[0] in KINDS
-
 
 def open_detection(source: str, *, images: str | Path | None = None, skip_bad: bool = False) -> DetectionSet:
     """Open "coco:JSON", "voc:FOLDER" or "voc:FOLDER?set=train" (a list in `ImageSets/Main`).

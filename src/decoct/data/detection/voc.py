@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from decoct.data.detection.assemble import SHOWN, assemble
+from decoct.data.detection.assemble import assemble
 from decoct.data.detection.detection_set import DetectionSet
+from decoct.data.detection.entries import some
 from decoct.errors import DataError, SourceError
 
 MARKS = ("difficult", "truncated", "occluded")
@@ -47,13 +48,13 @@ def read_voc(
     if broken and (not skip_bad or not read):
         raise SourceError(
             called,
-            received=f"{len(broken)} of {len(files)} xml files that cannot be read: {_some(broken)}",
+            received=f"{len(broken)} of {len(files)} xml files that cannot be read: {some(broken)}",
             expected="one whole xml file for each image",
             remedy="repair or remove them, or pass skip_bad=True (--skip-bad) to go on without them",
         )
     document = _document(called, read, folder)
     found = assemble(called, f"voc:{path}", document, lambda _: folder, skip_bad)
-    notices = [f"{len(broken)} xml files could not be read and were left out: {_some(broken)}"] if broken else []
+    notices = [f"{len(broken)} xml files could not be read and were left out: {some(broken)}"] if broken else []
     return replace(found, notices=(*notices, *found.notices))
 
 
@@ -65,7 +66,7 @@ def _files(called: str, root: Path, listed: str | None) -> list[Path]:
         files = _named(folder, _listed(called, root / "ImageSets" / "Main" / f"{listed}.txt"))
     missing = [file.name for file in files if not file.is_file()]
     if not files or missing:
-        what = f"no xml file for {_some(missing)}" if missing else "no xml file there"
+        what = f"no xml file for {some(missing)}" if missing else "no xml file there"
         raise SourceError(
             called,
             received=what if root.exists() else "no such folder",
@@ -84,7 +85,7 @@ def _listed(called: str, file: Path) -> list[str]:
         raise SourceError(
             called,
             received=f"no list {file.name} in {file.parent}",
-            expected=f"one of {_some(there)}" if there else "a list of images, one name a line",
+            expected=f"one of {some(there)}" if there else "a list of images, one name a line",
             remedy="name another list, or none for all images",
         ) from error
     return [name for line in content.splitlines() if (name := line.strip())]
@@ -178,7 +179,3 @@ def _number(one: ElementTree.Element | None) -> float | None:
         return float((one.text or "").strip()) if one is not None else None
     except ValueError:
         return None
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -69,14 +69,12 @@ def from_arrays(
 
 def as_array(called: str, item: Any) -> NDArray[Any]:
     """One array of what is in memory; raises `DataError` where it is none."""
-    if isinstance(item, torch.Tensor):
-        tensor = item.detach().cpu()
-        return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-    if isinstance(item, np.ndarray):
-        return item
     try:
-        return np.asarray(item)
-    except ValueError as error:
+        if isinstance(item, torch.Tensor):
+            tensor = item.detach().cpu()
+            return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+        return item if isinstance(item, np.ndarray) else np.asarray(item)
+    except (ValueError, TypeError) as error:
         raise DataError(
             called,
             received=f"a {type(item).__name__} that is not one array: {error}",

@@ -8,6 +8,17 @@ from decoct.errors import SourceError
 
 KNOWN = ("image", "label", "id", "group")
 """Columns of a table; that of the groups, which rows may share, is no feature."""
+TABLES = ("parquet", "csv", "hub")
+"""Prefixes of sources that have columns to be asked for."""
+
+
+def columns_asked(source: str) -> dict[str, str]:
+    """What the name of a source that was opened, such as "hub:NAME?id=NAME", asks for; nothing of one without columns.
+
+    Raises as `names_asked`.
+    """
+    kind, _, place = source.partition(":")
+    return names_asked(f"reading what {source} asks for", place)[1] if kind in TABLES else {}
 
 
 def names_asked(called: str, place: str, known: Sequence[str] = KNOWN) -> tuple[str, dict[str, str]]:

@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from decoct.data.checks import as_labels, renumbered
-from decoct.data.found import Found, Wish
+from decoct.data.found import Found, Wish, numbered_ids
 from decoct.data.sources.arrays import from_arrays
 from decoct.data.sources.ids import NO_FEATURES, checked_ids, id_column
 from decoct.errors import DataError, SourceError
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
 LABEL_NAMES = ("label", "labels", "class", "target", "y", "fine_label", "category", "class_label")
 IMAGE_NAMES = ("image", "img", "picture", "x")
 BLOCK_ROWS = 4096
+
+
+@runtime_checkable
+class Rows(Protocol):
+    """One part of a table: files that Arrow reads, or a data set of Hugging Face `datasets`."""
+
+    @property
+    def features(self) -> Mapping[str, Any]:
+        """What each column holds, in the words of that library: `dtype`, `names` of classes, `feature` of lists."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def values(self, name: str) -> list[Any]:
+        """A column as Python values, None where there is none."""
+        ...
+
+    def numbers(self, names: Sequence[str]) -> Iterator[list[NDArray[Any]]]:
+        """Columns of numbers or of lists of them, `BLOCK_ROWS` rows or fewer at a time."""
+        ...
+
+    def pictures(self, name: str) -> Iterator[Any]:
+        """The rows of a column of images, undecoded: bytes, or a mapping with `bytes` and `path`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -35,7 +56,7 @@ class Columns:
     """Columns of numbers that are called like a label, and are no features."""
 
 
-def choose_columns(called: str, rows: Dataset, asked: Mapping[str, str]) -> Columns:
+def choose_columns(called: str, rows: Rows, asked: Mapping[str, str]) -> Columns:
     """The columns named in `asked` ("image", "label", "id"), else those that their names and types tell.
 
     A column of groups ("group") is none of them.
@@ -45,8 +66,10 @@ def choose_columns(called: str, rows: Dataset, asked: Mapping[str, str]) -> Colu
     for name in filter(None, asked.values()):
         if name not in rows.features:
             raise _unclear(called, rows, f"no column {name!r}")
-    ids = id_column({name: str(getattr(feature, "dtype", "")) for name, feature in rows.features.items()}, asked)
-    label = asked.get("label") or _label(called, rows, ids)
+    ids = ids_among(rows.features, asked)
+    label = label_among(rows.features, asked, ids)
+    if label is None:
+        raise _unclear(called, rows, "no column that is clearly the label")
     kinds = {
         name: _kind(feature) for name, feature in rows.features.items() if name not in (label, ids, asked.get("group"))
     }
@@ -72,28 +95,64 @@ def choose_columns(called: str, rows: Dataset, asked: Mapping[str, str]) -> Colu
     return Columns(label, None, tuple(name for name in numbers if name not in passed), ids, tuple(passed))
 
 
-def read_ids(called: str, parts: Mapping[str, Dataset], columns: Columns) -> dict[str, NDArray[Any]]:
+def ids_among(features: Mapping[str, Any], asked: Mapping[str, str]) -> str | None:
+    """The column of ids as `id_column` chooses it, by what the columns hold."""
+    return id_column({name: str(getattr(feature, "dtype", "")) for name, feature in features.items()}, asked)
+
+
+def label_among(features: Mapping[str, Any], asked: Mapping[str, str], ids: str | None) -> str | None:
+    """The column of labels, the one that is `asked` for first, never `ids` or the groups; None where none is clear."""
+    if "label" in asked:
+        return asked["label"]
+    free = {name: feature for name, feature in features.items() if name not in (ids, asked.get("group"))}
+    named = [name for name in LABEL_NAMES if name in free]
+    typed = [name for name, feature in free.items() if _class_names(feature) is not None]
+    texts = [name for name, feature in free.items() if _kind(feature) == "text"]
+    return next((found[0] for found in (named[:1], typed, texts) if len(found) == 1), None)
+
+
+def read_ids(called: str, parts: Mapping[str, Rows], columns: Columns) -> dict[str, NDArray[Any]]:
     """The ids of every part that has a column of them, as `ids.checked_ids` takes them. Raises `DataError`."""
     name = columns.ids
     if name is None:
         return {}
-    own = {part: list(rows.with_format(None)[name]) for part, rows in parts.items() if name in rows.features}
+    own = {part: rows.values(name) for part, rows in parts.items() if name in rows.features}
     return checked_ids(called, name, own)
 
 
+def column_by_id(called: str, parts: Mapping[str, Rows], name: str, asked: Mapping[str, str]) -> dict[str, str]:
+    """The values of one column, as texts, by what the rows are called.
+
+    Raises `SourceError` for a column that is not there, `DataError` for ids that cannot be used.
+    """
+    features = next(iter(parts.values())).features
+    if name not in features:
+        raise SourceError(
+            called, received=f"no column {name!r}; the columns are {', '.join(features)}",
+            expected="the name of a column of the table", remedy="check the name of the column",
+        )  # fmt: skip
+    own = ids_among(features, asked)
+    named = {part: rows.values(own) for part, rows in parts.items() if own in rows.features} if own is not None else {}
+    checked = checked_ids(called, own, named) if own is not None and named else {}
+    found: dict[str, str] = {}
+    for part, rows in parts.items():
+        keys = checked.get(part, numbered_ids(part, len(rows)))
+        found |= zip(keys.tolist(), map(str, rows.values(name)), strict=True)
+    return found
+
+
 def read_labels(
-    called: str, parts: Mapping[str, Dataset], columns: Columns
+    called: str, parts: Mapping[str, Rows], columns: Columns
 ) -> tuple[dict[str, NDArray[np.int64]], tuple[str, ...] | None]:
     """Labels by part and the class names: given order for ClassLabel, sorted for strings. Raises `DataError`."""
-    from datasets import ClassLabel
 
-    def told(rows: Dataset) -> tuple[str, ...] | None:
-        feature = rows.features[columns.label]
-        return tuple(feature.names) if isinstance(feature, ClassLabel) else None
+    def told(rows: Rows) -> tuple[str, ...] | None:
+        names = _class_names(rows.features.get(columns.label))
+        return None if names is None else tuple(names)
 
     names, raw = told(next(iter(parts.values()))), {}
     for part, rows in parts.items():
-        values = list(rows.with_format(None)[columns.label])
+        values = rows.values(columns.label)
         missing = [row for row, value in enumerate(values) if value is None]
         if missing:
             raise DataError(
@@ -111,7 +170,7 @@ def read_labels(
 
 def read_features(
     called: str,
-    parts: Mapping[str, Dataset],
+    parts: Mapping[str, Rows],
     columns: Columns,
     labels: Mapping[str, NDArray[np.int64]],
     names: tuple[str, ...] | None,
@@ -128,24 +187,15 @@ def read_features(
     return Found(found.parts, found.class_names, (*found.notices, *notices))
 
 
-def _label(called: str, rows: Dataset, ids: str | None) -> str:
-    from datasets import ClassLabel
-
-    named = [name for name in LABEL_NAMES if name in rows.features]
-    typed = [name for name, feature in rows.features.items() if isinstance(feature, ClassLabel)]
-    texts = [name for name, feature in rows.features.items() if _kind(feature) == "text" and name != ids]
-    for candidates in (named[:1], typed, texts):
-        if len(candidates) == 1:
-            return candidates[0]
-    raise _unclear(called, rows, "no column that is clearly the label")
+def _class_names(feature: Any) -> Sequence[str] | None:
+    """The classes that the numbers of a column count, if it says some."""
+    return getattr(feature, "names", None)
 
 
 def _kind(feature: Any) -> str:
-    from datasets import Image
-
     dtype = str(getattr(feature, "dtype", ""))
     keys = set(feature) if isinstance(feature, dict) else set()
-    if isinstance(feature, Image) or keys == {"bytes", "path"} or dtype in ("binary", "large_binary"):
+    if keys == {"bytes", "path"} or dtype in ("binary", "large_binary", "PIL.Image.Image"):
         return "image"
     inner = getattr(feature, "feature", None)
     if type(feature).__name__.startswith("Array") or (inner is not None and _kind(inner) in ("number", "list")):
@@ -155,27 +205,26 @@ def _kind(feature: Any) -> str:
     return "number" if dtype.startswith(("int", "uint", "float", "bool")) else "other"
 
 
-def _numbers(called: str, part: str, rows: Dataset, names: tuple[str, ...]) -> NDArray[Any]:
-    rows = rows.select_columns(list(names)).with_format("numpy")
-    blocks = []
-    for start in range(0, len(rows), BLOCK_ROWS):
-        block = rows[start : start + BLOCK_ROWS]
-        columns = [block[name] for name in names]
-        try:
-            values = np.stack(columns, 1) if len(names) > 1 else np.stack(list(columns[0]))
+def _numbers(called: str, part: str, rows: Rows, names: tuple[str, ...]) -> NDArray[Any]:
+    blocks: list[NDArray[Any]] = []
+    try:
+        for block in rows.numbers(names):
+            values = np.stack(block, 1) if len(names) > 1 else np.stack(list(block[0]))
+            if blocks and values.shape[1:] != blocks[0].shape[1:]:
+                raise ValueError(f"rows of shape {list(blocks[0].shape[1:])} and {list(values.shape[1:])}")
             blocks.append(values.astype(np.float32) if values.dtype.kind == "f" else values + 0)
-        except (ValueError, TypeError) as error:
-            raise DataError(
-                called,
-                received=f"rows {start} to {start + len(columns[0]) - 1} of {part!r} that make no table: {error}",
-                expected=f"numbers, as many in every row, in {', '.join(names)}",
-                remedy="fill in missing values and bring the lists to one length",
-            ) from error
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            called,
+            received=f"rows of {part!r}, from {sum(map(len, blocks))} on, that make no table: {error}",
+            expected=f"numbers, as many in every row, in {', '.join(names)}",
+            remedy="fill in missing values and bring the lists to one length",
+        ) from error
     table = np.concatenate(blocks) if blocks else np.empty((0, len(names)), np.float32)
     return table[:, None] if table.ndim == 1 else table
 
 
-def _unclear(called: str, rows: Dataset, what: str) -> SourceError:
+def _unclear(called: str, rows: Rows, what: str) -> SourceError:
     listed = ", ".join(f"{name} ({_kind(feature)})" for name, feature in rows.features.items())
     return SourceError(
         called,

@@ -3,53 +3,58 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from decoct.data.cache import Entry, Key, cache_key
-from decoct.data.dataset import Split
-from decoct.data.decoding import decode_and_keep, good_rows
-from decoct.data.found import Found, Wish, file_state, numbered_ids, part_named
+from decoct.data.cache import cache_key
+from decoct.data.found import Found, Wish, file_state, part_named
 from decoct.data.sources.asked import names_asked
-from decoct.data.sources.columns import Columns, choose_columns, read_features, read_ids, read_labels
-from decoct.errors import DecoctError, MissingExtraError, SourceError
+from decoct.data.sources.columns import BLOCK_ROWS, column_by_id
+from decoct.data.sources.parts import open_parts
+from decoct.errors import MissingExtraError, SourceError
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 Parts = dict[str, "Dataset"]
-Loader = Callable[[], AbstractContextManager[Mapping[str, "Dataset"]]]
+PICTURES_AT_ONCE = 64
 
 
 @dataclass(frozen=True, eq=False)
-class _HubPictures:
-    """The image column of all parts one after the other, as `decoding.Pictures`."""
+class _HubRows:
+    """A data set of the library as `columns.Rows`."""
 
-    parts: Parts
-    column: str
-    ids: NDArray[Any]
+    data: Dataset
+
+    @property
+    def features(self) -> Mapping[str, Any]:
+        return self.data.features
 
     def __len__(self) -> int:
-        return sum(len(part) for part in self.parts.values())
+        return len(self.data)
 
-    def fetch(self, start: int, stop: int) -> list[Path | bytes | None]:
-        found: list[Path | bytes | None] = []
-        for part in self.parts.values():
-            low, high = max(start, 0), min(stop, len(part))
-            if low < high:
-                found += [_picture(value) for value in part[low:high][self.column]]
-            start, stop = start - len(part), stop - len(part)
-        return found
+    def values(self, name: str) -> list[Any]:
+        return list(self.data.with_format(None)[name])
 
-    def name(self, row: int) -> str:
-        return str(self.ids[row])
+    def numbers(self, names: Sequence[str]) -> Iterator[list[NDArray[Any]]]:
+        rows = self.data.select_columns(list(names)).with_format("numpy")
+        for start in range(0, len(rows), BLOCK_ROWS):
+            block = rows[start : start + BLOCK_ROWS]
+            yield [block[name] for name in names]
+
+    def pictures(self, name: str) -> Iterator[Any]:
+        from datasets import Image
+
+        rows = self.data.with_format(None).select_columns([name])
+        rows = rows.cast_column(name, Image(decode=False)) if isinstance(rows.features[name], Image) else rows
+        for start in range(0, len(rows), PICTURES_AT_ONCE):
+            yield from rows[start : start + PICTURES_AT_ONCE][name]
 
 
 def find_hub(place: str, wish: Wish) -> Found:
@@ -61,18 +66,31 @@ def find_hub(place: str, wish: Wish) -> Found:
     """
     called = f"opening hub:{place}"
     text, asked = names_asked(called, place)
+    return _object(called, f"hub:{text}", _loaded(called, text), wish, asked)
+
+
+def column_of_hub(place: str, name: str) -> dict[str, str]:
+    """The values of one column, as texts, by the ids that `find_hub` gives the rows: a source, a person, a generator.
+
+    Raises as `find_hub`, `SourceError` for a column that is not there, `DataError` for ids that cannot be used.
+    """
+    called = f"reading the column {name!r} of hub:{place}"
+    text, asked = names_asked(called, place)
+    parts, _ = _parts(called, _loaded(called, text))
+    return column_by_id(called, {part: _HubRows(rows) for part, rows in parts.items()}, name, asked)
+
+
+def _loaded(called: str, text: str) -> Any:
     whole = Path(text).expanduser()
     name, _, config = (str(whole), "", "") if whole.exists() else text.partition(":")
     datasets = import_datasets(called)
     with quiet(datasets):
         try:
             if any(Path(name, marker).is_file() for marker in ("dataset_dict.json", "state.json")):
-                source = datasets.load_from_disk(name)
-            else:
-                source = datasets.load_dataset(name, config or None)
+                return datasets.load_from_disk(name)
+            return datasets.load_dataset(name, config or None)
         except Exception as error:  # The library and its file systems raise errors of many unrelated types.
             raise _failed(called, error) from error
-    return _object(called, f"hub:{text}", source, wish, asked)
 
 
 def find_object(source: Any, wish: Wish) -> Found:
@@ -81,7 +99,7 @@ def find_object(source: Any, wish: Wish) -> Found:
 
 
 def _object(called: str, source: str, data: Any, wish: Wish, asked: dict[str, str]) -> Found:
-    parts, notices = _parts(called, data if isinstance(data, Mapping) else {"all": data})
+    parts, notices = _parts(called, data)
     for rows in parts.values():
         if not hasattr(rows, "__len__"):
             raise SourceError(
@@ -94,61 +112,8 @@ def _object(called: str, source: str, data: Any, wish: Wish, asked: dict[str, st
     # Objects have no name: each is a source of its own, so that one does not displace the other in the cache.
     family = source if source.startswith("hub:") else f"{source}:{listing}"
     key = cache_key(f"{family}?{asked}", wish.size, wish.mode, listing)
-
-    @contextmanager
-    def load() -> Iterator[Mapping[str, Dataset]]:
-        yield parts
-
-    return open_parts(called, key, wish, load, asked=asked, notices=tuple(notices), watched=True)
-
-
-def open_parts(
-    called: str, key: Key, wish: Wish, load: Loader, *, asked: dict[str, str], notices: tuple[str, ...],
-    watched: bool = False,
-) -> Found:  # fmt: skip
-    """The rows of the parts that `load` opens, unless the cache has them under `key`.
-
-    Pictures that are files of their own are not kept, unless they are `watched`: the key tells when one changes.
-
-    Raises `SourceError` for columns that cannot be told and unreadable images, `DataError` for labels and values.
-    """
-    entry = wish.cache.load(key)
-    # Entries of earlier versions do not know what rows are called.
-    if entry is None or "ids" not in entry.about:
-        with ExitStack() as stack:
-            with _translated(called):
-                loaded = stack.enter_context(load())
-            parts = {part: loaded[part] for part in ("all", "train", "val", "test") if part in loaded}
-            columns = choose_columns(called, parts[next(iter(parts))], asked)
-            labels, names = read_labels(called, parts, columns)
-            own = read_ids(called, parts, columns)
-            said = (f"rows are called by the column {columns.ids}",) if own else ()
-            if columns.image is None:
-                found = read_features(called, parts, columns, labels, names, own, wish=wish)
-                return Found(found.parts, found.class_names, notices + found.notices + said)
-            ids = np.concatenate([own.get(part, numbered_ids(part, len(rows))) for part, rows in parts.items()])
-            about = {"parts": [[part, len(rows)] for part, rows in parts.items()], "names": names,
-                     "ids": ids.tolist() if own else None, "notices": said}  # fmt: skip
-            undecoded = {part: _undecoded(rows, columns) for part, rows in parts.items()}
-            about["keep"] = watched or not any(_paths(rows, columns.image) for rows in parts.values())
-            pictures = _HubPictures(undecoded, columns.image, ids)
-            flat = np.concatenate(list(labels.values()))
-            entry = decode_and_keep(called, key, wish, pictures, flat, about=about)
-    return _found(called, entry, wish, notices)
-
-
-def _found(called: str, entry: Entry, wish: Wish, notices: tuple[str, ...]) -> Found:
-    kept, dropped = good_rows(called, entry, wish.skip_bad)
-    own = entry.about["ids"]
-    numbered = [numbered_ids(part, count) for part, count in entry.about["parts"]]
-    ids = (np.concatenate(numbered) if own is None else np.array(own))[kept]
-    labels, parts, start = entry.labels[kept], {}, 0
-    for part, count in entry.about["parts"]:
-        own = slice(*np.searchsorted(kept, [start, start + count]))
-        parts[part] = Split(entry.x[own], labels[own], ids[own])
-        start += count
-    names = entry.about["names"]
-    return Found(parts, None if names is None else tuple(names), (*notices, *entry.about["notices"], *dropped))
+    rows_of = {part: _HubRows(rows) for part, rows in parts.items()}
+    return open_parts(called, key, wish, lambda: rows_of, asked=asked, notices=tuple(notices), watched=True)
 
 
 def _states(rows: Dataset) -> list[tuple[str, int, int]]:
@@ -169,24 +134,9 @@ def _paths(rows: Dataset, column: str) -> list[str]:
     return found
 
 
-def _undecoded(rows: Dataset, columns: Columns) -> Dataset:
-    """Only the image column, as bytes or file names."""
-    from datasets import Image
-
-    assert columns.image is not None
-    rows = rows.with_format(None).select_columns([columns.image])
-    is_image = isinstance(rows.features[columns.image], Image)
-    return rows.cast_column(columns.image, Image(decode=False)) if is_image else rows
-
-
-def _picture(value: Any) -> Path | bytes | None:
-    if isinstance(value, Mapping):
-        value = value.get("bytes") or (Path(value["path"]) if value.get("path") else None)
-    return value
-
-
-def _parts(called: str, data: Mapping[Any, Any]) -> tuple[Parts, list[str]]:
+def _parts(called: str, source: Any) -> tuple[Parts, list[str]]:
     """The splits that decoct knows; where none is for training, the only one there is."""
+    data: Mapping[Any, Any] = source if isinstance(source, Mapping) else {"all": source}
     named = {part: rows for name, rows in data.items() if (part := part_named(str(name)))}
     if len(named) < sum(part_named(str(name)) is not None for name in data):
         raise SourceError(
@@ -230,17 +180,6 @@ def quiet(datasets: Any) -> Iterator[None]:
     finally:
         if shown:
             datasets.enable_progress_bars()
-
-
-@contextmanager
-def _translated(called: str) -> Iterator[None]:
-    """Whatever the library raises for a damaged file, as `SourceError`."""
-    try:
-        yield
-    except DecoctError:
-        raise
-    except Exception as error:  # The library and Arrow raise errors of many unrelated types.
-        raise _failed(called, error) from error
 
 
 def _failed(called: str, error: Exception) -> SourceError:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +14,8 @@ from decoct.data.checks import SHOWN
 from decoct.data.dataset import Split
 from decoct.data.decoding import decode_and_keep, good_rows
 from decoct.data.found import Found, Wish, file_state, part_named
+from decoct.data.sources.folders import SUFFIXES, images_below, is_image, readable, visible_folders
 from decoct.errors import DataError, SourceError
-
-SUFFIXES = frozenset({
-    ".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".bmp", ".dib", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm",
-    ".pnm", ".avif", ".jp2",
-})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -87,52 +81,6 @@ def _told_names(base: Path) -> dict[str, str]:
     return pairs if all(isinstance(word, str) for pair in pairs.items() for word in pair) else {}
 
 
-def visible_folders(folder: Path) -> list[str]:
-    """Names of the folders inside `folder` that are neither hidden nor left by an archiver, sorted."""
-    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not _ignored(entry.name))
-
-
-def images_below(folder: Path) -> Iterator[Path]:
-    """Image files anywhere below `folder`, folder by folder in sorted order; links are followed once, and never up.
-
-    Raises `PermissionError` and the like for a folder that cannot be read.
-    """
-    # A link to a folder above would bring in what lies beside this one.
-    seen = {os.path.realpath(above) for above in (*folder.absolute().parents, *folder.resolve().parents)}
-    for here, inner, files in os.walk(folder, followlinks=True, onerror=_raised):
-        real = os.path.realpath(here)
-        inner[:] = [] if real in seen else sorted(name for name in inner if not _ignored(name))
-        if real not in seen:
-            yield from (Path(here, name) for name in sorted(files) if _is_image(name))
-        seen.add(real)
-
-
-@contextmanager
-def readable(called: str) -> Iterator[None]:
-    """What the system does not let this person read, as `SourceError`."""
-    try:
-        yield
-    except PermissionError as error:
-        raise SourceError(
-            called,
-            received=f"no permission to read {error.filename}",
-            expected="folders and files that you may read",
-            remedy="ask their owner, change their mode (chmod -R u+rX FOLDER), or copy what you may read",
-        ) from error
-
-
-def _raised(error: OSError) -> None:
-    raise error
-
-
-def _ignored(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
-
-
-def _is_image(name: str) -> bool:
-    return not _ignored(name) and os.path.splitext(name)[1].lower() in SUFFIXES
-
-
 def _printable(name: str) -> str:
     """`name` without the half characters that stand for bytes which are not UTF-8."""
     return name.encode("utf-8", "backslashreplace").decode()
@@ -156,7 +104,7 @@ def _enter(folder: Path) -> Path:
         seen.add(folder.resolve())
         inner = visible_folders(folder)
         alone = len(inner) == 1 and part_named(inner[0]) is None
-        if not alone or not visible_folders(folder / inner[0]) or any(_is_image(f.name) for f in folder.iterdir()):
+        if not alone or not visible_folders(folder / inner[0]) or any(is_image(f.name) for f in folder.iterdir()):
             return folder
         folder = folder / inner[0]
     return folder
@@ -198,7 +146,7 @@ def _class_names(called: str, folders: dict[str, Path]) -> list[str]:
     base = next(iter(folders.values()))
     names = visible_folders(base)
     if not names:
-        loose = sum(_is_image(file.name) for file in base.iterdir())
+        loose = sum(is_image(file.name) for file in base.iterdir())
         raise SourceError(
             called,
             received=f"a folder with {loose} images and no folders in it" if loose else f"an empty folder ({base})",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import zipfile
 import zlib
@@ -13,7 +11,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from decoct.data.found import Found, Wish
+from decoct.data.cache import cache_key
+from decoct.data.found import Found, Wish, file_state
 from decoct.data.sources.asked import names_asked
 from decoct.data.sources.named import read_named
 from decoct.errors import SourceError
@@ -58,14 +57,14 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, wish: Wis
     if info.file_size <= wish.cache.limit:
         with archive.open(info) as file:
             return np.lib.format.read_array(file, allow_pickle=False)
-    status = path.stat()
-    facts = json.dumps([str(path.resolve()), status.st_size, status.st_mtime_ns, info.filename, info.CRC])
+    listing = [(*file_state(path), info.CRC)]
+    key = cache_key(f"npz:{path.resolve()}:{info.filename}", None, None, listing)
 
     def copy(target: BinaryIO) -> None:
         with archive.open(info) as file:
             shutil.copyfileobj(file, target, 1 << 20)
 
-    return wish.cache.extract(f"npz-{hashlib.sha256(facts.encode()).hexdigest()[:32]}", copy)
+    return wish.cache.extract(key, copy)
 
 
 def _refused(called: str, error: Exception) -> SourceError:

@@ -86,8 +86,8 @@ def _blocks(called: str, source: Dataset[Any], wish: Wish) -> Iterator[tuple[NDA
                     expected="items (x, y): a row and its class number",
                     remedy="wrap the data set so that it returns (x, y), or give arrays",
                 )
-            xs.append(_row(item[0], wish))
-            ys.append(item[1].item() if isinstance(item[1], torch.Tensor) and item[1].numel() == 1 else item[1])
+            xs.append(_row(called, item[0], wish))
+            ys.append(_label(called, item[1]))
             if len(xs) == BLOCK_ROWS:
                 yield _stack(called, xs, row + 1 - len(xs)), np.asarray(ys)
                 xs, ys = [], []
@@ -104,11 +104,17 @@ def _items(source: Dataset[Any]) -> Iterator[Any]:
             yield source[row]
 
 
-def _row(x: Any, wish: Wish) -> NDArray[Any]:
+def _row(called: str, x: Any, wish: Wish) -> NDArray[Any]:
     if isinstance(x, Image.Image):
         mode = wish.mode or ("gray" if x.mode in ("1", "L", "LA", "I;16", "I") else "rgb")
         return to_array(x, wish.size or (x.height, x.width), mode)
-    return x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
+    return as_array(called, x)
+
+
+def _label(called: str, y: Any) -> Any:
+    if not isinstance(y, torch.Tensor):
+        return y
+    return y.item() if y.numel() == 1 else as_array(called, y)
 
 
 def _stack(called: str, rows: list[NDArray[Any]], start: int) -> NDArray[Any]:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 import decoct
+from decoct.data.archives import DAMAGED
 from decoct.data.dataset import Dataset, Split
 from decoct.data.summary import write_grid
 from decoct.errors import ConfigError, DataError, MismatchError, SourceError
@@ -128,11 +129,13 @@ def load_biased(folder: str | Path) -> BiasedSource:
     folder = Path(folder)
     try:
         facts = json.loads((folder / "bias.json").read_text(encoding="utf-8"))
-        with np.load(folder / "anti-biased.npz", allow_pickle=False) as archive:
+        # Opened here, since numpy does not close what it cannot read.
+        with (folder / "anti-biased.npz").open("rb") as file, np.load(file, allow_pickle=False) as archive:
             x, y = archive["x"], archive["y"]
-    except (OSError, ValueError, KeyError) as error:
+    except DAMAGED as error:
         raise SourceError(
-            f"opening the biased set {folder}", received=f"a folder without a whole bias.json ({error})",
+            f"opening the biased set {folder}",
+            received=f"a folder without a whole bias.json and anti-biased.npz ({error})",
             expected="a folder that decoct bias make wrote", remedy="make it again: decoct bias make SOURCE --out DIR",
         ) from error  # fmt: skip
     anti = Split(x, y, _ids("anti-biased", len(y)))
@@ -154,7 +157,8 @@ def _require_own(folder: Path, facts: dict[str, Any]) -> None:
         return
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        different = sorted(key for key, value in facts.items() if found.get(key) != value)
+        # The same pictures may be called by another path: the fingerprint says what they are.
+        different = sorted(key for key, value in facts.items() if key != "source" and found.get(key) != value)
     except (ValueError, AttributeError):
         different = ["a bias.json that cannot be read"]
     if different:
