@@ -103,6 +103,8 @@ def test_pictures_elsewhere(source: str, tmp_path: Path, say) -> None:
         (("--count", "3", "--explain", "10"), "--explain"),
         (("--count", "3", "--method", "glister"), "selecting images with boxes by glister"),
         (("--count", "3", "--method", "csodd"), "did you mean 'csod'"),
+        (("--bytes", "3000"), "--bytes"),
+        (("--count", "3", "--test-fraction", "0.2"), "--test-fraction"),
         (("--count", "99"), "at most the 12 rows there are"),
         (("--count", "3", "--size", "50x64"), "multiples of 16"),
         (("--count", "3", "--features", "pca"), "kind of features of boxes"),

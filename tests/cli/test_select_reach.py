@@ -56,6 +56,24 @@ def test_balance(source: str, tmp_path: Path, say, balance: str | None, expected
     assert found["provenance"]["balance"] == (balance or "class")
 
 
+def test_a_budget_of_bytes(source: str, tmp_path: Path, say) -> None:
+    found, said = say("select", source, "--method", "random", "--bytes", 370, "--out", tmp_path / "o")
+    # A row of 6 x 6 grey pixels takes 36 bytes, and its label one more.
+    assert (found["rows"], found["provenance"]["budget"]) == (10, {"nbytes": 370})
+    assert "estimate: selecting takes" in said
+    error = say("select", source, "--bytes", 370, "--count", 3, "--out", tmp_path / "p", code=2)[0]["error"]
+    assert error["received"] == "count=3, nbytes=370"
+
+
+@pytest.mark.parametrize("command", ["select", "explain"])
+def test_help_says_what_is_cached_and_what_a_device_is(command: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    said = " ".join(capfd.readouterr().out.replace("│", " ").split())
+    assert "--cache DIR Folder in which features, trained networks" in said
+    assert "--device STR cpu, cuda or cuda:1: where " in said
+    assert "(default: cpu)" in said
+
+
 def test_all_rows_at_once(source: str, tmp_path: Path, say) -> None:
     ids = decoct.open(source).train.ids.tolist()
     pq.write_table(pa.table({"id": ids, "mine": np.arange(len(ids), dtype=float)}), tmp_path / "s.parquet")

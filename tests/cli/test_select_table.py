@@ -136,6 +136,7 @@ def test_labels_beside_a_data_set_are_refused(tmp_path: Path, capsys: pytest.Cap
         (["--images", "pictures"], "--images"),
         (["--size", "32"], "--size"),
         (["--mode", "rgb"], "--mode"),
+        (["--val-fraction", "0.2", "--split-seed", "1"], "--val-fraction and --split-seed"),
         (["--whiten", "--skip-bad"], "--whiten and --skip-bad"),
         (["--device", "cuda"], "--device"),
         (["--set", "score=aum", "--method", "hardest"], "--set score=aum"),
@@ -155,3 +156,10 @@ def test_what_does_not_fit_a_table_is_told(
     )  # fmt: skip
     assert code == 2
     assert told in said
+
+
+def test_bytes_of_a_table_are_refused(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, said = _run(capsys, f"features:{table}", "--bytes", 3000, "--out", table.parent / "run")
+    assert code == 2
+    assert "received: --bytes" in said
+    assert "expected: --ipc, --fraction or --count" in said

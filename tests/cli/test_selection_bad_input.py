@@ -186,9 +186,9 @@ def test_a_full_disk_loses_nothing(
 
 def test_killed_in_the_middle_the_same_command_starts_anew(source: str, tmp_path: Path) -> None:
     held = (
-        "import sys, time; from decoct.selection import driver; pick = driver.pick_groups\n"
+        "import sys, time; from decoct.selection import picking; pick = picking.pick_groups\n"
         "def slow(*a):\n    print('picking', flush=True); time.sleep(60)\n    return pick(*a)\n"
-        "driver.pick_groups = slow; from decoct.cli.main import main; sys.stdout = sys.__stdout__\n"
+        "picking.pick_groups = slow; from decoct.cli.main import main; sys.stdout = sys.__stdout__\n"
         f"main(['select', {source!r}, '--ipc', '2', '--out', 'o'])"
     )
     with subprocess.Popen([sys.executable, "-c", held], stderr=subprocess.PIPE, text=True) as child:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ray_work import Slow, adding, refused, squared
+from ray_work import Slow, adding, failing, refused, squared, unmade
 from toys import blob_images
 
 from decoct.data.feature_table import FeatureTable, feature_table
@@ -106,6 +106,14 @@ def test_rows_come_back_in_their_order_in_blocks_that_do_not_depend_on_workers(c
 def test_errors_of_a_unit_arrive_as_they_were_raised(cluster: RayEngine) -> None:
     with pytest.raises(DataError, match=r"(?s)doing a unit.*received: unit 0.*what to do: ask for another"):
         list(cluster.map(refused, [0]))
+
+
+def test_errors_of_work_on_rows_arrive_as_they_were_raised(cluster: RayEngine) -> None:
+    rows = np.zeros((4, 2))
+    with pytest.raises(DataError, match=r"(?s)making the function.*received: 3.*what to do: ask for less"):
+        cluster.over(unmade, {"amount": 3}, rows, 2)
+    with pytest.raises(DataError, match=r"(?s)looking at rows.*received: 2 rows.*what to do: give fewer"):
+        cluster.over(failing, {"kind": "typed"}, rows, 2)
 
 
 def test_a_cluster_that_does_not_answer_and_no_workers_are_refused() -> None:

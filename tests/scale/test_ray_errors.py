@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from ray_work import adding, failing, unmade
 
-from decoct.errors import DecoctError
+from decoct.errors import DataError, DecoctError
 from decoct.scale import ray_engine as module
 from decoct.scale.ray_engine import RayEngine
 
@@ -16,7 +19,31 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning:ray"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
 ]
-exceptions = pytest.importorskip("ray").exceptions
+ray = pytest.importorskip("ray")
+exceptions = ray.exceptions
+
+
+def _wrapping() -> SimpleNamespace:
+    """Ray Data in this process: of what is raised in a worker its text alone comes back, as from a real cluster."""
+
+    def map_batches(worker: Any, *, fn_constructor_kwargs: dict[str, Any], **_: Any) -> SimpleNamespace:
+        def batches(**_: Any) -> Iterator[dict[str, Any]]:
+            try:
+                made = worker(**fn_constructor_kwargs)
+            except Exception as error:
+                raise exceptions.ActorDiedError() from error
+            for number in range(len(fn_constructor_kwargs["blocks"])):
+                try:
+                    yield made({"id": np.array([number])})
+                except Exception as error:
+                    raise exceptions.RayTaskError("submit", repr(error), exceptions.UserCodeException()) from None
+
+        return SimpleNamespace(iter_batches=batches)
+
+    data = SimpleNamespace(from_items=lambda *_, **__: SimpleNamespace(map_batches=map_batches))
+    return SimpleNamespace(
+        get=lambda block: block, put=lambda block: block, data=data, exceptions=exceptions, cloudpickle=ray.cloudpickle
+    )
 
 
 def _failing(error: Exception) -> SimpleNamespace:
@@ -51,3 +78,29 @@ def test_errors_of_the_work_itself_keep_their_text() -> None:
         module._result(_failing(error.as_instanceof_cause()), None, 3)
     with pytest.raises(exceptions.RayTaskError, match="the user's own words"):
         module._result(_failing(error), None, 3)
+
+
+@pytest.mark.parametrize(("make", "arguments", "kind", "said"), [
+    (unmade, {"amount": 3}, DataError, "(?s)making the function.*received: 3"),
+    (failing, {"kind": "typed"}, DataError, "(?s)looking at rows.*received: 2 rows"),
+    (failing, {"kind": "plain"}, ValueError, "the user's own words"),
+])  # fmt: skip
+def test_work_on_rows_raises_what_the_function_raises(
+    make: Callable[..., Any], arguments: dict[str, Any], kind: type[Exception], said: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(module, "import_ray", _wrapping)
+    with pytest.raises(kind, match=said) as found:
+        RayEngine(2).over(make, arguments, np.zeros((4, 2)), 2)
+    assert type(found.value) is kind
+    if kind is ValueError:
+        assert "in a worker of Ray" in found.value.__notes__[0]
+        assert "in over" in found.value.__notes__[0]
+
+
+def test_an_error_that_cannot_travel_comes_as_ray_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "import_ray", _wrapping)
+    with pytest.raises(exceptions.RayTaskError, match=r"OddError\('1 and 2'\)"):
+        RayEngine(2).over(failing, {"kind": "odd"}, np.zeros((4, 2)), 2)
+    found = RayEngine(2).over(adding, {"amount": 1.0}, np.ones((3, 2)), 2)
+    assert found.tolist() == [[3, 2], [3, 2], [3, 1]]

@@ -124,7 +124,7 @@ def test_features_of_an_older_rule_are_not_read_from_a_cache(tmp_path: Path) -> 
     facts = {"fingerprint": data.spec.fingerprint, "transform": data.spec.transform.kind, "ids": data.train.rows_key,
              "kind": "pca", "seed": 0}  # fmt: skip
     for older in (facts, {"rule": module.RULE - 1, **facts}):
-        kept_features(tmp_path, older, lambda: torch.zeros(15, 15))
+        kept_features(tmp_path, older, lambda: torch.zeros(15, 15), "cpu")
     assert torch.equal(sources.table, features(data, "pca"))
     assert len(list(tmp_path.iterdir())) == 3
 

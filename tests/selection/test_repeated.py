@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from decoct.errors import OutputError
 from decoct.selection.driver import select
 from decoct.selection.facility_location import FacilityLocation
 from decoct.selection.k_center import KCenter
+from decoct.selection.own_scores import OwnScores
 from decoct.selection.sharded import partition as module
 from decoct.selection.sharded.driver import select_table
 
@@ -114,7 +116,7 @@ def test_an_answer_that_stands_there_is_returned_and_another_refused_before_any_
     rows = np.random.default_rng(0).standard_normal((24, 3))
     asked: dict[str, Any] = {"method": "herding", "ipc": 2, "features": rows, "out": tmp_path / "run"}
     first = select(data, **asked)
-    monkeypatch.setattr("decoct.selection.driver.pick_groups", lambda *_: pytest.fail("picked"))
+    monkeypatch.setattr("decoct.selection.picking.pick_groups", lambda *_: pytest.fail("picked"))
     again = select(data, **asked)
     assert again.indices.tolist() == first.indices.tolist()
     assert again.provenance == first.provenance
@@ -196,6 +198,56 @@ def test_a_backbone_whose_weights_were_exchanged_is_another_question(
     asked: dict[str, Any] = {"method": "herding", "ipc": 2, "features": f"transformers:{model}"}
     select(data, **asked, out=tmp_path / "run")
     select(data, **asked, out=tmp_path / "run")
+    shutil.copytree(model, tmp_path / "moved")
+    select(data, **{**asked, "features": f"transformers:{tmp_path / 'moved'}"}, out=tmp_path / "run")
     (model / "model.safetensors").write_bytes(b"others")
     with pytest.raises(OutputError, match="features_key"):
         select(data, **asked, out=tmp_path / "run")
+
+
+def test_a_table_and_scores_that_were_moved_are_the_same_question(table: FeatureTable, tmp_path: Path) -> None:
+    np.save(tmp_path / "s.npy", np.arange(1000.0))
+    scored = feature_table(table.path, scores=tmp_path / "s.npy")
+    asked: dict[str, Any] = {"count": 9, "out": tmp_path / "scored"}
+    select_table(table, "k-center", count=9, out=tmp_path / "run")
+    first = select_table(scored, "hardest", **asked)
+    (tmp_path / "moved").mkdir()
+    moved = feature_table(shutil.copy(table.path, tmp_path / "moved" / "psi.npy"))
+    select_table(moved, "k-center", count=9, out=tmp_path / "run")
+    renamed = feature_table(moved.path, scores=shutil.copy(tmp_path / "s.npy", tmp_path / "moved" / "t.npy"))
+    assert torch.equal(select_table(renamed, "hardest", **asked).indices, first.indices)
+    np.save(tmp_path / "s.npy", np.arange(1000.0) + 1)
+    with pytest.raises(OutputError, match="another scores_key"):
+        select_table(scored, "hardest", **asked)
+    np.save(moved.path, clusters(1000).numpy()[::-1].astype(np.float16))
+    with pytest.raises(OutputError, match=r"from other rows than .*psi.npy"):
+        select_table(moved, "k-center", count=9, out=tmp_path / "run")
+
+
+def test_scores_that_are_named_by_another_path_are_the_same_question(tmp_path: Path) -> None:
+    data = blob_images(classes=2, per_class=6)
+    values, asked = torch.arange(12.0)[:, None], {"ipc": 2, "out": tmp_path / "run"}
+    first = select(data, "hardest", features=OwnScores(values, "mine", "s.parquet"), **asked)
+    again = select(data, "hardest", features=OwnScores(values, "mine", "./s.parquet"), **asked)
+    assert torch.equal(again.indices, first.indices)
+    assert again.provenance["scores"] == {"name": "mine", "file": "s.parquet"}
+    for other in (OwnScores(values, "theirs", "s.parquet"), OwnScores(-values, "mine", "s.parquet")):
+        with pytest.raises(OutputError, match=r"a finished selection with .*(scores|features_key)"):
+            select(data, "hardest", features=other, **asked)
+
+
+@pytest.mark.parametrize("method", ["herding", "hardest"])
+def test_the_device_is_no_part_of_the_question_and_is_that_of_the_training(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("decoct.selection.sources.PASSES", 2)
+    monkeypatch.setattr("decoct.selection.driver.usable_device", lambda name: name)
+    data = blob_features(classes=2, per_class=8)
+    asked: dict[str, Any] = {"ipc": 2, "features": "network:mlp-w8", "cache": tmp_path / "cache"}
+    first = select(data, method, **asked, out=tmp_path / "run")
+    assert first.provenance["device"] == "cpu"
+    # Nothing can be computed on this device: everything comes from the cache, which knows where it was trained.
+    cached = select(data, method, **asked, device="meta", out=tmp_path / "other")
+    assert (cached.provenance["device"], cached.indices.tolist()) == ("cpu", first.indices.tolist())
+    again = select(data, method, **{**asked, "cache": None}, device="meta", out=tmp_path / "run")
+    assert again.provenance == first.provenance

@@ -52,6 +52,17 @@ class Backwards(Local):
             yield number, work(units[number])
 
 
+class Meanwhile(Local):
+    """Does something else before the first unit."""
+
+    def __init__(self, other: Callable[[], Any]) -> None:
+        self.other = other
+
+    def map(self, work: Callable[[Any], Any], units: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        self.other()
+        yield from super().map(work, units)
+
+
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "UNIT_BYTES", 4 * 6 * 150)  # 150 rows of 6 numbers
@@ -231,6 +242,22 @@ def test_a_stopped_selection_goes_on_with_what_is_finished(table: FeatureTable, 
     assert isinstance(saved, Coreset)
     assert saved.indices.tolist() == whole.indices.tolist()
     assert not (tmp_path / "run" / ".decoct-shards").exists()
+
+
+def test_a_second_selection_into_a_folder_that_is_worked_in_is_refused(table: FeatureTable, tmp_path: Path) -> None:
+    """The first that ends would remove the shards of the other."""
+    out, seen = tmp_path / "run", []
+
+    def second() -> None:
+        for count in (60, 50):
+            with pytest.raises(OutputError, match=r"(?s)another process works on the same result.*wait until it has"):
+                select_table(table, "k-center", count=count, out=out)
+            seen.append(count)
+
+    first = select_table(table, "k-center", count=60, out=out, engine=Meanwhile(second))
+    assert seen == [60, 50]
+    assert first.indices.tolist() == select_table(table, "k-center", count=60).indices.tolist()
+    assert not (out / ".decoct-shards").exists()
 
 
 @pytest.mark.parametrize(("method", "asked"), [("k-center", {"count": 40}), ("random", {"count": 40}),

@@ -76,7 +76,8 @@ def test_a_recording_is_read_again_and_not_made_again(tmp_path, monkeypatch):
     data = blob_features()
     first = record_dynamics(data, "mlp-w8", epochs=3, cache=tmp_path)
     monkeypatch.setattr("decoct.training.dynamics.fit_dataset", lambda *_, **__: pytest.fail("trained again"))
-    second = record_dynamics(data, "mlp-w8", epochs=3, cache=tmp_path)
+    second = record_dynamics(data, "mlp-w8", epochs=3, device="meta", cache=tmp_path)
+    assert (first.device, second.device) == ("cpu", "cpu"), "it says where it was made, wherever it is read"
     for name in ("miss", "margin", "correct", "entropy", "doubt", "rivalry", "gradient_norm"):
         assert torch.equal(getattr(first, name), getattr(second, name))
     assert second.val_accuracy == first.val_accuracy

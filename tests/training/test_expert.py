@@ -38,6 +38,7 @@ def test_an_expert_is_read_from_the_cache_and_only_where_it_fits(data, tmp_path:
     first = train_expert(data, "convnet2-w8", 2, 0, cache=tmp_path)
     again = train_expert(data, "convnet2-w8", 2, 0, cache=tmp_path)
     assert again.val_accuracy == first.val_accuracy
+    assert (first.device, train_expert(data, "convnet2-w8", 2, 0, "meta", cache=tmp_path).device) == ("cpu", "cpu")
     torch.testing.assert_close(again.snapshots, first.snapshots, rtol=0, atol=0)
     [path] = tmp_path.iterdir()
     train_expert(data, "convnet2-w8", 2, 1, cache=tmp_path)

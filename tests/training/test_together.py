@@ -67,11 +67,12 @@ def groups(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         (replace(MLP, config=replace(PLAIN, optimizer="adam", lr=0.01, schedule="cosine", ema=0.9)), DATA),
         (replace(MLP, config=replace(PLAIN, optimizer="adamw", lr=0.01, mix="cutmix", warmup_steps=3)), DATA),
         (replace(COURSE, sam_radius=0.05), DATA),
+        (replace(COURSE, sam_radius=0.05, sam_adaptive=True), DATA),
         (replace(COURSE, config=replace(PLAIN, batch_size=None)), DATA),
         (COURSE, DATA.with_weights(torch.linspace(0.1, 3, 30).numpy())),
         (MLP, blob_features(per_class=10)),
     ],
-    ids=["plain", "augmented rows", "adam ema", "adamw mixed", "flat", "whole set", "weighted rows", "features"],
+    ids=["plain", "augmented rows", "adam ema", "adamw mixed", "flat", "adaptive", "whole set", "weighted", "features"],
 )
 def test_they_are_those_of_a_training_in_turn(course: Course, data: Dataset, groups: list[int]):
     """Another seed or another batch would move weights by far more than rounding: by as much as training does."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, arg
 
 from decoct.cli import select_table
-from decoct.cli.opening import Folder, Opening, Output, Source, left_out
+from decoct.cli.opening import Folder, Output, Source, left_out
+from decoct.cli.select_opening import Selecting
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -46,8 +47,8 @@ class Options:
     """With --scores: the column that holds the score, as in `decoct select`; without it, what the selection calls it,
     or the only column there is."""
     device: str = "cpu"
-    """Where a network for the features is trained."""
-    opening: Opening = field(default_factory=Opening)
+    """cpu, cuda or cuda:1: where a network for the features is trained."""
+    opening: Selecting = field(default_factory=Selecting)
     output: Output = field(default_factory=Output)
 
 

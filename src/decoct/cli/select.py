@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import UseAppendAction, arg
 
 from decoct.cli import made, select_explained, select_images, select_table
-from decoct.cli.opening import Opening, Output, Source, left_out
+from decoct.cli.opening import Output, Source, left_out
 from decoct.cli.running import Running
+from decoct.cli.select_opening import Selecting
 
 if TYPE_CHECKING:
     from decoct.data.dataset import Dataset
@@ -24,7 +25,7 @@ METHOD = "herding"
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Pick a small training set out of the real rows; give one of --ipc, --fraction and --count."""
+    """Pick a small training set out of the real rows; give one of --ipc, --fraction, --count and --bytes."""
 
     source: Source
     """digits, npz:PATH, imagefolder:PATH, parquet:PATH, csv:PATH, hub:NAME or a bare path; or features:PATH.npy, a
@@ -40,9 +41,12 @@ class Options:
     """Share of the rows, above 0 and at most 1."""
     count: Annotated[int | None, left_out("N")] = None
     """Rows in all."""
+    bytes: Annotated[int | None, left_out("N")] = None
+    """Bytes of the rows in all, as they are stored; rounded down to whole rows."""
     balance: Annotated[str, arg(metavar="class|global|floor:N", help_behavior_hint="(default: class)")] = "class"
-    """How classes share --fraction or --count: class gives them equal shares; floor:N shares in proportion to their
-    sizes, none below N rows; both pick class by class. global picks from all rows at once, classes as they come."""
+    """How classes share --fraction, --count or --bytes: class gives them equal shares; floor:N shares in proportion to
+    their sizes, none below N rows; both pick class by class. global picks from all rows at once, classes as they
+    come."""
     settings: Annotated[
         UseAppendAction[tuple[tuple[str, ...], ...]], arg(name="set", metavar="NAME=VALUE...", help_behavior_hint="")
     ] = ()
@@ -71,15 +75,19 @@ class Options:
     seed: int = 0
     """Everything random follows from this number."""
     device: str = "cpu"
-    """Where the network for the features is trained."""
+    """cpu, cuda or cuda:1: where networks for features, scores, gradients and rounds are trained."""
     running: Running = field(default_factory=Running)
-    opening: Opening = field(default_factory=Opening)
+    opening: Selecting = field(default_factory=Selecting)
     output: Output = field(default_factory=Output)
 
     @property
     def words(self) -> list[str]:
         """The settings of all --set, each NAME=VALUE."""
         return [word for given in self.settings for word in given]
+
+    def sizes(self) -> dict[str, Any]:
+        """The budget as `select` takes it."""
+        return {"ipc": self.ipc, "fraction": self.fraction, "count": self.count, "nbytes": self.bytes}
 
 
 def run(options: Options) -> dict[str, Any]:
@@ -93,13 +101,12 @@ def run(options: Options) -> dict[str, Any]:
     # Wrong names and budgets are told before the data are read, which can take minutes.
     method = chosen(options)
     floor_of(options.balance)
-    Budget(ipc=options.ipc, fraction=options.fraction, count=options.count)
+    budget = Budget(**options.sizes())
     if options.source.startswith("features:"):
         return select_table.run(options, method)
     select_table.refuse_labels(options.labels, f"selecting from {options.source}")
     data = options.opening.open(options.source)
     select_explained.require_ids(options, data)
-    budget = Budget(ipc=options.ipc, fraction=options.fraction, count=options.count)
     compared = features(options, data, method)
     cost = estimate(
         data, method, budget=budget, features=compared, seed=options.seed, balance=options.balance,
@@ -110,9 +117,7 @@ def run(options: Options) -> dict[str, Any]:
         picked = select(
             data,
             method,
-            ipc=options.ipc,
-            fraction=options.fraction,
-            count=options.count,
+            **options.sizes(),
             features=compared,
             seed=options.seed,
             balance=options.balance,

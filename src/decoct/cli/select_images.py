@@ -7,21 +7,23 @@ import sys
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from decoct.data.detection.kinds import is_detection
 from decoct.durations import show_duration
 
 if TYPE_CHECKING:
     from decoct.cli.select import Options
 
 METHOD = "csod"
-NOT_FOR_IMAGES = ("ipc", "balance", "score", "scores", "labels", "shard_rows", "explain", "dropped")
+NOT_FOR_IMAGES = ("ipc", "bytes", "balance", "score", "scores", "labels", "shard_rows", "explain", "dropped")
 """Options of `decoct select` that say nothing about images with boxes."""
-NOT_FOR_OPENING = ("mode", "whiten", "cache", "weights", "group", "held_out")
+NOT_FOR_OPENING = ("mode", "whiten", "cache", "weights", "val_fraction", "test_fraction", "split_seed", "group",
+                   "held_out")  # fmt: skip
 NOT_FOR_RUNNING = ("engine", "workers", "address")
 
 
 def concerns(options: Options) -> bool:
     """Whether the source is one of images with boxes."""
-    return options.source.partition(":")[0] in ("coco", "voc")
+    return is_detection(options.source)
 
 
 def refuse_rows(options: Options) -> None:

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from decoct.cli.select import Options
     from decoct.selection.selector import Selector
 
-NOT_FOR_TABLES = ("score", "features", "dropped", "images", "device")
+NOT_FOR_TABLES = ("bytes", "score", "features", "dropped", "images", "device")
 """Options of `decoct select` that say nothing about a table of features."""
-NOT_FOR_OPENING = ("size", "mode", "whiten", "skip_bad", "weights", "group", "held_out")
+NOT_FOR_OPENING = ("size", "mode", "whiten", "skip_bad", "weights", "val_fraction", "test_fraction", "split_seed",
+                   "group", "held_out")  # fmt: skip
 
 
 def run(options: Options, method: Selector) -> dict[str, Any]:
@@ -91,8 +92,9 @@ def _require_fitting(options: Options) -> None:
         raise ConfigError(
             f"selecting from {options.source}",
             received=" and ".join("--" + name.replace("_", "-") for name in given),
-            expected="--labels and --scores (.npy files), --balance, --shard-rows, --explain, --cache and --engine "
-            "beside a table of features, whose rows are picked from as they are, on the processor",
+            expected="--ipc, --fraction or --count, --labels and --scores (.npy files), --balance, --shard-rows, "
+            "--explain, --cache and --engine beside a table of features, whose rows are picked from as they are, on "
+            "the processor",
             remedy="leave these out: rows are compared by the table itself, and all count the same",
         )
 

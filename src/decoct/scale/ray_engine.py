@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -148,6 +149,8 @@ class RayEngine(Engine):
         out: Rows | None = None
         with _told(ray, "work on blocks of rows"):
             for batch in found.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0):
+                if "error" in batch:
+                    raise ray.cloudpickle.loads(batch["error"][0])
                 values = np.stack(list(batch["value"])) if batch["value"].dtype == object else batch["value"]
                 out = np.empty((len(rows), *values.shape[1:]), values.dtype) if out is None else out
                 # Blocks come as they are finished; every row knows its place.
@@ -157,19 +160,48 @@ class RayEngine(Engine):
 
 
 class _Worker:
-    """What every process of Ray Data holds: one function, made once."""
+    """What every process of Ray Data holds: one function, made once.
+
+    Errors of the work come back in the place of its rows: Ray Data wraps them in errors of its own that keep no more
+    than their text, and tells of one that is raised while the function is made as of a worker that died.
+    """
 
     def __init__(self, make: Callable[..., Any], arguments: dict[str, Any], blocks: list[Any]) -> None:
         self.blocks = blocks
-        with one_thread():
-            self.over = make(**arguments)
+        self.failed: Exception | None = None
+        try:
+            with one_thread():
+                self.over = make(**arguments)
+        except Exception as error:  # whatever the work raises is raised to who asked for it
+            self.failed = error
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        number = int(batch["id"][0])
-        rows = import_ray().get(self.blocks[number])
-        with one_thread():
-            value = self.over(rows)
+        ray, number = import_ray(), int(batch["id"][0])
+        rows = ray.get(self.blocks[number])
+        try:
+            value = self._of(rows)
+        except Exception as error:
+            return {"error": np.array([_packed(ray, error)], object)}
         return {"block": np.full(len(value), number), "row": np.arange(len(value)), "value": value}
+
+    def _of(self, rows: Rows) -> Rows:
+        if self.failed is not None:
+            raise self.failed
+        with one_thread():
+            return self.over(rows)
+
+
+def _packed(ray: Any, error: Exception) -> bytes:
+    """The error as it travels, with where in a worker it was raised; raises it where it cannot travel."""
+    if not isinstance(error, DecoctError):
+        error.add_note("in a worker of Ray:\n" + "".join(traceback.format_exception(error)))
+    try:
+        packed = ray.cloudpickle.dumps(error)
+        ray.cloudpickle.loads(packed)
+    except Exception:
+        # Some exceptions cannot be made again from their parts.
+        raise error from None
+    return packed
 
 
 def _alone(work: Callable[[Any], Any], unit: Any) -> Any:

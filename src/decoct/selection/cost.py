@@ -14,12 +14,12 @@ from decoct.networks.embedding import feature_width
 from decoct.selection.active import Active
 from decoct.selection.by_score import ByScore
 from decoct.selection.components import NARROW, ROUNDS, SPARE
-from decoct.selection.driver import shared_out
 from decoct.selection.features import COMPONENTS, Table, feature_kind
 from decoct.selection.gradients import GradientSelector
 from decoct.selection.methods import selector
 from decoct.selection.own_scores import OwnScores, score_column
 from decoct.selection.pretrained import PREFIX, backbone_cost
+from decoct.selection.question import shared_out
 from decoct.selection.rates import TRAINING, Rates, measured_rate, measured_rates
 from decoct.selection.selector import Selector
 from decoct.selection.sharded.selector import Sharded, sharded

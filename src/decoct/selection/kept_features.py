@@ -17,20 +17,22 @@ from decoct.files import write_atomically
 
 
 def kept_features(
-    folder: Path, facts: dict[str, Any], compute: Callable[[], Float[Tensor, "n d"]]
-) -> Float[Tensor, "n d"]:
+    folder: Path, facts: dict[str, Any], compute: Callable[[], Float[Tensor, "n d"]], device: str
+) -> tuple[Float[Tensor, "n d"], str | None]:
     """The features that `facts` (plain JSON: all that they follow from) name, from `folder` or computed and kept there.
 
+    Beside them where they were computed: `device` if that is now, None where a file of an earlier version does not say.
     A file that is damaged or of other facts is computed anew. Raises `OutputError`, and what `compute` raises.
     """
     text = json.dumps(facts, sort_keys=True)
     path = folder / f"features-{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
     try:
         with safe_open(path, "pt") as file:
-            if (file.metadata() or {}).get("facts") == text:
-                return file.get_tensor("features")
+            told = file.metadata() or {}
+            if told.get("facts") == text:
+                return file.get_tensor("features"), told.get("device")
     except (OSError, SafetensorError):
         pass
-    table = compute()
-    write_atomically(path, lambda place: save_file({"features": table.contiguous()}, place, {"facts": text}))
-    return table
+    table, told = compute(), {"facts": text, "device": device}
+    write_atomically(path, lambda place: save_file({"features": table.contiguous()}, place, told))
+    return table, device

@@ -15,17 +15,43 @@ from decoct.compact.coreset import Coreset
 from decoct.compact.folder import is_finished
 from decoct.compact.load import load
 from decoct.compact.manifest import parse
+from decoct.data.feature_table import PREFIX as TABLE
 from decoct.errors import IntegrityError, OutputError
+from decoct.selection.pretrained import PREFIX as BACKBONE
 
-NOT_ASKED = ("seconds", "versions", "record")
-"""What the provenance says of how a selection went, rather than of what was asked."""
+NOT_ASKED = ("seconds", "versions", "record", "device")
+"""What the provenance says of how and where a selection went, rather than of what was asked."""
+
+
+def identity(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes it this selection, of all that a provenance says: contents by their hashes, and no paths beside them.
+
+    What lies elsewhere now, or was named in another way, is the same; what was edited in its place is not. The rows of
+    a table are compared by who asks.
+    """
+    asked = {key: value for key, value in provenance.items() if key not in NOT_ASKED}
+    kind = str(asked.get("features"))
+    if kind.startswith(TABLE) or (kind.startswith(BACKBONE) and "features_key" in asked):
+        asked["features"] = kind.partition(":")[0]
+    if "scores_key" in asked:
+        # A column in a file of its own has no other name than that of the file.
+        asked.pop("scores", None)
+        asked["config"] = _without("score", asked.get("config"))
+    if "scores" in asked:
+        asked["scores"] = _without("file", asked["scores"])
+    return asked
+
+
+def _without(key: str, facts: Any) -> Any:
+    return {own: value for own, value in facts.items() if own != key} if isinstance(facts, dict) else facts
 
 
 def standing(folder: Path, asked: Mapping[str, Any], spec: Mapping[str, Any] | None = None) -> Coreset | None:
     """The coreset in `folder` that answers this very question; None where nothing is finished there.
 
-    `asked` is the provenance of the answer without what is only known afterwards, `spec` what its manifest has to say
-    of the data. None, too, where the answer was damaged since: then it may be made again in its place.
+    `asked` is the provenance of the answer without what is only known afterwards, of which the `identity` is compared;
+    `spec` is what its manifest has to say of the data. None, too, where the answer was damaged since: then it may be
+    made again in its place.
 
     Raises `OutputError` for a folder that holds another result, or a manifest that cannot be read.
     """
@@ -57,8 +83,8 @@ def answer_to(
         raise occupied(folder, f"a manifest that cannot be read ({error.received})") from error
     if manifest.get("kind") != kind:
         raise occupied(folder, f"a finished {manifest.get('kind')!r}")
-    made, wanted, told = manifest.get("provenance") or {}, json.loads(json.dumps(asked)), of_data(manifest)
-    keys = sorted((made.keys() | wanted.keys()) - {*NOT_ASKED})
+    made, wanted = identity(manifest.get("provenance") or {}), identity(json.loads(json.dumps(asked)))
+    told, keys = of_data(manifest), sorted(made.keys() | wanted.keys())
     other = [_difference(key, made.get(key), wanted.get(key)) for key in keys if made.get(key) != wanted.get(key)]
     other += [f"other data ({key})" for key, value in data.items() if told.get(key) != value]
     if other:

@@ -170,6 +170,7 @@ class Rounds:
         # A committee is trained in one call, which no single training can be kept of.
         halfway = self._halfway(f"training of round {number}") if members == 1 else None
         found = fit_dataset(build, data, config, seeds, device=sources.device, halfway=halfway)
+        sources.was_trained(sources.device)
         if halfway is not None:
             halfway.drop()
         return [fitted.module for fitted in found]

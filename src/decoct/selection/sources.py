@@ -52,8 +52,11 @@ class Sources:
     """What embeds the rows, or looks at them, with a trained network; None for this process, on all its cores."""
     record: list[dict[str, Any]] = field(default_factory=list)
     """What a selector wants to be remembered, plain JSON: it stands in the coreset's provenance."""
+    trained_on: set[str] = field(default_factory=set)
+    """The devices on which the networks were trained that were asked for so far, where the cache knows: what was
+    trained on one serves on all."""
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """What `features` stands for with these data."""
         return feature_kind(self.data, self.features)
@@ -66,11 +69,15 @@ class Sources:
             return features_of(self.data, self.features, self.seed, self.device, self.engine)
 
         if self.cache is None or self.kind in ("array", "pixels"):
-            return compute()
-        spec = self.data.spec
-        facts = {"rule": RULE, "fingerprint": spec.fingerprint, "transform": spec.transform.kind,
-                 "ids": self.data.rows_key, "kind": self.content, "seed": self.seed}  # fmt: skip
-        return kept_features(self.cache, facts, compute)
+            table, device = compute(), self.device
+        else:
+            spec = self.data.spec
+            facts = {"rule": RULE, "fingerprint": spec.fingerprint, "transform": spec.transform.kind,
+                     "ids": self.data.rows_key, "kind": self.content, "seed": self.seed}  # fmt: skip
+            table, device = kept_features(self.cache, facts, compute, self.device)
+        if self.kind.startswith(NETWORK):
+            self.was_trained(device)
+        return table
 
     @property
     def content(self) -> str:
@@ -96,15 +103,12 @@ class Sources:
         return network_identity(self.network, self.data.spec.shape, self.data.spec.classes)
 
     def followed(self, kind: str, trains: bool) -> dict[str, str]:
-        """What picks follow from beside the names that are asked for: the contents of arrays, networks and folders,
-        and where a network is trained.
+        """What picks follow from beside the names that are asked for: the contents of arrays, networks and folders.
 
         `kind` is that of the features that are looked at, "none" for none; `trains` says whether a network is trained
         for the picks themselves. It stands in the provenance, so that what was edited since is another question.
         """
         told = {"network": self.network_content} if trains else {}
-        if trains or kind.startswith(NETWORK):
-            told["device"] = self.device
         if kind == "array":
             told["features_key"] = digest(self.table.numpy())
         elif kind not in ("none", self.content):
@@ -116,9 +120,11 @@ class Sources:
         """What a network thought of every training row after each of `PASSES` passes."""
         seed = derive_seed(self.seed, "dynamics")
         with progress(f"training {self.network} and watching every row", float(PASSES)) as tick:
-            return record_dynamics(
+            found = record_dynamics(
                 self.data, self.network, PASSES, seed, self.device, cache=self.cache, tick=tick, engine=self.engine
             )  # fmt: skip
+        self.was_trained(found.device)
+        return found
 
     @cached_property
     def expert(self) -> nn.Module:
@@ -127,7 +133,12 @@ class Sources:
         passes = short_training(len(self.data.train))
         with progress(f"training {self.network} for its gradients", float(passes)) as tick:
             found = train_expert(self.data, self.network, passes, seed, self.device, cache=self.cache, tick=tick)
+        self.was_trained(found.device)
         return found.module.eval()
+
+    def was_trained(self, device: str | None) -> None:
+        """Remember where a network was trained; None where nobody knows."""
+        self.trained_on.update(() if device is None else (device,))
 
     def none(self) -> Float[Tensor, "n 1"]:
         """A table for selectors that need no features."""

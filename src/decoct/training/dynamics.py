@@ -63,6 +63,8 @@ class Dynamics:
     doubt: Float[Tensor, "n passes"]
     rivalry: Float[Tensor, "n passes"]
     val_accuracy: tuple[float, ...]
+    device: str | None = None
+    """Where the network was trained; None where a recording of an earlier version does not say."""
 
     @property
     def passes(self) -> int:
@@ -75,6 +77,9 @@ class Dynamics:
     def probability(self) -> Float[Tensor, "n passes"]:
         """Probability of the label; `miss` tells rows apart that round to 1 here."""
         return 1 - self.miss
+
+
+TABLES = tuple(field.name for field in fields(Dynamics) if field.name not in ("val_accuracy", "device"))
 
 
 def dynamics_config(rows: int, epochs: int) -> FitConfig:
@@ -106,8 +111,8 @@ def record_dynamics(
 
     An `engine` looks at the rows; the training is one, and stays here. `config` replaces `dynamics_config`; with
     `cache`, a folder, a recording made before on the same data with the same settings and the same network
-    (`network_identity`) is read instead, and one that was killed on its way goes on after a pass that ended about a
-    minute before, to the same bits.
+    (`network_identity`), on whatever device, is read instead, and one that was killed on its way goes on after a pass
+    that ended about a minute before, to the same bits.
 
     `look`: "after" each pass, all rows as they are under the same weights in eval mode, which costs a forward pass
     over the split; or "during" it, each row as its batch shows it to the network in training, which costs next to
@@ -189,7 +194,7 @@ def _recorded(
         build, data, config, [seed], device=device, evaluate=ended, evaluate_every=1, tick=tick, halfway=halfway,
         watch=Watch(classes, overheard.told) if overheard else None,
     )  # fmt: skip
-    return _joined(columns, tuple(value for _, value in fitted.history))
+    return _joined(columns, tuple(value for _, value in fitted.history), device)
 
 
 def _halfway(path: Path, facts: dict[str, Any], columns: Columns) -> Halfway:
@@ -205,9 +210,9 @@ def _halfway(path: Path, facts: dict[str, Any], columns: Columns) -> Halfway:
     return Halfway(path.with_name(f"{path.stem}-halfway.safetensors"), facts, collected, restore)
 
 
-def _joined(columns: Columns, val_accuracy: tuple[float, ...]) -> Dynamics:
+def _joined(columns: Columns, val_accuracy: tuple[float, ...], device: str) -> Dynamics:
     tables = {key: torch.stack([column[key] for column in columns], 1) for key in columns[0]}
-    return Dynamics(**_wide(tables), val_accuracy=val_accuracy)
+    return Dynamics(**_wide(tables), val_accuracy=val_accuracy, device=device)
 
 
 def _narrow(tables: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -221,28 +226,25 @@ def _wide(tables: dict[str, Tensor]) -> dict[str, Any]:
 
 
 def _tables(dynamics: Dynamics) -> dict[str, Tensor]:
-    names = [field.name for field in fields(dynamics) if field.name != "val_accuracy"]
-    return _narrow({name: getattr(dynamics, name).contiguous() for name in names})
+    return _narrow({name: getattr(dynamics, name).contiguous() for name in TABLES})
 
 
 def _write(path: Path, told: str, dynamics: Dynamics) -> None:
-    head = {"facts": told, "val_accuracy": json.dumps(dynamics.val_accuracy)}
+    head = {"facts": told, "val_accuracy": json.dumps(dynamics.val_accuracy), "device": dynamics.device or ""}
     write_tensors(path, _tables(dynamics), head)
 
 
 def _read(path: Path, told: str) -> Dynamics | None:
     """The recording at `path`, or None where there is none of these facts, whole."""
-    if not path.exists():
-        return None
-    names = [field.name for field in fields(Dynamics) if field.name != "val_accuracy"]
     try:
         with safe_open(path, framework="pt") as file:
             head = file.metadata() or {}
             if head.get("facts") != told:
                 return None
             return Dynamics(
-                **_wide({name: file.get_tensor(name) for name in names}),
+                **_wide({name: file.get_tensor(name) for name in TABLES}),
                 val_accuracy=tuple(json.loads(head["val_accuracy"])),
+                device=head.get("device") or None,
             )
-    except (SafetensorError, KeyError, ValueError):
+    except (FileNotFoundError, SafetensorError, KeyError, ValueError):
         return None

@@ -48,6 +48,8 @@ class Expert:
     snapshots: list[dict[str, Tensor]]
     val_accuracy: list[float]
     epoch: int
+    device: str | None = None
+    """Where it was trained; None where an expert of an earlier version does not say."""
 
     def module_at(self, epoch: int) -> nn.Module:
         """A network of its own with the weights after pass `epoch` (from 1), in eval mode; raises `ConfigError`."""
@@ -96,10 +98,12 @@ def train_expert(
     """Train `network` on the whole training split of `data` with hard labels; choose its epoch on `val`.
 
     `config` replaces `expert_config` (its epochs are set to `epochs`). With `cache`, a folder, an expert that was
-    trained before on the same data with the same settings is read instead, and one that was killed on its way goes on
-    after a pass that ended about a minute before, to the same bits. Cost O(epochs * n) forward and backward
-    passes and one validation pass each; memory O(epochs * parameters). Raises `MemoryEstimateError` where the
-    snapshots would not fit, `DivergenceError` when a loss is not finite.
+    trained before on the same data with the same settings, on whatever device, is read instead, and one that was killed
+    on its way goes on after a pass that ended about a minute before, to the same bits. Cost O(epochs * n) forward and
+    backward passes and one validation pass each; memory O(epochs * parameters). Raises `UnknownNameError` for a network
+    that does not exist, `ConfigError` for one that does not fit the data or cannot be built, `MemoryEstimateError`
+    where the snapshots would not fit, `DivergenceError` when a loss is not finite, `OutputError` where the cache cannot
+    be written.
     """
     chosen = replace(config or expert_config(len(data.train), epochs), epochs=epochs)
 
@@ -139,7 +143,7 @@ def _trained(
     [fitted] = fit_dataset(
         build, data, config, [seed], device=device, evaluate=look, evaluate_every=1, tick=tick, halfway=halfway
     )
-    return _chosen(fitted.module.to("cpu"), snapshots, [value for _, value in fitted.history])
+    return _chosen(fitted.module.to("cpu"), snapshots, [value for _, value in fitted.history], device)
 
 
 def _halfway(path: Path, facts: dict[str, Any], snapshots: Snapshots) -> Halfway:
@@ -157,10 +161,10 @@ def _numbered(snapshots: Snapshots) -> dict[str, Tensor]:
     return {f"{epoch}.{name}": part for epoch, parts in enumerate(snapshots, 1) for name, part in parts.items()}
 
 
-def _chosen(module: nn.Module, snapshots: list[dict[str, Tensor]], val_accuracy: list[float]) -> Expert:
+def _chosen(module: nn.Module, snapshots: Snapshots, val_accuracy: list[float], device: str | None) -> Expert:
     epoch = 1 + val_accuracy.index(max(val_accuracy))
     module.load_state_dict(snapshots[epoch - 1])
-    return Expert(module.eval(), snapshots, val_accuracy, epoch)
+    return Expert(module.eval(), snapshots, val_accuracy, epoch, device)
 
 
 def _key(facts: dict[str, Any]) -> str:
@@ -168,7 +172,8 @@ def _key(facts: dict[str, Any]) -> str:
 
 
 def _write(path: Path, facts: dict[str, Any], expert: Expert) -> None:
-    told = {"facts": json.dumps(facts, sort_keys=True), "val_accuracy": json.dumps(expert.val_accuracy)}
+    told = {"facts": json.dumps(facts, sort_keys=True), "val_accuracy": json.dumps(expert.val_accuracy),
+            "device": expert.device or ""}  # fmt: skip
     write_tensors(path, _numbered(expert.snapshots), told)
 
 
@@ -187,6 +192,6 @@ def _read(path: Path, facts: dict[str, Any], module: nn.Module) -> Expert | None
                 {name: file.get_tensor(f"{epoch}.{name}") for name in names}
                 for epoch in range(1, len(val_accuracy) + 1)
             ]
-        return _chosen(module, snapshots, val_accuracy)
+        return _chosen(module, snapshots, val_accuracy, told.get("device") or None)
     except (SafetensorError, KeyError, RuntimeError, ValueError):
         return None

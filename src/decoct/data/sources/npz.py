@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from decoct.data.archives import DAMAGED
 from decoct.data.cache import cache_key
 from decoct.data.found import Found, Wish, file_state
 from decoct.data.sources.asked import names_asked
@@ -49,7 +49,7 @@ def find(place: str, wish: Wish) -> Found:
             called, received=f"no permission to read {path}", expected="a file that you may read",
             remedy="ask its owner, or change its mode (chmod u+r FILE)",
         ) from error  # fmt: skip
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+    except DAMAGED as error:
         raise _refused(called, error) from error
 
 

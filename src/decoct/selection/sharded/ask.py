@@ -100,7 +100,8 @@ class Ask:
         return found
 
     def _key(self) -> str:
-        """What the shards follow from. A file that was written since is another one."""
+        """What the shards follow from. A file that was written since is another one, whatever it holds: a hash of its
+        contents would take a look at every row, which kept shards are to save."""
         status = self.table.path.stat()
         facts = [
             1, str(self.table.path.resolve()), status.st_size, status.st_mtime_ns, self.table.rows, self.table.width,

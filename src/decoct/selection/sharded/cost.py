@@ -31,7 +31,7 @@ def estimate_table(
     """
     labels = None if table.labels is None else table.read_labels()
     sizes = torch.tensor([table.rows]) if labels is None else torch.from_numpy(np.bincount(labels))
-    quota = budget.quota(sizes, 4 * table.width, balance)
+    quota = budget.quota(sizes, 4 * table.width, balance, takes_total=True)
     kept = int(quota.sum())
     groups = [(table.rows, kept)] if balance == GLOBAL else list(zip(sizes.tolist(), quota.tolist(), strict=True))
     chosen = selector(method)

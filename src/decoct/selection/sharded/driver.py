@@ -49,11 +49,12 @@ def select_table(
     The same seed gives the same rows with any engine and any number of workers. With `out`, shards and picks are kept
     in `out/.decoct-shards` until the coreset is saved there: the same call goes on after what is finished, and returns
     the coreset where that is saved, after a look at the rows. `cache` is a folder in which the shards stay for other
-    selections from the same table; they take as much space as the table.
+    selections from the same table, which wait while one of them cuts it; they take as much space as the table.
 
     Raises `ConfigError` (a floor of every class without labels among others), `BudgetError`, `UnknownNameError`,
-    `DataError`, `MismatchError`, `SourceError` for a method by score without scores, `OutputError` (also for a folder
-    with another result, before anything is cut or picked).
+    `DataError`, `MismatchError`, `SourceError` for a method by score without scores, `IntegrityError` for shards that
+    were changed while they are picked from, `OutputError` (also for a folder with another result, before anything is
+    cut or picked, and for one that another process selects into).
     """
     began = time.monotonic()
     budget, chosen = Budget(ipc=ipc, fraction=fraction, count=count), selector(method)
@@ -66,7 +67,7 @@ def select_table(
     labels = None if table.labels is None else table.read_labels()
     names = tuple(str(c) for c in range(1 if labels is None else int(labels.max()) + 1))
     sizes = torch.tensor([table.rows]) if labels is None else torch.from_numpy(np.bincount(labels))
-    quota = budget.quota(sizes, 4 * table.width, balance, names)
+    quota = budget.quota(sizes, 4 * table.width, balance, names, takes_total=True)
     wanted = (int(quota.sum()),) if balance == GLOBAL else tuple(quota.tolist())
     ask = Ask(table, chosen, None if balance == GLOBAL else labels, wanted, seed, shard_rows)
     asked = ask.asked(budget, balance, labels)

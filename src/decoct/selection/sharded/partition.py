@@ -23,8 +23,8 @@ from torch import Tensor
 
 from decoct.data.feature_table import FeatureTable
 from decoct.durations import show_bytes
-from decoct.errors import OutputError
-from decoct.files import make_folder, write_json, writing
+from decoct.errors import IntegrityError, OutputError
+from decoct.files import alone, make_folder, write_json, writing
 from decoct.progress import Ticker
 from decoct.selection.content_order import marks
 from decoct.selection.sharded.shards import STUCK, middles, nearest_middle
@@ -67,12 +67,24 @@ def partition(
     """Cut the table into shards of about 128 MB at most, class by class where there are labels; kept in `folder`.
 
     A folder that holds a whole partition is read instead; one that lacks rows, as where its removal was stopped, is
-    made anew. `tick` counts every row twice: looked at, dealt out. Cost: O(n d s) time for s shards, of which there
-    are 256 at once at most. Raises `DataError` for NaN or infinite features, `OutputError` for a disk too small for
-    the copy.
+    made anew. Where another process is cutting into this very folder, it is waited for. `tick` counts every row twice:
+    looked at, dealt out. Cost: O(n d s) time for s shards, of which there are 256 at once at most. Raises `DataError`
+    for NaN or infinite features, `OutputError` for a disk too small for the copy, and where the files are not as they
+    were written.
     """
     if (kept := _read(folder, table)) is not None:
         return kept
+    make_folder(folder.parent)
+    lock = folder.with_name(f".{folder.name}.lock")
+    with writing(lock):
+        lock.touch()
+    with alone(lock):
+        # The process that was waited for may have cut it.
+        return _read(folder, table) or _cut(table, folder, labels, seed, tick)
+
+
+def _cut(table: FeatureTable, folder: Path, labels: NDArray[np.int64] | None, seed: int, tick: Ticker) -> Partition:
+    # Whoever comes here is alone, so what lies there is what a kill left.
     making = folder.with_name(folder.name + ".part")
     with writing(making):
         shutil.rmtree(making, ignore_errors=True)
@@ -85,6 +97,7 @@ def partition(
     whole = Shard("", table.rows, 0)
     shards = cutter.cut(whole, blocks, sample) if labels is None else cutter.by_class(blocks, labels)
     made = Partition(tuple(shards), seen)
+    _require_whole(making, made, table)
     write_json(making / ABOUT, asdict(made))
     with writing(folder):
         making.rename(folder)
@@ -107,15 +120,34 @@ def _is_whole(folder: Path, shard: Shard, row_bytes: int) -> bool:
     return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())
 
 
+def _require_whole(folder: Path, made: Partition, table: FeatureTable) -> None:
+    """Raise `OutputError` where files have other sizes than was written: some file systems know no locks."""
+    broken = [shard.name for shard in made.shards if not _is_whole(folder, shard, table.row_bytes)]
+    if broken:
+        raise OutputError(
+            f"cutting {table.name} into shards in {folder}",
+            received=f"{len(broken)} of {len(made.shards)} shards with more or fewer rows than were dealt out to them",
+            expected="a folder that nobody else writes into",
+            remedy="wait until other selections there have ended, or choose another folder (--cache, --out)",
+        )
+
+
 def read_shard(folder: Path, shard: Shard, dtype: str, width: int) -> tuple[Float[Tensor, "m d"], Int64[Tensor, " m"]]:
-    """The rows of a shard in float32, and their numbers in the table."""
+    """The rows of a shard in float32, and their numbers in the table; raises `IntegrityError` where some are missing
+    or too many."""
+    if not _is_whole(folder, shard, width * np.dtype(dtype).itemsize):
+        raise IntegrityError(
+            f"reading the shard {folder / shard.name}",
+            received="files that were removed or changed since they were cut",
+            expected=f"{shard.rows} rows and their numbers",
+            remedy="start the same command again, which cuts the table anew",
+        )
     rows = np.fromfile(folder / f"{shard.name}.rows", dtype).reshape(-1, width)
     numbers = np.fromfile(folder / f"{shard.name}.numbers", "<i8")
     return torch.from_numpy(rows.astype(np.float32)), torch.from_numpy(numbers)
 
 
 def _require_space(table: FeatureTable, folder: Path) -> None:
-    make_folder(folder.parent)
     needed, free = table.rows * (table.row_bytes + 8), shutil.disk_usage(folder.parent).free
     if needed > free:
         raise OutputError(

@@ -9,13 +9,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from decoct.errors import OutputError
-from decoct.files import make_folder, writing
+from decoct.files import alone, make_folder, writing
 
 WORK = ".decoct-shards"
 """Its name inside the folder of the result."""
 MARK = ".made-by-decoct"
 """The file in it that says whose it is."""
-_PICKS = re.compile(r"\S+\.safetensors|\.\S+\.safetensors\.\S+\.part")
+_PICKS = re.compile(r"\S+\.safetensors|\.\S+\.safetensors\.\S+\.part|\.partition-[0-9a-f]{16}\.lock")
 _PARTITION = re.compile(r"partition-[0-9a-f]{16}(\.part)?")
 _SHARDS = re.compile(r"\S+\.(rows|numbers)|partition\.json|\.partition\.json\.\S+\.part")
 
@@ -24,7 +24,8 @@ _SHARDS = re.compile(r"\S+\.(rows|numbers)|partition\.json|\.partition\.json\.\S
 def working(out: Path | None) -> Iterator[Path]:
     """Where shards and picks are kept: inside the folder of the result, else in a folder that goes away.
 
-    Raises `OutputError` where something of that name stands there that decoct did not make.
+    Raises `OutputError` where something of that name stands there that decoct did not make, and where another process
+    selects into the same folder: the first that ends would remove what the other picks from.
     """
     if out is None:
         with tempfile.TemporaryDirectory(prefix="decoct-shards-") as folder:
@@ -35,7 +36,8 @@ def working(out: Path | None) -> Iterator[Path]:
     make_folder(work)
     with writing(work / MARK):
         (work / MARK).touch()
-    yield work
+    with alone(work / MARK, wait=False):
+        yield work
 
 
 def require_own(work: Path) -> None:
