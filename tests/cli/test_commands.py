@@ -115,6 +115,15 @@ def test_distill_makes_a_set_and_the_same_command_finds_it(source: str, tmp_path
     assert say(*line, "--device", "cpu")["content_hash"] == made["content_hash"]
 
 
+def test_distill_looks_as_often_as_it_is_told(source: str, tmp_path: Path, say) -> None:
+    line = ("distill", source, "--recipe", "dm", "--ipc", 1, "--steps", 4, "--network", "mlp", "--device", "cpu")
+    for looks in (1, 2):
+        made = say(*line, "--looks", looks, "--out", tmp_path / str(looks))
+        assert [step for step, _ in made["provenance"]["validation"]] == [
+            4.0 / looks * look for look in range(1, looks + 1)
+        ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "kind"),
     [

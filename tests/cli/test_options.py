@@ -14,6 +14,7 @@ import pytest
 from decoct.cli import compare, methods, score
 from decoct.cli.main import COMMANDS, _parse, main
 from decoct.cli.opening import Opening
+from decoct.distillation.limit import VALIDATIONS
 from decoct.distillation.recipes.table import LABELS, OBJECTIVES, STORAGES
 from decoct.errors import ConfigError
 from decoct.evaluation.protocol import PROTOCOLS
@@ -45,7 +46,8 @@ def parse(line: str) -> Any:
             "distill digits --out D --augment color_crop_cutout_scale_rotate --experts E",
             {"augment": "color_crop_cutout_scale_rotate", "experts": Path("E")},
         ),
-        ("distill digits --out D --network my.module:factory", {"network": "my.module:factory"}),
+        ("distill digits --out D --network my.module:factory", {"network": "my.module:factory", "looks": VALIDATIONS}),
+        ("distill digits --out D --steps 100 --looks 1", {"steps": 100, "looks": 1}),
         ("select digits --method herding --ipc 10 --out DIR", {"method": "herding", "ipc": 10, "count": None}),
         ("select digits --method herding --fraction 0.1 --out DIR", {"fraction": 0.1, "ipc": None}),
         ("select digits --method herding --count 500 --out DIR --features pca", {"count": 500, "features": "pca"}),
@@ -88,6 +90,9 @@ def test_options_are_frozen_and_every_command_says_what_it_does(name: str) -> No
 def test_opening_flags() -> None:
     line = "data imagefolder:x --size 24x32 --mode rgb --whiten --skip-bad --cache c"
     assert parse(line).opening == Opening(size="24x32", mode="rgb", whiten=True, skip_bad=True, cache=Path("c"))
+    opening = parse("data x --val-fraction 0.2 --test-fraction 0.3 --split-seed 7 --group G --held-out a b").opening
+    assert opening == Opening(val_fraction=0.2, test_fraction=0.3, split_seed=7, group="G", held_out=("a", "b"))
+    assert parse(shlex.join(["data", "x", *opening.words()])).opening == opening
 
 
 @pytest.mark.parametrize(("text", "sides"), [("32", (32, 32)), ("24x32", (24, 32)), ("24X32", (24, 32)), (None, None)])
@@ -105,7 +110,7 @@ def test_the_command_line_in_a_report_gives_the_same_options() -> None:
     line = (
         "compare 'imagefolder:my pictures' --methods random dm --ipc 1 3 --steps 7 --networks mlp --seeds 2 "
         "--baselines random --seed 4 "
-        "--size 8 --mode gray --whiten --skip-bad --out o"
+        "--size 8 --mode gray --whiten --skip-bad --val-fraction 0.2 --split-seed 7 --out o"
     )
     options = parse(line)
     again = parse(compare.command_line(options).removeprefix("decoct "))

@@ -9,6 +9,7 @@ import pytest
 import stand_in
 import torch
 from axis_members import LABELS, OBJECTIVES, STORAGES
+from bfloat16_losses import HALVED, loss_and_gradient
 from safetensors.torch import load_file, save_file
 from toys import blob_images
 
@@ -39,13 +40,13 @@ BRIEF = Protocol("brief", FitConfig(epochs=4, batch_size=16), full_epochs=1, ful
 pytestmark = pytest.mark.filterwarnings("ignore:An output with one or more elements was resized")
 
 
+def drawn_here(count: int, width: int, generator: torch.Generator, device: torch.device) -> torch.Tensor:
+    return torch.randn(count, width, generator=generator).to(device)
+
+
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_another_device_takes_the_same_steps_as_the_processor(name, accelerator, monkeypatch):
     """Same seed, same draws: images after three steps agree to float tolerance."""
-
-    def drawn_here(count: int, width: int, generator: torch.Generator, device: torch.device) -> torch.Tensor:
-        return torch.randn(count, width, generator=generator).to(device)
-
     # A GPU draws frequencies by itself, which is all that may differ there.
     monkeypatch.setattr("decoct.distillation.objective.characteristic.normals", drawn_here)
     objective = OBJECTIVES[name]
@@ -61,6 +62,18 @@ def test_another_device_takes_the_same_steps_as_the_processor(name, accelerator,
     one, other = (run.tensors["pixels"].detach().cpu() for run in runs)
     assert torch.allclose(one, other, atol=1e-3)
     assert math.isfinite(runs[1].look(1))
+
+
+@pytest.mark.parametrize("name", HALVED)
+def test_bfloat16_there_is_nearly_float32(name, accelerator, monkeypatch):
+    monkeypatch.setattr("decoct.training.pieces.native_bfloat16", lambda _: True)
+    monkeypatch.setattr("decoct.distillation.objective.characteristic.normals", drawn_here)
+    (loss, gradient), (exact, slope) = (loss_and_gradient(name, accelerator, halved) for halved in (True, False))
+    assert 0 < abs(loss - exact) < 0.01 * exact
+    assert 0 < (gradient - slope).norm() < 0.03 * slope.norm()
+    plain, wanted = loss_and_gradient(name, "cpu", False)
+    assert loss == pytest.approx(plain.item(), rel=0.01)
+    assert (gradient - wanted).norm() < 0.03 * wanted.norm()
 
 
 def test_another_device_starts_from_its_experts_where_the_processor_does(accelerator):

@@ -22,6 +22,7 @@ from decoct.distillation.objective.ridge import Ridge
 from decoct.distillation.problem import Problem
 from decoct.distillation.recipe import Recipe
 from decoct.distillation.run import Distillation
+from decoct.distillation.step_rows import StepRows
 from decoct.distillation.storage.pixels import Pixels
 from decoct.distillation.validate import validate
 from decoct.errors import ConfigError
@@ -193,6 +194,56 @@ def test_large_sets_are_sampled_by_step(rows):
     point = recipe("multiformation", "distribution", "hard", rows_per_step=rows)
     small = decoct.distill(blob_images(), point, ipc=2, network="convnet2-w4")
     assert len(small.classes) == 24
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_fewer_rows_a_step_than_classes(objective, monkeypatch):
+    """So many rows, each of another class, where rows are taken by themselves, and else one of every class."""
+    some = objective == "statistics"
+    data, point = blob_images(classes=5, per_class=8), recipe("pixels", objective, "learned", rows_per_step=3)
+    run, seen = Distillation(Problem(data, 2, "convnet2-w4", "cpu", "", 0.0), point, seed=7), []
+    loss = type(run.objective).loss
+
+    def seeing(own, synthetic, real):
+        seen.append(synthetic.classes.tolist())
+        return loss(own, synthetic, real)
+
+    monkeypatch.setattr(type(run.objective), "loss", seeing)
+    run.prepare()
+    for step in range(4):
+        run.advance(step / 4)
+    assert all(len(step) == len(set(step)) == (3 if some else 5) for step in seen)
+    assert set().union(*seen) == set(range(5)), "all have their turn"
+    assert StepRows(point, run.classes, 5).count == len(seen[0]), "what memory is reckoned with"
+
+
+def test_a_resume_draws_the_classes_of_the_next_steps():
+    point = recipe("multiformation", "statistics", "learned", rows_per_step=2)
+    problem = Problem(blob_images(classes=5, per_class=8), 1, "convnet2-w4", "cpu", "crop", 0.0)
+    require_exact_resume(*(Distillation(problem, point, seed=7) for _ in range(3)))
+
+
+def uneven() -> Dataset:
+    """Classes of 2, 9 and 30 rows of four channels."""
+    data = blob_images(classes=3, per_class=30, shape=(4, 8, 8))
+    kept = zip(data.train.class_rows(3), (2, 9, 30), strict=True)
+    return data.with_train(np.concatenate([rows[:size] for rows, size in kept]))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_classes_of_uneven_sizes_and_rows_of_uneven_weights(objective, weighted):
+    """Each objective with another storage and other labels, all of which occur both with weights and without."""
+    data, place = uneven(), list(OBJECTIVES).index(objective)
+    if weighted:
+        data = data.with_weights(np.geomspace(0.1, 10, len(data.train)))
+    storage, labels = (list(axis)[(place + weighted) % len(axis)] for axis in (STORAGES, LABELS))
+    small = decoct.distill(data, recipe(storage, objective, labels), ipc=2, network="convnet2-w4", steps=2)
+    inputs, targets, _ = small.materialize()
+    assert inputs.shape == (decoded_rows(storage, data, 2), 4, 8, 8)
+    assert len(set(class_balance(small.classes, 3))) == 1
+    assert torch.isfinite(inputs).all()
+    assert torch.isfinite(targets.float()).all()
 
 
 @pytest.mark.parametrize(

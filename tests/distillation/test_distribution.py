@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from toys import blob_images
@@ -10,6 +12,8 @@ from decoct.augment.siamese import Siamese
 from decoct.distillation.objective.distribution import Distribution, class_means, matching_loss
 from decoct.distillation.problem import Problem, RealSource, Synthetic
 from decoct.distillation.queue import QueueConfig
+from decoct.distillation.recipes.table import resolve
+from decoct.distillation.recipes.task import Task
 from decoct.networks.build import network
 from decoct.networks.embedding import embed
 from decoct.streams import Streams, derive_seed
@@ -146,6 +150,15 @@ def test_idm_is_the_textbook_loop_over_classes_under_one_trained_network():
     assert images.grad is not None
     assert free.grad is not None
     assert torch.allclose(images.grad, free.grad, atol=1e-4 * float(free.grad.abs().max()))
+
+
+@pytest.mark.parametrize(("classes", "ipc", "steps"), [(10, 10, 10), (100, 1, 10), (100, 10, 50), (100, 50, 10)])
+def test_the_published_queue_trains_longer_at_ten_of_a_hundred_classes(classes, ipc, steps):
+    spec = replace(blob_images(classes=2).spec, class_names=tuple(map(str, range(classes))))
+    objective = resolve("idm", Task(spec, ipc, "paper")).objective
+    assert isinstance(objective, Distribution)
+    assert objective.queue.train_steps == steps
+    assert objective.queue.trained_per_step == 2
 
 
 def test_kept_class_means_are_drawn_again_when_a_network_was_trained():

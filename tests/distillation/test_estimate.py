@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 from toys import blob_images
 
 from decoct.distillation.estimate import require_room, step_bytes
@@ -17,11 +18,13 @@ from decoct.distillation.problem import Problem
 from decoct.distillation.recipe import ALL_ROWS, Recipe
 from decoct.distillation.recipes.table import resolve
 from decoct.distillation.recipes.task import Task
+from decoct.distillation.step_rows import StepRows
 from decoct.distillation.storage.pixels import Pixels
 from decoct.errors import MemoryEstimateError
 from decoct.machine import available_memory
 from decoct.networks.build import network
 from decoct.networks.count import activation_values
+from decoct.streams import Streams
 
 GB = 10**9
 
@@ -74,6 +77,28 @@ def test_classes_that_go_one_after_another_are_counted_one_at_a_time():
     assert Gradient().rows_at_once(problem, 150) == 50
     assert Gradient().rows_at_once(problem, 6) == 6
     assert Distribution().rows_at_once(problem, 150) == 150
+
+
+@pytest.mark.parametrize(("rows", "seen"), [(3, 4), (4, 4), (7, 4), (9, 8), (11, 8), (12, 12), (50, 12)])
+def test_rows_of_a_step_are_counted_exactly(rows, seen):
+    """Equal shares of four classes: neither what is asked for nor what there is, where the two do not divide."""
+    problem = _problem((1, 8, 8), 4, 3)
+    asked = Recipe(Pixels(), Distribution(), Hard(), rows_per_step=rows)
+    per_row = 4 * 3 * 64 + 2 * 4 * _left_by_a_row(problem)
+    whole = step_bytes(problem, replace(asked, rows_per_step=ALL_ROWS))
+    assert whole - step_bytes(problem, asked) == (12 - seen) * per_row
+
+
+@pytest.mark.parametrize(("classes", "seen"), [(200, 100), (1000, 100), (100, 100), (30, 90)])
+def test_a_published_step_of_sre2l_holds_at_most_a_hundred_rows(classes, seen):
+    problem = _problem((3, 64, 64), classes, 10)
+    point = resolve("sre2l", Task(problem.spec, 10, "paper"))
+    rows = StepRows(point, point.storage.classes(problem), classes)
+    drawn = rows.draw(Streams(0))
+    assert len(drawn) == rows.count == seen
+    per_class = torch.bincount(torch.arange(classes).repeat_interleave(10)[drawn], minlength=classes)
+    assert per_class.max() == max(1, 100 // classes)
+    assert point.steps == 4000 * -(-10 * classes // seen), "so many visits of every row"
 
 
 def test_real_rows_are_counted_as_many_as_there_are():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from decoct.distillation.recipes.task import Task
 from decoct.distillation.run import Distillation
 from decoct.distillation.storage import generator
 from decoct.distillation.storage.generator import Generator
-from decoct.errors import BudgetError, ConfigError, IntegrityError, UnknownNameError
+from decoct.errors import BudgetError, ConfigError, IntegrityError, OutputError, UnknownNameError
 from decoct.networks.decoder_networks import decoder_network, require_known, structure
 from decoct.networks.small_decoder import SmallDecoder
 from decoct.streams import Streams
@@ -184,6 +185,33 @@ def test_a_decoder_is_kept_for_its_rows_and_for_its_own_contents(tmp_path, monke
     monkeypatch.setattr(Plain, "extra_repr", lambda self: "another decoder of this name")
     own.init(problem, Streams(4))
     assert len(trained) == 5
+
+
+def test_a_decoder_is_kept_for_its_factory_and_for_what_is_frozen(tmp_path, monkeypatch):
+    """The factory may hand on one of another module, and freeze parts of what that makes."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    trained, plain = [], generator.train_autoencoder
+    monkeypatch.setattr(generator, "train_autoencoder", lambda *given: trained.append(1) or plain(*given))
+    (tmp_path / "shop.py").write_text("from written import build\n")
+    text = "from decoct.networks.small_decoder import SmallDecoder\n\ndef build(shape, classes):\n"
+    text += "    made = SmallDecoder(shape, classes, latent=4, width=2)\n    MORE\n    return made\n"
+    problem = _problem(cache=tmp_path / "cache")
+    frozen = "made.start.bias.requires_grad_(False)"
+    for count, (more, comment) in enumerate((("", ""), ("", "# an edit\n"), (frozen, "")), 1):
+        (tmp_path / "written.py").write_text(text.replace("MORE", more or "pass") + comment)
+        for name in ("shop", "written"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        importlib.invalidate_caches()
+        for _ in range(2):
+            Generator("shop:build", train_steps=1).init(problem, Streams(4))
+        assert len(trained) == len(list((tmp_path / "cache").iterdir())) == count
+
+
+def test_a_cache_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="a file stands where a folder is needed"):
+        Generator(SMALL, train_steps=1).init(_problem(cache=tmp_path / "file" / "cache"), Streams(4))
 
 
 def test_a_damaged_decoder_is_trained_again(tmp_path):

@@ -12,7 +12,7 @@ import decoct
 from decoct.data.dataset import Dataset
 from decoct.distillation.axes import Objective
 from decoct.distillation.labels.learned import LEAST, Learned
-from decoct.distillation.labels.teacher import Teacher
+from decoct.distillation.labels.teacher import Teacher, expert_of
 from decoct.distillation.objective.distribution import Distribution
 from decoct.distillation.objective.ridge import Ridge
 from decoct.distillation.problem import Problem
@@ -50,6 +50,18 @@ def test_with_a_teacher_they_start_from_its_word() -> None:
     scores, said = started(TAUGHT, Ridge(), data)
     assert torch.allclose(scores, (said - 1 / 3) / math.sqrt(3 / 10), atol=1e-6)
     assert not torch.allclose(said, torch.eye(3), atol=1e-3), "else it would not be told from the nominal classes"
+
+
+def test_a_teacher_softens_where_they_start() -> None:
+    """The objective beside teacher labels sees temperature 1; labels that are learned may start from softer ones."""
+    data, problem = blob_images(classes=3), Problem(blob_images(classes=3), 1, NETWORK, "cpu", "", 0.0)
+    images, taught = data.inputs(data.train, torch.arange(3)), Teacher(epochs=2, epoch=2, temperature=5.0, views=2)
+    state = Learned(teacher=taught).init(problem, Pixels(), Distribution(), Streams(3))
+    state.refresh(images)
+    module = expert_of(problem, NETWORK, 2, Streams(3)).module_at(2)
+    with torch.no_grad():
+        said = (module(images) / 5).softmax(1)
+    assert torch.allclose(state.targets(torch.arange(3)), said, atol=1e-5)
 
 
 def test_they_are_started_once() -> None:

@@ -10,6 +10,7 @@ from toys import blob_features, blob_images
 
 from decoct.distillation.objective.ridge import (
     Ridge,
+    RidgeState,
     as_scores,
     flipped,
     kernel_predict,
@@ -169,6 +170,29 @@ def test_flipped_rows_are_added_with_their_labels():
     assert loss.item() == pytest.approx(squared_loss(predicted, labels).item(), rel=1e-3)
     state.advance(Synthetic(images, targets, torch.arange(3)), RealSource(data, "cpu", torch.Generator()))
     assert state._pool.ages[state._current] in (1, 51)
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_the_statistics_by_which_batch_normalisation_embeds(running):
+    """Running ones are what the pool's steps gathered, and no look at the real rows changes them."""
+    data = blob_images(classes=3)
+    config = Ridge(real_batch=9, pool=1, bfloat16=False, augmented=False, running_statistics=running)
+    state = config.init(Problem(data, 1, "convnet2-w4-bn", "cpu", "", 0.0), Streams(5))
+    assert isinstance(state, RidgeState)
+    images, targets = data.inputs(data.train, torch.arange(3)).requires_grad_(True), torch.eye(3)
+    synthetic, source = Synthetic(images, targets, torch.arange(3)), RealSource(data, "cpu", torch.Generator())
+    for _ in range(5):
+        state.advance(synthetic, source)
+    module = state._pool.modules[0]
+    kept = {name: value.clone() for name, value in module.named_buffers()}
+    assert kept["blocks.1.running_mean"].abs().max() > 0
+    loss = state.loss(synthetic, RealSource(data, "cpu", torch.Generator().manual_seed(2)))
+    rows, labels = RealSource(data, "cpu", torch.Generator().manual_seed(2)).batch(9)
+    assert all(torch.equal(value, kept[name]) for name, value in module.named_buffers())
+    module.train(not running)
+    with torch.no_grad():
+        predicted = ridge_predict(embed(module, rows), embed(module, images), as_scores(targets), 1e-6)
+    assert loss.item() == pytest.approx(squared_loss(predicted, labels).item(), rel=1e-3)
 
 
 def test_features_have_no_mirror_image():

@@ -75,9 +75,34 @@ def test_published_settings():
     assert isinstance(frepo.objective, Ridge)
     assert (frepo.objective.flip, frepo.objective.pool, frepo.objective.max_age) == (True, 10, 100)
     assert (frepo.objective.reg, frepo.objective.real_batch, frepo.steps) == (1e-6, 1024, 500_000)
+    assert (frepo.objective.running_statistics, frepo.network) == (True, "convnet3-w128-bn")
     rfad = _point("rfad", (3, 32, 32), 10, "paper")
     assert isinstance(rfad.objective, RandomFeatures)
     assert (rfad.objective.networks, rfad.objective.pool, rfad.objective.reg) == (8, 0, 5e-3)
     rcig = _point("rcig", (3, 32, 32), 10, "paper")
     assert isinstance(rcig.objective, Implicit)
     assert (rcig.objective.pool, rcig.objective.inner_steps, rcig.objective.hvp_steps) == (30, 20, 20)
+    assert (rcig.lr, rcig.lr_objective) == (0.003, 0.03)
+
+
+@pytest.mark.parametrize(("classes", "ipc", "mirrored"), [
+    (10, 1, True), (10, 50, True), (100, 1, True), (100, 10, False), (100, 50, False), (200, 1, True), (200, 10, False),
+    (1000, 1, False),
+])  # fmt: skip
+def test_frepo_mirrors_where_its_authors_do(classes, ipc, mirrored):
+    spec = replace(blob_images(shape=(3, 8, 8)).spec, class_names=tuple(map(str, range(classes))))
+    point = resolve("frepo", Task(spec, ipc, "paper"))
+    assert isinstance(point.objective, Ridge)
+    assert point.objective.flip == mirrored
+    kept = resolve("frepo", Task(spec, ipc, "cpu")).objective
+    assert isinstance(kept, Ridge)
+    assert (kept.flip, kept.running_statistics) == (True, False)
+
+
+@pytest.mark.parametrize(("shape", "name"), [
+    ((3, 32, 32), "convnet3-w128-none-softplus"), ((1, 28, 28), "convnet3-w128-none-softplus"),
+    ((3, 64, 64), "convnet4-w128-none"), ((3, 128, 128), "convnet5-w128-none"), ((12,), "mlp-softplus"),
+])  # fmt: skip
+def test_rcig_has_no_normalisation_and_softplus_in_small_networks(shape, name):
+    """`has_bn` is false in all configurations of the authors, `softplus_temp` 0 from a depth of 4 on."""
+    assert _point("rcig", shape, 1, "paper").network == name

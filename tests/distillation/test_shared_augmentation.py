@@ -1,8 +1,12 @@
-"""Real and synthetic rows of a step are changed alike: where both are the same rows, networks see the same twice."""
+"""Real and synthetic rows of a step are changed alike: where both are the same rows, networks see the same twice.
+
+What networks learn from between the steps, or inside of them, has draws of its own.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,14 +15,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from toys import blob_images
 
+from decoct.distillation.apprentice import Apprentice
 from decoct.distillation.objective.characteristic import Characteristic
 from decoct.distillation.objective.distribution import Distribution
+from decoct.distillation.objective.gradient import Gradient
 from decoct.distillation.objective.implicit import Implicit, Linearised
 from decoct.distillation.objective.random_features import RandomFeatures
 from decoct.distillation.objective.ridge import Ridge
+from decoct.distillation.objective.trajectory import Trajectory
+from decoct.distillation.objective.unroll import Unroll
+from decoct.distillation.pool import Pool
 from decoct.distillation.problem import Problem, RealSource, Synthetic
 from decoct.distillation.queue import QueueConfig
 from decoct.streams import Streams
+from decoct.training.fast import FastGradient
+from decoct.training.flat import FlatNetwork
+from decoct.training.trajectories import Trajectories
 
 STEPS = 4
 DATA = blob_images(shape=(3, 8, 8))
@@ -125,3 +137,98 @@ def test_classes_of_a_queue_have_draws_of_their_own(monkeypatch):
     (ours,), _ = fed(state, real, lambda: state.loss(same_rows(), real))
     assert [len(ours[label == LABELS].unique(dim=0)) for label in range(3)] == [1, 1, 1]
     assert len(ours.unique(dim=0)) == 3
+
+
+ONE = ROWS[:1].expand(len(ROWS), -1, -1, -1)
+"""One image as every row: whatever comes out of it in another way was changed otherwise."""
+
+
+def one_image() -> Synthetic:
+    return Synthetic(ONE.clone().requires_grad_(True), F.one_hot(LABELS, 3).float(), LABELS)
+
+
+def all_differ(seen: list[Tensor]) -> bool:
+    return not any(torch.equal(a, b) for k, a in enumerate(seen) for b in seen[:k])
+
+
+def learned_from(monkeypatch: pytest.MonkeyPatch) -> tuple[list[Tensor], list[Tensor]]:
+    """What will enter networks whose weights are a vector, and those whose gradient is taken in pieces."""
+    inner: list[Tensor] = []
+    outer: list[Tensor] = []
+    logits, gradient = FlatNetwork.logits, FastGradient.__call__
+
+    def seen_logits(own: FlatNetwork, theta: Tensor, x: Tensor) -> Tensor:
+        inner.append(x.detach().clone())
+        return logits(own, theta, x)
+
+    def seen_gradient(own: FastGradient, module: nn.Module, x: Tensor, *targets: Tensor) -> Tensor:
+        outer.append(x.detach().clone())
+        return gradient(own, module, x, *targets)
+
+    monkeypatch.setattr(FlatNetwork, "logits", seen_logits)
+    monkeypatch.setattr(FastGradient, "__call__", seen_gradient)
+    return inner, outer
+
+
+def test_unrolled_steps_and_the_real_rows_after_them_have_a_draw_for_each_row(monkeypatch):
+    state, real = state_of(Unroll(inner_steps=4, augment="independent", mode="full"), monkeypatch)
+    monkeypatch.setattr(RealSource, "batch", lambda *_: (ONE, LABELS))
+    inner, outer = learned_from(monkeypatch)
+    for _ in range(2):
+        state.loss(one_image(), real)
+    assert (len(inner), len(outer)) == (8, 2)
+    assert all_differ([*inner, *outer]), "each inner step, the real rows, and the next outer step"
+    assert all(len(rows.unique(dim=0)) > len(ROWS) // 2 for rows in (*inner, *outer))
+
+
+def test_a_pair_is_one_draw_for_all_inner_steps_and_the_real_rows(monkeypatch):
+    state, real = state_of(Unroll(inner_steps=3, mode="full"), monkeypatch)
+    inner, outer = learned_from(monkeypatch)
+    for _ in range(STEPS):
+        state.loss(same_rows(), real)
+    for step in range(STEPS):
+        assert all(torch.equal(outer[step], rows) for rows in inner[3 * step : 3 * step + 3])
+    assert sum(not torch.equal(rows, ROWS) for rows in outer) >= STEPS - 1
+    assert not torch.equal(outer[0], outer[-1])
+
+
+def test_steps_along_a_trajectory_have_a_draw_each_of_one_family(monkeypatch):
+    state, real = state_of(Trajectory(inner_steps=4, mode="full", experts=1), monkeypatch)
+    monkeypatch.setattr(Trajectories, "at", lambda *_: state._flat.flatten(state._flat.module))
+    inner, _ = learned_from(monkeypatch)
+    for _ in range(2):
+        state.loss(one_image(), real)
+    assert len(inner) == 8
+    assert all_differ(inner)
+    assert sum(len(rows.unique(dim=0)) > 1 for rows in inner) >= 7, "rows are changed each by itself"
+
+
+@pytest.mark.parametrize("objective", [Ridge(pool=2), Implicit(pool=2, inner_steps=1, hvp_steps=1, augmented=True)],
+                         ids=["ridge", "rcig"])  # fmt: skip
+def test_the_pool_learns_from_a_second_draw(objective, monkeypatch):
+    state, real = state_of(objective, monkeypatch)
+    seen: list[Tensor] = []
+    drawn: list[Tensor] = []
+    monkeypatch.setattr(Pool, "train", lambda own, place, images, targets: seen.append(images))
+    apply = state._siamese.apply
+    object.__setattr__(state._siamese, "apply", lambda x, drawn_: drawn.append(apply(x, drawn_)) or drawn[-1])
+    for _ in range(2 * STEPS):
+        state.loss(same_rows(), real)
+        state.advance(same_rows(), real)
+    matched = drawn[::3]
+    assert len(seen) == len(matched) == 2 * STEPS
+    assert sum(not torch.equal(rows, ROWS) for rows in seen) >= 2 * STEPS - 2
+    assert sum(not torch.equal(mine, theirs) for mine, theirs in zip(seen, matched, strict=True)) >= 2 * STEPS - 1
+    assert not any(torch.equal(a, b) for a, b in pairwise(seen))
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_the_network_between_steps_of_gradients_learns_from_a_draw_each_time(every, monkeypatch):
+    state, _ = state_of(Gradient(inner_epochs=4, every_family=every), monkeypatch)
+    apprentice: Apprentice = state._apprentice
+    _, seen = learned_from(monkeypatch)
+    for _ in range(2):
+        apprentice.learn(ONE, F.one_hot(LABELS, 3).float(), 4)
+    assert len(seen) == 8
+    assert all_differ(seen)
+    assert sum(len(rows.unique(dim=0)) > 1 for rows in seen) >= 7, "rows are changed each by itself"

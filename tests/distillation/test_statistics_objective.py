@@ -216,7 +216,7 @@ def test_preparing_twice_trains_once_and_the_cache_is_read(tmp_path, monkeypatch
 def test_resume_gives_the_same_bits_with_the_networks_trained_again(momentum):
     objective = Statistics(
         epochs=1, backbones=(BN, f"{BN}-leaky"), statistics_of="both", momentum=momentum, densify=0.1, curriculum=0.8,
-        roll=2,
+        roll=2, drop=0.4,
     )  # fmt: skip
     point = Recipe(Pixels(init_from="noise", clamp=True), objective, Hard(), steps=6)
 
@@ -240,6 +240,24 @@ def test_the_running_mean_starts_from_the_first_batch():
     assert smooth.item() == pytest.approx(0.8 * 1 + 0.2 * 2)
     assert part.grad is not None
     assert part.grad.item() == 1.0
+
+
+def test_convolutions_are_left_out_of_a_step_by_chance_and_batchnorm_never():
+    """Each by a draw of its own: over many steps the mean is that of all layers, convolutions at their share."""
+    whole, _ = state_of(Statistics(epochs=1, statistics_of="both"))
+    part, real = state_of(Statistics(epochs=1, statistics_of="both", drop=0.4))
+    with part.backbones[0].watched() as seen:
+        part.backbones[0].module(rows_of(real.data).images)
+    norms = [(name, moments) for name, moments in seen if name.startswith("norm.")]
+    found = torch.stack([part.mismatch(0, seen).detach() for _ in range(400)])
+    assert len(seen) > len(norms) > 0
+    assert len(found.unique()) == 2 ** (len(seen) - len(norms))
+    kept = [0.6 if name.startswith("plain.") else 1.0 for name, _ in seen]
+    terms = [whole.mismatch(0, seen[: k + 1]) - (whole.mismatch(0, seen[:k]) if k else 0) for k in range(len(seen))]
+    expected = sum(share * term.item() for share, term in zip(kept, terms, strict=True))
+    assert found.mean().item() == pytest.approx(expected, rel=0.1)
+    plain = [(name, moments) for name, moments in seen if name.startswith("plain.")]
+    assert min(part.mismatch(0, plain).item() for _ in range(40)) == 0.0
 
 
 @pytest.mark.parametrize("steps", [10, 40])
@@ -356,7 +374,7 @@ def blind(shape, classes):
 @pytest.mark.parametrize(
     "changes",
     [{"crop": (0.5, 0.2)}, {"crop": (0.0, 1.0)}, {"momentum": 1.0}, {"epochs": 0}, {"backbones": ("a", "a")},
-     {"real_rows": 0}, {"curriculum": 1.5}],
+     {"real_rows": 0}, {"curriculum": 1.5}, {"drop": 1.0}],
 )  # fmt: skip
 def test_settings_out_of_range(changes):
     with pytest.raises(ConfigError, match=next(iter(changes))):

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 from toys import blob_features, blob_images
+from unread import closed
 
 import decoct
-from decoct.data.dataset import Dataset, Split
+from decoct.data.dataset import Dataset
 from decoct.distillation.labels.teacher import Teacher, TeacherState, expert_of, spread
 from decoct.distillation.objective.nothing import Nothing
 from decoct.distillation.objective.statistics import Statistics
@@ -54,7 +55,7 @@ def test_pass_e_is_the_weights_after_pass_e(epoch):
     """The official buffers are numbered from 0 by their writer and from 1 by their reader."""
     run = run_of(Teacher(epochs=3, epoch=epoch, temperature=2.0))
     expert, images = expert_in(run, 3), run.tensors["pixels"].detach()
-    assert torch.allclose(run.labels.targets(torch.arange(6)), said(expert.module_at(epoch), images, 2.0), atol=1e-6)
+    assert torch.allclose(run.labels.final(images), said(expert.module_at(epoch), images, 2.0), atol=1e-6)
     teacher = run.packed(run.tensors, {}).learned["teacher"]
     assert teacher == {"network": NETWORK, "epoch": epoch, "of": 3, "temperature": 2.0}
 
@@ -90,11 +91,26 @@ def test_several_teachers_say_the_mean_of_their_probabilities():
     images = run.tensors["pixels"].detach()
     experts = [expert_of(run.problem, name, 2, run.streams) for name in (NETWORK, *others)]
     mean = torch.stack([said(expert.module, images, 2.0) for expert in experts]).mean(0)
-    assert torch.allclose(run.labels.targets(torch.arange(6)), mean, atol=1e-6)
+    assert torch.allclose(run.labels.final(images), mean, atol=1e-6)
     teacher = run.packed(run.tensors, {}).learned["teacher"]
     assert (teacher["network"], teacher["epoch"]) == (NETWORK, experts[0].epoch)
     found = [(one["network"], one["epoch"]) for one in teacher["others"]]
     assert found == [(name, expert.epoch) for name, expert in zip(others, experts[1:], strict=True)]
+
+
+@pytest.mark.parametrize(("top_k", "others"), [(None, ()), (2, ()), (None, ("convnet2-w3",))])
+def test_the_objective_sees_temperature_one_whatever_is_stored(top_k, others):
+    """Its cross-entropy is that of plain logits; students of the stored labels divide theirs by the temperature."""
+    one, soft = (run_of(Teacher(epochs=2, temperature=t, top_k=top_k, others=others)) for t in (1.0, 20.0))
+    rows = torch.arange(6)
+    for run in (one, soft):
+        before = run.labels.targets(rows)
+        run.look(1)
+        assert torch.equal(run.labels.targets(rows), before), "a look stores labels and changes no targets"
+    assert torch.equal(soft.labels.targets(rows), one.labels.targets(rows))
+    kept = [run.packed(run.tensors, {}).materialize()[1] for run in (one, soft)]
+    assert torch.allclose(kept[0], one.labels.targets(rows), atol=1e-3), "stored as half floats"
+    assert (kept[0] - kept[1]).abs().max() > 0.01
 
 
 def test_further_experts_begin_apart_and_axes_share_them(monkeypatch):
@@ -157,18 +173,9 @@ def test_candidates_are_spread_in_ratio_with_both_ends():
     assert spread(9, 1) == [9]
 
 
-class Unread(Split):
-    """A split that must not be looked at."""
-
-    def raw(self, rows=None):
-        raise AssertionError("test data were read")
-
-
 def test_no_choice_reads_test_data():
     """The official epochs are tuned on test data."""
-    data = blob_images()
-    closed = replace(data, test=Unread(data.test.x, data.test.y, data.test.ids))
-    small = decoct.distill(closed, "soft-random", ipc=2, network=NETWORK)
+    small = decoct.distill(closed(blob_images()), "soft-random", ipc=2, network=NETWORK)
     assert small.learned["teacher"]["epoch"] in spread(8, 5)
 
 

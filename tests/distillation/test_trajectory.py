@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from resuming import require_exact_resume
+from torch import nn
 from torch.func import functional_call
 from toys import blob_images
 
@@ -247,7 +248,7 @@ def test_published_settings():
     assert (first.lr, first.objective.max_start_epoch) == (500.0, 5), "half of 1000: the factor 2 is in the gradient"
     aligned = RECIPES.load("datm")(Task(spec, 10, "paper")).objective
     assert (aligned.max_start_epoch_begin, aligned.max_start_epoch, aligned.grow_share) == (10, 20, 0.1)
-    assert (aligned.sam_radius, aligned.expert.epochs) == (0.01, 100)
+    assert (aligned.sam_radius, aligned.sam_adaptive, aligned.expert.epochs) == (0.01, True, 100)
 
 
 def test_a_recipe_makes_a_set_that_says_how_to_train_on_it(data):
@@ -334,6 +335,37 @@ def test_labels_start_at_the_mean_logits_of_the_experts_that_are_right(noisy, tm
         expected = torch.stack(kept or [one, other]).mean(0)
         assert torch.allclose(labels.tensors["labels"][row], expected, atol=1e-5)
     assert {0, 2} <= set(counts), "rows that no expert is right about, and rows that both are right about"
+
+
+@pytest.mark.parametrize("name", ["convnet2-w4-bn", "test_trajectory:dropping"])
+def test_what_experts_say_of_an_image_does_not_hang_on_the_others(noisy, name):
+    """BatchNorm fed with one class takes away its mean, and with it what tells the class apart."""
+    state = replace(SMALL, experts=2).init(Problem(noisy, 2, name, "cpu", "", 0.0), Streams(3))
+    state.prepare(RealSource(noisy, "cpu", torch.Generator()))
+    images, labels = noisy.inputs(noisy.train), noisy.train.labels()
+    whole = [said.clone() for said in state.said_by_experts(images)]
+    assert len(whole) == 2
+    for rows in (*((labels == label).nonzero().flatten() for label in range(3)), torch.tensor([5])):
+        for said, expected in zip(state.said_by_experts(images[rows]), whole, strict=True):
+            torch.testing.assert_close(said, expected[rows], rtol=1e-4, atol=1e-5)
+
+
+def test_experts_with_batch_normalisation_know_the_real_rows(data):
+    """As well asked about a class at a time as they are in training mode about all of them."""
+    problem = Problem(data, 2, "convnet2-w4-bn", "cpu", "", 0.0)
+    state = replace(SMALL, expert=replace(EXPERT, epochs=12)).init(problem, Streams(3))
+    assert isinstance(state, TrajectoryState)
+    state.prepare(RealSource(data, "cpu", torch.Generator()))
+    images, labels = data.inputs(data.train), data.train.labels()
+    trained = state._flat.logits(state.experts.at(0, 12), images).argmax(1) == labels
+    asked = [next(state.said_by_experts(images[labels == label])).argmax(1) == label for label in range(3)]
+    assert trained.float().mean() > 0.9
+    assert torch.cat(asked).float().mean() > trained.float().mean() - 0.05
+
+
+def dropping(shape, classes):
+    size = shape[0] * shape[1] * shape[2]
+    return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(size), nn.Dropout(0.5), nn.Linear(size, classes))
 
 
 def test_a_run_that_starts_from_experts_is_resumed_to_the_same_bits(noisy, tmp_path):

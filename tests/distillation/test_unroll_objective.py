@@ -12,6 +12,7 @@ from toys import blob_features, blob_images
 
 import decoct
 from decoct.augment.siamese import Siamese
+from decoct.distillation.estimate import step_bytes
 from decoct.distillation.labels.hard import Hard
 from decoct.distillation.objective.unroll import Unroll, UnrollState, ordered_rows, random_rows
 from decoct.distillation.problem import Problem, RealSource, Synthetic
@@ -174,6 +175,20 @@ def test_the_regulariser_of_the_coefficients_has_an_effect():
     assert torch.allclose(moved[1][1], plain + penalty, atol=1e-5)
 
 
+def test_rows_taken_in_order_are_not_sampled():
+    """Step sizes go with the rows of the set in their order; those of a sample would be stored with others."""
+    point = Recipe(Pixels(), Unroll(inner_steps=2, learn_lr="each", ordered=True, real_batch=9), Hard())
+    for refused in (lambda at: Distillation(problem(), at, seed=0), lambda at: step_bytes(problem(), at)):
+        with pytest.raises(ConfigError) as told:
+            refused(replace(point, rows_per_step=5))
+        assert "received: rows_per_step=5, and a set of 6 rows" in str(told.value)
+        assert "rows_per_step=6 or more, or leave ordered out" in str(told.value)
+    run = Distillation(problem(), replace(point, rows_per_step=6), seed=0)
+    run.advance(0.0)
+    assert run.packed(run.tensors, {}).learned["ordered"] == 1
+    Distillation(problem(), replace(point, rows_per_step=5, objective=Unroll(inner_steps=2)), seed=0)
+
+
 def test_settings_that_cannot_work_are_refused():
     with pytest.raises(ConfigError, match="setting inner_steps of the objective 'unroll'"):
         Unroll(inner_steps=0)
@@ -228,6 +243,6 @@ def test_dd_halves_its_step_sizes_as_published():
     assert RECIPES.load("dd")(Task(blob_images().spec, 10, "paper")).schedule == "halved"
 
 
-@pytest.mark.parametrize("name", ["rat-bptt", "frepo"])
+@pytest.mark.parametrize("name", ["rat-bptt", "frepo", "rfad", "rcig"])
 def test_recipes_whose_colour_figures_are_of_whitened_data_say_so(name):
     assert "`whiten=True`" in (RECIPES.load(name).__doc__ or "")

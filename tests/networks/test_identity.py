@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from decoct.networks import identity as identified
-from decoct.networks.identity import network_identity
+from decoct.networks.identity import foreign_identities, module_identity, network_identity
 
 FACTORY = """
 import torch
@@ -77,6 +77,34 @@ def test_frozen_weights_make_another_network(folder: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(identified, "network", frozen)
     assert identity() != before
+
+
+def test_a_factory_that_another_module_hands_on_is_read_where_it_was_written(folder: Path) -> None:
+    (folder / "shop.py").write_text("from own_networks import build\n")
+    before = identity("shop:build")
+    (folder / "own_networks.py").write_text(FACTORY + "# an edit\n")
+    assert identity("shop:build") != before
+    sys.modules.pop("shop")
+
+
+class Remembering(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.setting = object()
+
+    def extra_repr(self) -> str:
+        return repr(self.setting)
+
+
+def test_where_a_setting_lies_in_memory_is_no_part_of_a_module() -> None:
+    one, other = Remembering(), Remembering()
+    assert repr(one) != repr(other)
+    target = f"{__name__}:Remembering"
+    assert module_identity(target, one) == module_identity(target, other)
+
+
+def test_only_networks_from_outside_decoct_are_told(folder: Path) -> None:
+    assert foreign_identities(["mlp-w8", "own_networks:build"], (4,), 2) == {"own_networks:build": identity()}
 
 
 def test_other_first_weights_make_another_network(folder: Path) -> None:

@@ -159,6 +159,38 @@ def test_uphill_is_the_gradient_at_the_worst_place_nearby():
     torch.testing.assert_close(weight.grad, curvature * (torch.tensor([3.0, 4.0]) + 0.5 * step))
 
 
+def test_uphill_in_units_of_the_weights_is_the_worst_place_in_that_ball():
+    """The closed form of adaptive SAM: of steps with `||e / w|| = r` the one along which a linear loss grows most."""
+    weights = [nn.Parameter(torch.tensor([3.0, -0.5])), nn.Parameter(torch.tensor([0.0, 2.0]))]
+    slopes = [torch.tensor([1.0, 10.0]), torch.tensor([7.0, -2.0])]
+    for weight, slope in zip(weights, slopes, strict=True):
+        weight.grad = slope.clone()
+    before, slope = torch.cat([weight.detach().clone() for weight in weights]), torch.cat(slopes)
+    with uphill(weights, 0.2, adaptive=True):
+        step = torch.cat([weight.detach() for weight in weights]) - before
+    assert torch.equal(torch.cat([weight.detach() for weight in weights]), before)
+    torch.testing.assert_close(step, 0.2 * before**2 * slope / (before * slope).norm(), rtol=1e-4, atol=1e-6)
+    moved = before != 0
+    assert (step[moved] / before[moved]).norm().item() == pytest.approx(0.2, rel=1e-4)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        other = torch.randn(4, generator=generator)
+        assert (0.2 * before * other / other[moved].norm()) @ slope <= step @ slope + 1e-6
+
+
+def test_adaptive_flat_experts_go_a_way_of_their_own(data):
+    flat = replace(COURSE, sam_radius=0.05)
+    ways = [trained(data, replace(flat, sam_adaptive=adaptive), (1,)).at(0, 3) for adaptive in (False, True)]
+    assert not torch.equal(*ways)
+
+
+def test_experts_of_before_there_was_a_choice_are_found_again(data):
+    """Their facts, which are in the name of their files, say nothing of it."""
+    plain, adaptive = (Trajectories(data, replace(COURSE, sam_adaptive=choice), (1,)) for choice in (False, True))
+    assert "sam_adaptive" not in plain._facts(1)
+    assert adaptive._facts(1)["sam_adaptive"] is True
+
+
 def test_flat_experts_go_another_way(data):
     plain, flat = trained(data, seeds=(1,)), trained(data, replace(COURSE, sam_radius=0.05), (1,))
     assert torch.equal(plain.at(0, 0), flat.at(0, 0))

@@ -115,7 +115,7 @@ def _validation_set(
         maker = Maker(condensing(data), None, options.steps, 0, options.out / "validation", device)
         return maker.make(method, options.ipc)[0]
     settings = {"space": space, "train_set": str(train), **MATCHED.get(method, {})}
-    # A run is known by the path of the training set alone: another one made there later has another folder.
+    # A run is known by what its training set holds, so that each training set takes a folder of its own.
     name = f"{method}-ipc{options.ipc}-{'-'.join(options.space)}-{content[:HASHED]}"
     # Points of the search are the same for every way to match them on networks of the same rows.
     return distill(

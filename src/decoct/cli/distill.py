@@ -26,6 +26,8 @@ class Options:
     """Time, such as 90s; not with --steps. Without either, auto takes 20min at most, another recipe its own steps."""
     steps: Annotated[int | None, left_out("N")] = None
     """Steps of the distillation, in place of a time."""
+    looks: int = 8
+    """Looks at the validation split, evenly over the run; the best set seen is kept, with 1 that of the last step."""
     seed: int = 0
     """Everything random follows from this number."""
     network: Annotated[str | None, left_out("NAME")] = None
@@ -70,6 +72,7 @@ def run(options: Options) -> dict[str, Any]:
         ipc=options.ipc,
         budget=options.budget,
         steps=options.steps,
+        looks=options.looks,
         seed=options.seed,
         network=options.network,
         storage=options.storage,

@@ -49,6 +49,14 @@ class Axis:
         """
         return {"kind": type(self).__name__, **asdict(self)}  # type: ignore[call-overload]
 
+    def network_identities(self, problem: Problem) -> dict[str, str]:
+        """What networks from outside decoct that the settings name are made of, by name; a run is known by it too.
+
+        A class whose settings name networks says more here (`foreign_identities`), and raises what building them
+        raises.
+        """
+        return {}
+
 
 class Storage(Axis, ABC):
     """What is kept: learnable tensors and a differentiable decoder from them to images."""
@@ -136,6 +144,13 @@ class Objective(Axis, ABC):
     """Whether there are steps at all."""
     has_experts: bool = False
     """Whether its state trains networks on the real data whose word it gives, `said_by_experts`."""
+    of_some_classes: bool = False
+    """Whether each row is matched by itself, so that a step may see rows of some classes alone."""
+
+    @property
+    def in_order(self) -> bool:
+        """Whether it goes through the rows in the order of the set, so that a step has to see all of them."""
+        return False
 
     @abstractmethod
     def init(self, problem: Problem, streams: Streams) -> ObjectiveState:

@@ -21,6 +21,7 @@ from decoct.distillation.recipe import Recipe
 from decoct.distillation.recipes.table import Changes, resolve
 from decoct.distillation.recipes.task import Preset, Task
 from decoct.distillation.run import Distillation
+from decoct.distillation.run_identity import run_identity
 from decoct.distillation.workplace import Workplace
 from decoct.durations import parse_duration
 from decoct.errors import DivergenceError
@@ -75,13 +76,15 @@ def distill(
     of `Siamese` such as "color_crop_cutout_scale_rotate", which has no mirror images, for digits in colour. Families
     of which neither objective nor labels make any use are a `ConfigError`.
 
-    With `out`, the run is kept in that folder and the same call resumes it; a finished one is loaded. `experts` is a
-    folder that several runs share for networks trained on the real data, by default one inside `out`. Runs bounded by
+    With `out`, the run is kept in that folder and the same call resumes it; a finished one is loaded. Networks of your
+    own ("package.module:factory") are part of the call by their source files and first weights. `experts` is a folder
+    that several runs share for networks trained on the real data, by default one inside `out`. Runs bounded by
     steps give the same bits for the same seed on the same machine and CPU, interrupted or not.
 
     Raises `BudgetError` (more images than a class has), `UnknownNameError`, `ConfigError`, `MismatchError` (`out` holds
-    another run, or `weights` are not those of the data), `DataError` (weights that cannot be used),
-    `MemoryEstimateError`, `DivergenceError` (NaN loss), `OutputError`, `InterruptedRunError` (Ctrl-C).
+    another run, or a state of another version of decoct, or `weights` are not those of the data), `DataError` (weights
+    that cannot be used), `MemoryEstimateError`, `DivergenceError` (NaN loss), `OutputError` (`out` cannot be written
+    to, or another process works there), `IntegrityError` (a damaged file in `out`), `InterruptedRunError` (Ctrl-C).
     """
     data = data.with_weights(weights)
     task = Task(data.spec, ipc, preset, asked=network)
@@ -98,7 +101,7 @@ def distill(
     problem.require_budget()
     identity = {
         "recipe": recipe if isinstance(recipe, str) else "custom",
-        **_identity(problem, point, limit, seed),
+        **run_identity(problem, point, limit, seed),
     }
     if speed.cache_info().currsize:
         identity["rate"] = speed()
@@ -110,6 +113,7 @@ def distill(
         began = time.monotonic()
         run = None
         try:
+            place.claim()
             run = Distillation(problem, point, seed)
             place.resume(run)
             _loop(run, limit, place, began)
@@ -118,22 +122,6 @@ def distill(
         except KeyboardInterrupt:
             raise cut_off(run, place) from None
     return small
-
-
-def _identity(problem: Problem, point: Recipe, limit: Limit, seed: int) -> dict[str, Any]:
-    """What makes a run this one and no other; `rows` are there because a part of the data has the same fingerprint."""
-    data = problem.data
-    splits = (replace(split, weights=None) for split in (data.train, data.val))
-    found = {
-        "settings": point.facts(), "ipc": problem.ipc, "steps": limit.steps, "budget_seconds": limit.seconds,
-        "seed": seed, "network": problem.network, "fingerprint": data.spec.fingerprint,
-        "transform": data.spec.transform.kind, "rows": [split.rows_key for split in splits],
-    }  # fmt: skip
-    if limit.looks != VALIDATIONS:
-        found["looks"] = limit.looks
-    if data.weighted:
-        found["weights"] = data.rows_key
-    return found
 
 
 def _speed_of(task: Task, device: str, out: Path | None) -> Any:

@@ -6,6 +6,7 @@ import numpy as np
 
 from decoct.distillation.problem import Problem
 from decoct.distillation.recipe import Recipe
+from decoct.distillation.step_rows import StepRows
 from decoct.machine import require_memory
 from decoct.networks.build import network
 from decoct.networks.count import activation_values
@@ -15,8 +16,8 @@ def step_bytes(problem: Problem, recipe: Recipe) -> int:
     """Bytes of the largest step, roughly: stored tensors with their moments, the decoded set, the decoded rows that the
     step sees and their gradients, its real rows, and the activations of what goes through the network together."""
     values = int(np.prod(problem.shape))
-    rows = len(recipe.storage.classes(problem))
-    seen = min(rows, recipe.rows_per_step)
+    classes = recipe.storage.classes(problem)
+    rows, seen = len(classes), StepRows(recipe, classes, problem.class_count).count
     stored = 4 * problem.ipc * problem.class_count + rows
     real = 2 * recipe.objective.real_rows_seen(problem)
     module = network(problem.network, problem.shape, problem.class_count, 0)

@@ -33,6 +33,10 @@ class Outer:
     `clip_norm` bounds the joint L2 norm of the storage's gradients; `clip_ema` bounds it to so many times its own
     running mean (RaT-BPTT: 2), which costs nothing while gradients behave and saves a run when one does not: a step
     whose norm is not finite moves nothing.
+
+    Differs from the official code of RaT-BPTT (https://github.com/fengyzpku/Simple_Dataset_Distillation): there the
+    norm of a step enters the mean as it is, before the step is bound by that mean; here it is bound by the mean of the
+    steps before it and enters as what is left of it, so that one large step does not raise its own bound.
     """
 
     def __init__(self, recipe: Recipe, storage: Tensors, labels: Tensors, objective: Tensors) -> None:

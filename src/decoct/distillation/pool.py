@@ -17,8 +17,14 @@ from decoct.training.optimise import trained
 class Pool:
     """`size` networks with their Adam states; a network that reaches `max_age` steps is drawn anew.
 
-    Ages are staggered at the start by as many virtual steps, so that renewals spread evenly. Every network is a
-    function of the run's seed and the number of its draw.
+    The pool of "Dataset Distillation using Neural Feature Regression" (FRePo), Zhou, Nezhadarya, Ba, NeurIPS 2022,
+    https://arxiv.org/abs/2206.00719, code of the authors: https://github.com/yongchaoz/FRePo. Ages are staggered at the
+    start by as many virtual steps, so that renewals spread evenly. Every network is a function of the run's seed and
+    the number of its draw.
+
+    Differs from the official code: a network is renewed in the step in which it reaches `max_age`, there at the next
+    visit once it is beyond that, in place of a step; it learns from all rows that it is given, there from at most 1000;
+    pool and optimisers are checkpointed.
     """
 
     def __init__(self, problem: Problem, streams: Streams, size: int, max_age: int, lr: float) -> None:

@@ -37,9 +37,14 @@ def machine_rate(spec: DataSpec, name: str, device: str) -> float:
 
 
 def kept_rate(folder: Path | None) -> float | None:
-    """The number by which the run in `folder` was chosen, so that going on with it chooses the same."""
+    """The number by which the run in `folder` was chosen, so that going on with it chooses the same.
+
+    None where there is none, or a file that cannot be read: `Workplace` tells what is wrong with that one, as an
+    `IntegrityError`.
+    """
     try:
-        found = json.loads((folder / "run.json").read_text(encoding="utf-8"))["rate"] if folder is not None else None
-    except (OSError, ValueError, KeyError):
+        found = json.loads((folder / "run.json").read_text(encoding="utf-8")) if folder is not None else None
+    except (OSError, ValueError, RecursionError):
         return None
-    return float(found) if isinstance(found, float | int) else None
+    rate = found.get("rate") if isinstance(found, dict) else None
+    return float(rate) if isinstance(rate, float | int) else None

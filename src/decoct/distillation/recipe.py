@@ -43,7 +43,8 @@ class Recipe:
     steps: int = 1000
     """Outer steps where neither steps nor a time budget is asked for."""
     rows_per_step: int = SAMPLED_ROWS
-    """Decoded rows seen by one step at most; larger sets are sampled, classes in equal shares."""
+    """Decoded rows seen by one step at most; larger sets are sampled, classes in equal shares: a row of every class at
+    least, where the objective compares all classes."""
     augment: str = "auto"
     """Siamese strategy shared by real and synthetic images; "auto" chooses by the data, "" turns it off."""
     network: str | None = None

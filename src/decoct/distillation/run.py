@@ -14,6 +14,7 @@ from decoct.distillation.checkpoint import prefixed, under
 from decoct.distillation.outer import Outer
 from decoct.distillation.problem import Problem, RealSource, Synthetic
 from decoct.distillation.recipe import Recipe
+from decoct.distillation.step_rows import StepRows
 from decoct.distillation.validate import validate
 from decoct.streams import Streams, derive_seed, seeded
 
@@ -33,6 +34,7 @@ class Distillation:
         self.problem, self.recipe, self.streams = problem, recipe, Streams(seed)
         self.tensors = recipe.storage.init(problem, self.streams)
         self.classes = recipe.storage.classes(problem)
+        self._step_rows = StepRows(recipe, self.classes, problem.class_count)
         self.labels = recipe.labels.init(problem, recipe.storage, recipe.objective, self.streams)
         self.objective = recipe.objective.init(problem, self.streams)
         self.real = RealSource(problem.data, problem.device, self.streams("real"))
@@ -43,19 +45,6 @@ class Distillation:
         self.best: Tensors = {}
         self.best_score, self.best_step = -math.inf, 0
         self.history: list[list[float]] = []
-
-    def _rows(self) -> Tensor:
-        """Decoded rows of this step: all, or a sample with the classes in equal shares."""
-        count = len(self.classes)
-        if count <= self.recipe.rows_per_step:
-            return torch.arange(count)
-        share = max(1, self.recipe.rows_per_step // self.problem.class_count)
-        generator = self.streams("rows")
-        picked = []
-        for label in range(self.problem.class_count):
-            members = torch.nonzero(self.classes == label).flatten()
-            picked.append(members[torch.randperm(len(members), generator=generator)[:share]])
-        return torch.cat(picked)
 
     def prepare(self) -> None:
         """What comes before the first step: networks trained on the real data, labels of the images as they start."""
@@ -83,7 +72,7 @@ class Distillation:
     def _advance(self, share: float) -> float:
         self.outer.schedule(share)
         self.objective.schedule(share)
-        rows = self._rows()
+        rows = self._step_rows.draw(self.streams)
         with torch.no_grad():
             leaf = self.recipe.storage.decode(self.tensors, rows).detach().clone()
         leaf.requires_grad_(True)
@@ -177,10 +166,14 @@ class Distillation:
         return tensors, facts
 
     def load_state(self, tensors: Tensors, facts: dict[str, Any]) -> None:
-        """Take back what `state` gave."""
+        """Take back what `state` gave; what does not fit raises what Python or torch say of it."""
         with torch.no_grad():
             for name, tensor in self._moving().items():
-                tensor.copy_(tensors[f"now.{name}"])
+                kept = tensors[f"now.{name}"]
+                # `copy_` would repeat a smaller one.
+                if kept.shape != tensor.shape:
+                    raise ValueError(f"{name} of shape {list(kept.shape)} in place of {list(tensor.shape)}")
+                tensor.copy_(kept)
         self.best = {name: value.to(self.problem.device) for name, value in under("best", tensors).items()}
         self.outer.load_state_dict(under("outer", tensors))
         self.objective.load_state_dict(under("objective", tensors))

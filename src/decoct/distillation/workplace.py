@@ -13,20 +13,22 @@ from typing import Any
 from decoct.compact.distilled import DistilledSet
 from decoct.compact.load import load
 from decoct.compact.save import require_place
-from decoct.distillation.checkpoint import load_checkpoint, save_checkpoint
+from decoct.distillation.checkpoint import load_run, save_run
 from decoct.distillation.run import Distillation
 from decoct.errors import IntegrityError, MismatchError, MissingExtraError
 from decoct.files import alone, make_folder, write_json, write_text, writing
 
 CHECKPOINT_SECONDS = 30.0
 """Seconds between two checkpoints."""
+SAID = {"networks": "networks (what a name of your own stands for; an edit of its files counts)"}
+"""Parts of an identity whose name would not say enough."""
 
 
 class Workplace:
     """`run.json` (the identity of the run), `metrics.jsonl`, `checkpoint/state.safetensors`; nothing without a folder.
 
     The checkpoint is one file, replaced atomically, so a kill at any moment leaves the last whole one. It is removed
-    when the manifest of the finished set has been written.
+    when the manifest of the finished set has been written, or by the next call where a kill came between the two.
     """
 
     checkpoint_seconds = CHECKPOINT_SECONDS
@@ -58,25 +60,33 @@ class Workplace:
         path = folder / "run.json"
         if path.exists():
             plain, found = json.loads(json.dumps(self._identity)), _identity_in(path)
-            different = sorted(key for key in {*found, *plain} if found.get(key) != plain.get(key))
+            different: list[str] = sorted(key for key in {*found, *plain} if found.get(key) != plain.get(key))
             if different:
-                raise _other_run(folder, "a run that differs in " + ", ".join(different))
+                raise _other_run(folder, "a run that differs in " + ", ".join(SAID.get(key, key) for key in different))
         elif (folder / "manifest.json").exists():
             raise _other_run(folder, "a finished set of another kind")
         else:
             require_place(folder)
 
-    def _claim(self, folder: Path) -> None:
-        """Write the identity into the folder, and remember what was not there before."""
-        path, metrics = folder / "run.json", folder / "metrics.jsonl"
+    def claim(self) -> None:
+        """Write the identity into the folder, remember what was not there before, and keep other processes out.
+
+        It comes before all that takes time. Raises `OutputError` (another process works there, or nothing can be
+        written), `UnknownNameError` and `MissingExtraError` (no such tracker).
+        """
+        if self._track is not None:
+            _tensorboard(self._track)
+        if self.folder is None:
+            return
+        folder, path = self.folder, self.folder / "run.json"
         above = [parent for parent in (folder, *folder.parents) if not parent.exists()]
         make_folder(folder)
         with alone(folder):
             if not path.exists():
-                self._made = [metrics, self._checkpoint.parent, path, *above]
+                self._made = [folder / "metrics.jsonl", self._checkpoint.parent, path, *above]
                 write_json(path, self._identity)
-        # Two processes that go on from one checkpoint would write over each other's.
-        self._held.enter_context(alone(path, wait=False))
+            # Two processes that go on from one checkpoint would write over each other's.
+            self._held.enter_context(alone(path, wait=False))
 
     def _leave(self) -> None:
         """Take back what a run wrote that has nothing to go on from, so that another command may use the folder."""
@@ -98,23 +108,29 @@ class Workplace:
         return self.folder / "checkpoint" / "state.safetensors"
 
     def finished(self) -> DistilledSet | None:
-        """The set of this folder, if the run had ended."""
+        """The set of this folder, if the run had ended; raises `IntegrityError` for a damaged one."""
         if self.folder is None or not (self.folder / "manifest.json").exists():
             return None
         small = load(self.folder)
         assert isinstance(small, DistilledSet)
+        self._drop_checkpoint()
         return small
 
     def resume(self, run: Distillation) -> None:
-        """Claim the folder, and put `run` where its last checkpoint was; drop metrics logged after it."""
+        """In a claimed folder, put `run` where its last checkpoint was; drop metrics logged after it.
+
+        Raises `IntegrityError` for a damaged checkpoint, `MismatchError` for one that does not fit the run or is of
+        another version of decoct, `OutputError` where the metrics cannot be written.
+        """
         if self._track is not None:
-            self._writer = _tensorboard(self._track, self.folder)
+            path = (self.folder or Path("runs")) / "tensorboard"
+            with writing(path):
+                self._writer = _tensorboard(self._track)(str(path))
         if self.folder is None:
             return
-        self._claim(self.folder)
         metrics = self.folder / "metrics.jsonl"
         if self._checkpoint.exists():
-            run.load_state(*load_checkpoint(self._checkpoint))
+            load_run(self._checkpoint, run)
             text = metrics.read_text(encoding="utf-8", errors="replace") if metrics.exists() else ""
             kept = [line for line in text.splitlines(keepends=True) if _step_of(line) <= run.step]
             write_text(metrics, "".join(kept))
@@ -133,15 +149,18 @@ class Workplace:
                 self._writer.add_scalar(name, entry[name], int(entry["step"]))
 
     def save(self, run: Distillation) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint; raises `OutputError`."""
         if self.folder is not None:
-            save_checkpoint(self._checkpoint, *run.state())
+            save_run(self._checkpoint, run)
 
     def finish(self, small: DistilledSet) -> None:
-        """Write the set with its manifest, then drop the checkpoint."""
+        """Write the set with its manifest, then drop the checkpoint; raises `OutputError`."""
         if self.folder is not None:
             small.save(self.folder)
-            shutil.rmtree(self._checkpoint.parent, ignore_errors=True)
+            self._drop_checkpoint()
+
+    def _drop_checkpoint(self) -> None:
+        shutil.rmtree(self._checkpoint.parent, ignore_errors=True)
 
 
 def _identity_in(path: Path) -> dict[str, Any]:
@@ -177,7 +196,8 @@ def _other_run(folder: Path, what: str) -> MismatchError:
     )
 
 
-def _tensorboard(track: str, folder: Path | None) -> Any:
+def _tensorboard(track: str) -> Any:
+    """The class that writes for this tracker; raises `UnknownNameError` and `MissingExtraError`."""
     from decoct.registry import unknown_name
 
     if track != "tensorboard":
@@ -191,6 +211,4 @@ def _tensorboard(track: str, folder: Path | None) -> Any:
             expected="the package tensorboard",
             remedy="pip install 'decoct[track]'",
         ) from error
-    path = (folder or Path("runs")) / "tensorboard"
-    with writing(path):
-        return SummaryWriter(str(path))
+    return SummaryWriter

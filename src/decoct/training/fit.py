@@ -201,7 +201,7 @@ class Training:
             if job.watch and self._gradient.outputs is not None:
                 job.watch.told(rows, self._gradient.outputs)
             if job.sam_radius:
-                with uphill(self._module.parameters(), job.sam_radius):
+                with uphill(self._module.parameters(), job.sam_radius, job.sam_adaptive):
                     self._gradient(self._module, inputs, targets, weights)
             self._optimizer.step()
             if self._average:

@@ -76,6 +76,8 @@ class Job:
     keep_best: bool
     sam_radius: float | int = 0.0
     """Above 0, every step takes its gradient this far uphill of the weights (sharpness-aware minimisation)."""
+    sam_adaptive: bool = False
+    """Go uphill in units of each weight (`optimise.uphill`)."""
     replay: Replay | None = None
     """Views that take the place of the rows, a pass each."""
     shown_by: Tensor | None = None

@@ -44,19 +44,23 @@ def optimizer_for(config: FitConfig, parameters: Iterable[nn.Parameter]) -> torc
 
 
 @contextmanager
-def uphill(parameters: Iterable[nn.Parameter], radius: float) -> Iterator[None]:
+def uphill(parameters: Iterable[nn.Parameter], radius: float, adaptive: bool = False) -> Iterator[None]:
     """Inside, every parameter w is `w + radius g / ||g||`, g the gradient it has now; outside it is what it was.
 
     "Sharpness-Aware Minimization for Efficiently Improving Generalization", Foret, Kleiner, Mobahi, Neyshabur,
-    ICLR 2021, https://arxiv.org/abs/2010.01412: a step takes the gradient found here.
+    ICLR 2021, https://arxiv.org/abs/2010.01412: a step takes the gradient found here. `adaptive` makes it
+    `w + radius w^2 g / ||w g||`, the ball in units of each weight of "ASAM: Adaptive Sharpness-Aware Minimization for
+    Scale-Invariant Learning of Deep Neural Networks", Kwon, Kim, Park, Choi, ICML 2021,
+    https://arxiv.org/abs/2102.11600, without its constant below |w|.
     """
     moved = [p for p in parameters if p.grad is not None]
     before = [p.detach().clone() for p in moved]
-    gradients = [p.grad.detach().clone() for p in moved if p.grad is not None]
-    norm = torch.stack([g.double().square().sum() for g in gradients]).sum().sqrt().clamp_min(1e-12)
+    scales = before if adaptive else [1] * len(moved)
+    slopes = [scale * p.grad.detach() for scale, p in zip(scales, moved, strict=True) if p.grad is not None]
+    norm = torch.stack([slope.double().square().sum() for slope in slopes]).sum().sqrt().clamp_min(1e-12)
     with torch.no_grad():
-        for parameter, gradient in zip(moved, gradients, strict=True):
-            parameter.add_(gradient * (radius / norm).to(gradient.dtype))
+        for parameter, scale, slope in zip(moved, scales, slopes, strict=True):
+            parameter.add_(scale * slope * (radius / norm).to(slope.dtype))
     try:
         yield
     finally:

@@ -102,8 +102,11 @@ class Together:
                 group["lr"] = self._config.lr * self._config.lr_factor(self._step, self._batches[0].steps)
             theta.grad, losses = self._gradients(theta.detach(), x, y)
             if job.sam_radius:
-                norms = theta.grad.double().norm(dim=1, keepdim=True).clamp_min(1e-12)
-                uphill = theta.detach() + theta.grad * (job.sam_radius / norms).to(theta.dtype)
+                # The steps of `optimise.uphill`, a network a row.
+                scale = theta.detach() if job.sam_adaptive else 1
+                slope = scale * theta.grad
+                norms = slope.double().norm(dim=1, keepdim=True).clamp_min(1e-12)
+                uphill = theta.detach() + scale * slope * (job.sam_radius / norms).to(theta.dtype)
                 theta.grad, _ = self._gradients(uphill, x, y)
             self._optimizer.step()
             if self._average:

@@ -49,6 +49,8 @@ class Course:
     """Rows of one pass: drawn anew for each pass, classes in equal shares; none means the whole training split."""
     sam_radius: float | int = 0.0
     """Above 0, sharpness-aware steps: the gradient is taken this far uphill (L2 norm), which leads to flat minima."""
+    sam_adaptive: bool = False
+    """Measure that way in units of each weight, as adaptive SAM does."""
     stored: Literal["float16", "bfloat16", "float32"] = "float16"
     """Type of the stored difference from one pass to the next."""
 
@@ -183,7 +185,8 @@ class Trajectories:
 
         jobs = [
             Job(self._build, source, source.targets, course.config, "hard", None, self._device, look, 1, False,
-                sam_radius=course.sam_radius, shown_by=source.weights, halfway=halfway)
+                sam_radius=course.sam_radius, sam_adaptive=course.sam_adaptive, shown_by=source.weights,
+                halfway=halfway)
             for source in way.sources
         ]  # fmt: skip
         if len(seeds) == 1:
@@ -202,10 +205,12 @@ class Trajectories:
         return network_identity(self._course.network, self._data.spec.shape, self._data.spec.classes)
 
     def _facts(self, seed: int) -> dict[str, Any]:
-        spec = self._data.spec
+        spec, settings = self._data.spec, asdict(self._course)
+        if not settings["sam_adaptive"]:
+            del settings["sam_adaptive"]  # as in the files that were written before there was a choice
         return {
             "format": _FORMAT, "fingerprint": spec.fingerprint, "transform": spec.transform.kind,
-            "train_rows": len(self._data.train), "ids": self._data.rows_key, "seed": seed, **asdict(self._course),
+            "train_rows": len(self._data.train), "ids": self._data.rows_key, "seed": seed, **settings,
             "network": self._identity,
         }  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -28,8 +28,9 @@ class Learned(Labels):
     """Free targets: scores `(e_y - 1/C) / sqrt(C/10)` to start with, or probabilities `softmax(logits)`.
 
     The objective says which of the two it needs: regression objectives learn scores `[m, C]` (as in FRePo, "Dataset
-    Distillation using Neural Feature Regression", Zhou et al., NeurIPS 2022, https://arxiv.org/abs/2206.00719), which
-    students fit by mean squared error; the others learn probabilities. Two bytes an entry on disk.
+    Distillation using Neural Feature Regression", Zhou et al., NeurIPS 2022, https://arxiv.org/abs/2206.00719,
+    https://github.com/yongchaoz/FRePo), which students fit by mean squared error; the others learn probabilities. Two
+    bytes an entry on disk.
 
     With a `teacher` they start from what it says of the images as these start, p: scores `p - 1/C` on the same scale,
     or the logits `log p`. Cost, once: that of the teacher.
@@ -40,6 +41,10 @@ class Learned(Labels):
     ICLR 2024, https://arxiv.org/abs/2310.05773, https://github.com/NUS-HPC-AI-Lab/DATM); scores start from their
     softmax p as above. Where no expert is right about a row, which gives NaN there, the mean of all of them is taken.
     Cost, once: K m forward passes.
+
+    Differs from the official codes: FRePo keeps the largest score of a row ahead of the next by a term of its loss,
+    here only with `Ridge(margin=...)`; RaT-BPTT learns labels that are no logits but clipped at 0; DATM moves logits by
+    SGD with a momentum of 0.9, here by the optimiser of the images.
     """
 
     confidence: float = 0.9
@@ -60,12 +65,15 @@ class Learned(Labels):
     def asks_experts(self) -> bool:
         return self.teacher == "experts"
 
+    def network_identities(self, problem: Problem) -> dict[str, str]:
+        return self.teacher.network_identities(problem) if isinstance(self.teacher, Teacher) else {}
+
     def init(self, problem: Problem, storage: Storage, objective: Objective, streams: Streams) -> LabelState:
         one_hot = F.one_hot(storage.classes(problem), problem.class_count).float().to(problem.device)
         count = problem.class_count
         taught = None
         if isinstance(self.teacher, Teacher):
-            taught = self.teacher.init(problem, storage, objective, streams)
+            taught = replace(self.teacher, views=0).init(problem, storage, objective, streams)
         if objective.label_space == "scores":
             return LearnedState("scores", as_start(one_hot), taught, self.asks_experts)
         if not self.confidence > 1 / count:
@@ -110,8 +118,8 @@ class LearnedState(LabelState):
         if self._taught is None:
             return
         labels, taught = self.tensors["labels"], self._taught
-        taught.refresh(images)
-        said = taught.targets(torch.arange(len(labels))).to(labels)
+        said = taught.final(images).to(labels)
+        said = said.softmax(1) if taught.kind == "scores" else said
         with torch.no_grad():
             labels.copy_(as_start(said) if self.kind == "scores" else said.clamp_min(LEAST).log())
         self._taught = None

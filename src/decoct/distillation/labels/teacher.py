@@ -18,6 +18,7 @@ from decoct.distillation.checkpoint import under
 from decoct.distillation.problem import Problem
 from decoct.distillation.validate import student_accuracy
 from decoct.networks.build import network
+from decoct.networks.identity import foreign_identities
 from decoct.progress import progress
 from decoct.settings import require_settings
 from decoct.streams import Streams, derive_seed
@@ -44,12 +45,12 @@ class Teacher(Labels):
     labels of augmented images as in SRe2L ("Squeeze, Recover and Relabel", Yin, Xing, Shen, NeurIPS 2023,
     https://arxiv.org/abs/2306.13092, https://github.com/VILA-Lab/SRe2L), replayed by seed (see `compact.views`).
 
-    While images still move, the objective sees the targets of the last refresh; the finished images are labelled
-    once more, as they will be stored. Labels are `[m, C]`, or `[V, m, C]` for V views; two bytes an entry on disk, or
-    two and a class number for each of `top_k` entries. Students of the set are trained at the same temperature
-    (`DistilledSet.temperature`), or with the same weight of the class (`DistilledSet.class_weight`). Cost: the experts
-    (`epochs` passes over n rows each), m or V m forward passes of each a look, and for `epoch="student"` one short
-    training on m rows for each candidate.
+    While images still move, the objective, which knows no temperature, sees the targets of the last refresh at 1; the
+    finished images are labelled once more, as they will be stored. Labels are `[m, C]`, or `[V, m, C]` for V views; two
+    bytes an entry on disk, or two and a class number for each of `top_k` entries. Students of the set are trained at
+    the same temperature (`DistilledSet.temperature`), or weight of the class (`DistilledSet.class_weight`). Cost: the
+    experts (`epochs` passes over n rows each), m or V m forward passes of each a look, and for `epoch="student"` one
+    short training on m rows for each candidate.
 
     Differs from the official code: the expert's epoch is chosen on the validation split, never on test data; labels
     that are cut to `top_k` entries are scaled to sum to 1 again; pass e means the weights after pass e, from 1, for
@@ -87,6 +88,9 @@ class Teacher(Labels):
 
     def augments(self, families: tuple[str, ...]) -> tuple[str, ...]:
         return families if self.views and self.strategy is None else ()
+
+    def network_identities(self, problem: Problem) -> dict[str, str]:
+        return foreign_identities((self.network or problem.network, *self.others), problem.shape, problem.class_count)
 
     def init(self, problem: Problem, storage: Storage, objective: Objective, streams: Streams) -> LabelState:
         self._require(problem)
@@ -190,18 +194,20 @@ class TeacherState(LabelState):
             self._epochs[place] = chosen
 
     def _student(self, images: Float[Tensor, "m ..."]) -> Callable[[nn.Module], float]:
-        problem, seed = self._problem, derive_seed(self._streams.seed, "teacher", "student")
+        config, seed = self._config, derive_seed(self._streams.seed, "teacher", "student")
         return lambda teacher: student_accuracy(
-            images, self._taught([teacher], images), self.kind, problem, seed, temperature=self._config.temperature,
-            classes=self._classes, class_weight=float(self._config.class_weight),
+            images, self._taught([teacher], images, config.temperature), self.kind, self._problem, seed,
+            temperature=config.temperature, classes=self._classes, class_weight=float(config.class_weight),
         )  # fmt: skip
 
-    def _taught(self, modules: Sequence[nn.Module], images: Float[Tensor, "m ..."]) -> Float[Tensor, "m classes"]:
-        """What these networks say of the images, as it is stored."""
+    def _taught(
+        self, modules: Sequence[nn.Module], images: Float[Tensor, "m ..."], temperature: float
+    ) -> Float[Tensor, "m classes"]:
+        """Labels of the images by these networks, probabilities at this temperature."""
         said = [predict(module, images).float() for module in modules]
         if self.kind == "scores":
             return torch.stack(said).mean(0)
-        mean = torch.stack([(logits / self._config.temperature).softmax(1) for logits in said]).mean(0)
+        mean = torch.stack([(logits / temperature).softmax(1) for logits in said]).mean(0)
         return keep_largest(mean, self.top_k)
 
     def targets(self, rows: Int[Tensor, " k"]) -> Float[Tensor, "k classes"]:
@@ -210,17 +216,16 @@ class TeacherState(LabelState):
 
     def refresh(self, images: Float[Tensor, "m ..."]) -> None:
         self._require_experts(images)
-        self._targets = self._taught(self._modules, images).to(self._targets.device)
+        self._targets = self._taught(self._modules, images, 1.0).to(self._targets.device)
 
     def final(self, images: Float[Tensor, "m ..."]) -> Tensor:
         self.refresh(images.to(self._targets.device))
-        views = self.views
+        views, heat = self.views, self._config.temperature
         if views is None:
-            return self._targets.cpu()
+            return (self._targets if heat == 1 else self._taught(self._modules, images, heat)).cpu()
         # Replayed on the CPU, as every reader of the set will.
-        return torch.stack(
-            [self._taught(self._modules, views.replay(number, images.cpu())).half() for number in range(views.count)]
-        )
+        shown = (views.replay(number, images.cpu()) for number in range(views.count))
+        return torch.stack([self._taught(self._modules, view, heat).half() for view in shown])
 
     def learned(self) -> dict[str, Any]:
         config, (first, *rest) = self._config, list(zip(self._names, self._epochs, strict=True))

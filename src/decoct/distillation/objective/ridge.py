@@ -41,7 +41,8 @@ class Ridge(Objective):
 
     Differs from the paper: siamese augmentation while distilling, the student's own architecture instead of a wider
     one with BatchNorm, thousands of steps instead of half a million. Differs from the official code: any ipc is
-    accepted, and the pool, its optimisers and all random streams are checkpointed.
+    accepted; the pool learns from all synthetic rows, with their mirror images where there are any, instead of at most
+    1000 of them without; the pool, its optimisers and all random streams are checkpointed.
     """
 
     label_space = "scores"
@@ -63,6 +64,9 @@ class Ridge(Objective):
     """Weight of the label margin: the loss falls with the mean over learned labels of `min(top1 - top2, 1/C)`."""
     flip: bool = False
     """Add the mirror image of every synthetic row with the same labels, in the regression and for the pool."""
+    running_statistics: bool = False
+    """Embed both sides with the running statistics of BatchNorm, which the pool's steps on the synthetic rows gather
+    (FRePo), instead of those of each side's own rows; without BatchNorm it changes nothing."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -185,8 +189,13 @@ class RidgeState(ObjectiveState):
         carrier = self._pool.modules[0]
         rows = int(problem.work / max(flops_forward(carrier, problem.shape), 1.0))
         real_type = torch.bfloat16 if config.bfloat16 else torch.float32
-        self._real_embed = FastEmbed(problem.module(0), dtype=real_type, planned_rows=rows)
-        self._embed = FastEmbed(problem.module(0), planned_rows=rows)
+        self._real_embed = FastEmbed(self._carrier(), dtype=real_type, planned_rows=rows)
+        self._embed = FastEmbed(self._carrier(), planned_rows=rows)
+
+    def _carrier(self) -> nn.Module:
+        """A network in the mode in which those of the pool embed."""
+        module = self._problem.module(0)
+        return module.eval() if self._config.running_statistics else module
 
     def loss(self, synthetic: Synthetic, real: RealSource) -> Float[Tensor, ""]:
         self._current = self._pool.pick()

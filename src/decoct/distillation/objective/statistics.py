@@ -20,6 +20,7 @@ from decoct.distillation.problem import Problem, RealSource, Synthetic
 from decoct.errors import ConfigError
 from decoct.networks.build import network
 from decoct.networks.count import flops_forward
+from decoct.networks.identity import foreign_identities
 from decoct.settings import require_at_least, require_settings, require_share
 from decoct.streams import Streams, derive_seed
 
@@ -50,12 +51,14 @@ class Statistics(Objective):
     Cost of a step: m forward passes and m backward for the images alone. Before: `epochs` passes over the real data
     for each backbone, read from the problem's cache where it was trained before.
 
-    Differs from the papers: a batch holds every row of the step, not 100 rows of as many classes; G-VBSM's backbones
-    come by chance, not in turn. Differs from the official code: the network stays in evaluation mode and is never
-    written to; the mean of synthetic statistics starts from the first batch, not from zero; the last batch may have
-    any size; densification takes symmetric eigenvalues.
+    Differs from the papers: a batch holds every row of the step, of any number of classes, and where a step sees a part
+    of the set, the rows are drawn anew each time, so that Adam's moments fade between the visits to a row; theirs are
+    100 rows after another, each for all its steps; G-VBSM's backbones come by chance, not in turn. Differs from the
+    official code: the network stays in evaluation mode and is never written to; the mean of synthetic statistics starts
+    from the first batch, not from zero; the last batch may have any size; densification takes symmetric eigenvalues.
     """
 
+    of_some_classes = True
     backbones: tuple[str, ...] = ()
     """Networks to squeeze the real data into; by default the problem's own with batch normalisation if it can."""
     epochs: int = 5
@@ -75,6 +78,8 @@ class Statistics(Objective):
     """Largest circular shift in pixels along each side; the same for all rows of a step."""
     momentum: float | int = 0.0
     """Share of their own running mean in the synthetic statistics, in [0, 1) (G-VBSM: 0.8); gradients see the batch."""
+    drop: float | int = 0.0
+    """How often a layer without BatchNorm is left out of a step, in [0, 1), each by a draw of its own (G-VBSM: 0.4)."""
     densify: float | int = 0.0
     """Weight of G-VBSM's data densification, which keeps the images of a class from being alike."""
     real_rows: int = 4096
@@ -90,11 +95,14 @@ class Statistics(Objective):
             ("curriculum", 0 <= self.curriculum <= 1, "a share of the run, from 0 to 1"),
             ("backbones", len(set(self.backbones)) == len(self.backbones), "each network once"),
         )  # fmt: skip
-        require_share(self, where, "momentum")
+        require_share(self, where, "momentum", "drop")
         require_at_least(self, where, epochs=1, real_rows=1, bn_weight=0, first_multiplier=0, roll=0, densify=0)
 
     def augments(self, families: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(family for family in families if family in ("crop", "flip"))
+
+    def network_identities(self, problem: Problem) -> dict[str, str]:
+        return foreign_identities(self.backbones, problem.shape, problem.class_count)
 
     def init(self, problem: Problem, streams: Streams) -> ObjectiveState:
         return StatisticsState(self, problem, streams)
@@ -207,12 +215,14 @@ class StatisticsState(ObjectiveState):
 
     def mismatch(self, place: int, seen: list[tuple[str, Moments]]) -> Float[Tensor, ""]:
         """`sum_l w_l (||mean_l - m_l|| + ||var_l - v_l||)` of what the layers of the backbone at `place` were fed."""
-        terms = []
+        terms, drop = [], self._config.drop
         for order, (name, moments) in enumerate(seen):
+            if drop and name.startswith("plain.") and torch.rand((), generator=self._streams("drop")) < drop:
+                continue
             smooth = tuple(self._smoothed(f"{place}.{order}.{number}", part) for number, part in enumerate(moments))
             weight = 1.0 if order else self._config.first_multiplier
             terms.append(weight * distance(smooth, self.backbones[place].wanted[name]))
-        return torch.stack(terms).sum()
+        return torch.stack(terms).sum() if terms else seen[0][1][0].new_zeros(())
 
     def loss(self, synthetic: Synthetic, real: RealSource) -> Float[Tensor, ""]:
         self.prepare(real)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from decoct.augment.siamese import Siamese
 from decoct.distillation.axes import Objective, ObjectiveState, Tensors
+from decoct.distillation.objective.asked_experts import AskedExperts
 from decoct.distillation.problem import Problem, RealSource, Synthetic
 from decoct.networks.build import network
 from decoct.networks.count import flops_forward
@@ -28,8 +29,6 @@ EXPERT = FitConfig(
     optimizer="sgd", lr=0.01, momentum=0.0, weight_decay=0.0, epochs=10, batch_size=256, schedule="constant"
 )
 """Plain SGD, as the student's own steps are; the published experts train for 50 epochs."""
-BLOCK = 256
-"""Rows that an expert is asked about at a time."""
 BEND = 10.0
 """The step size follows its parameter as it is, down to about this part of its start, and stays positive below."""
 
@@ -59,9 +58,10 @@ class Trajectory(Objective):
 
     Differs from the papers: expert passes may be shorter than the training split; `alpha` is a softplus, so that it
     stays positive; a step with a large loss is not skipped and the images are not averaged over time (DATM, FTD);
-    flat experts take SAM's step (FTD: GSAM, its surrogate gap term left out). Differs from the official codes:
-    experts are real copies on the CPU too; `recompute` gives MTT's exact gradient in constant memory and
-    `first-order` TESLA's formula with the factor 2 that its code loses; soft targets work under every mode.
+    flat experts take the step of SAM or, as in the codes of FTD and DATM, that of adaptive SAM (there GSAM, whose
+    surrogate gap term is left out). Differs from the official codes: experts are real copies on the CPU too;
+    `recompute` gives MTT's exact gradient in constant memory and `first-order` TESLA's formula with the factor 2 that
+    its code loses; soft targets work under every mode.
     """
 
     has_experts = True
@@ -99,6 +99,8 @@ class Trajectory(Objective):
     processor, several on an accelerator (`training.trajectories`)."""
     sam_radius: float | int = 0.0
     """Above 0, flat experts: how far uphill they take their gradients, in the L2 norm of the weights (FTD: 0.01)."""
+    sam_adaptive: bool = False
+    """Measure that way in units of each weight, as adaptive SAM and the codes of FTD and DATM do."""
     stored: Literal["float16", "bfloat16", "float32"] = "float16"
     """Type in which the passes of an expert are kept."""
 
@@ -156,10 +158,11 @@ class TrajectoryState(ObjectiveState):
         strategy = config.expert.augment or (problem.strategy if config.expert_augmented else "")
         course = Course(
             problem.network, replace(config.expert, augment=strategy), config.expert_rows,
-            float(config.sam_radius), config.stored,
+            float(config.sam_radius), config.sam_adaptive, config.stored,
         )  # fmt: skip
         seeds = [derive_seed(streams.seed, "expert", number) for number in range(config.experts)]
         self.experts = Trajectories(problem.data, course, seeds, problem.device, problem.cache, config.experts_together)
+        self._asked = AskedExperts(problem, self._flat, self.experts, streams.seed)
         self._siamese = Siamese(problem.strategy, per_sample=True, one_family=True) if config.augmented else None
         self._share = 0.0
         self._lr = {"lr": torch.tensor(config.inner_lr * math.log(math.expm1(BEND)) / BEND, device=problem.device)}
@@ -181,12 +184,7 @@ class TrajectoryState(ObjectiveState):
         self.experts.train()
 
     def said_by_experts(self, images: Float[Tensor, "n ..."]) -> Iterator[Float[Tensor, "n classes"]]:
-        """Logits of each expert after its last pass; BatchNorm takes the statistics of `BLOCK` of the images."""
-        for number in range(len(self.experts)):
-            weights = self.experts.at(number, self.experts.epochs).to(images)
-            with torch.no_grad():
-                said = torch.cat([self._flat.logits(weights, part) for part in images.split(BLOCK)])
-            yield said
+        return self._asked(images)
 
     def schedule(self, share: float) -> None:
         self._share = share

@@ -47,7 +47,9 @@ class Unroll(Objective):
     normalised with their own statistics (DD evaluates in eval mode). Differs from the official codes: one engine and
     one gradient, exact, for SGD with momentum and Adam; the window is drawn anew at every step (RaT-BPTT: once an
     epoch unless asked); a regulariser of the storage is a term of the outer loss (RTP adds it to the inner loss, whose
-    gradient for the weights it cannot change); initialisations follow from the seed of the run, not from the clock.
+    gradient for the weights it cannot change); initialisations follow from the seed of the run, not from the clock; of
+    the augmentation of RaT-BPTT each row has a family of its own, there all rows of a batch have one family, each with
+    its own strength.
     """
 
     inner_steps: int = 40
@@ -65,7 +67,8 @@ class Unroll(Objective):
     batch_per_class: int | None = None
     """Synthetic rows of each class in an inner step, drawn without repeats; none takes all."""
     ordered: bool = False
-    """Inner step t takes the rows `t b .. t b + b - 1` of each class, in turn (DD, b = `batch_per_class` or 1)."""
+    """Inner step t takes the rows `t b .. t b + b - 1` of each class, in turn (DD, b = `batch_per_class` or 1); an
+    outer step then has to see the whole set."""
     real_batch: int = 512
     """Real rows of a step, classes in equal shares."""
     augment: Literal["pair", "independent", "no"] = "pair"
@@ -104,6 +107,11 @@ class Unroll(Objective):
         window = self.window or self.inner_steps
         per_class = self.batch_per_class or (1 if self.ordered else problem.ipc)
         return (12 * window + 3 * (self.inner_steps - window) / 2) * per_class * problem.class_count
+
+    @property
+    def in_order(self) -> bool:
+        """Whether rows mean what they do by their place in the set, so that a sample of them would not do."""
+        return self.ordered
 
     def inner(self) -> InnerOptimizer:
         """The inner optimiser as a pure function."""

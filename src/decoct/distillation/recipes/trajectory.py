@@ -136,12 +136,12 @@ def tesla(task: Task) -> Recipe:
 def datm(task: Task) -> Recipe:
     """Pixels x trajectory x learned labels, with a window of start epochs that grows.
 
-    `paper`: the configs of https://github.com/NUS-HPC-AI-Lab/DATM, 100 flat experts of 100 passes with radius 0.01,
-    10,000 steps; the window grows over the same share of a run of any length. Images start as real ones that an expert
-    classifies right (any real ones for CIFAR-100 at 50 a class, as there), labels at the mean logits of the experts
-    that are right about the image. Their cells have ZCA, which wants data opened with `whiten=True`. `cpu`: see `_cpu`;
-    the window grows over half the run, images start as any real ones and labels as their classes: in so few steps, with
-    so few and young experts, the starts of `paper` did worse on validation at both sizes.
+    `paper`: the configs of https://github.com/NUS-HPC-AI-Lab/DATM, 100 flat experts of 100 passes (adaptive SAM with
+    radius 0.01), 10,000 steps; the window grows over the same share of a run of any length. Images start as real ones
+    that an expert classifies right (any real ones for CIFAR-100 at 50 a class, as there), labels at the mean logits of
+    the experts that are right about the image. Their cells have ZCA, which wants data opened with `whiten=True`. `cpu`:
+    see `_cpu`; the window grows over half the run, images start as any real ones and labels as their classes: in so few
+    steps, with so few and young experts, the starts of `paper` did worse on validation at both sizes.
 
     Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 72.7 ± 2.3 % at 1 a class on a
     slower processor, 79.7 ± 1.0 % at 10 a class on a slower processor.
@@ -152,8 +152,9 @@ def datm(task: Task) -> Recipe:
         growing = replace(point.objective, max_start_epoch_begin=2, grow_share=0.5)
         return replace(point, objective=growing, labels=Learned())
     row = DATM_MANY if task.ipc >= 500 and task.spec.classes <= 50 else published(DATM, task)
+    objective = row.objective(100, sam_radius=0.01, sam_adaptive=True)
     return Recipe(
-        Pixels(init_from=row.images), row.objective(100, sam_radius=0.01), Learned(teacher="experts"),
+        Pixels(init_from=row.images), objective, Learned(teacher="experts"),
         optimizer="sgd", lr=row.lr, lr_labels=row.lr_labels, lr_objective=row.lr_alpha,
         rows_per_step=ALL_ROWS, steps=10_000, network=task.network(32),
     )  # fmt: skip

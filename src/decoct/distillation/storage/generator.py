@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,15 @@ from decoct.distillation.checkpoint import load_checkpoint, prefixed, save_check
 from decoct.distillation.problem import Problem
 from decoct.distillation.storage.pixels import initial_rows
 from decoct.errors import BudgetError, ConfigError, DataError, IntegrityError
-from decoct.networks.decoder_networks import admit_decoder, decoder_network, decoder_weights, structure
+from decoct.networks.decoder_networks import (
+    DECODER_NETWORKS,
+    admit_decoder,
+    decoder_network,
+    decoder_weights,
+    require_known,
+    structure,
+)
+from decoct.networks.identity import module_identity
 from decoct.settings import require_at_least
 from decoct.streams import Streams, derive_seed
 from decoct.training.autoencoder import Encoder, encoder, train_autoencoder
@@ -64,6 +70,12 @@ class Generator(Storage):
         super().__post_init__()
         admit_decoder(self.decoder)
         require_at_least(self, "the storage 'generator'", decoder_rate=0)
+
+    def network_identities(self, problem: Problem) -> dict[str, str]:
+        if _foreign_target(self.decoder) is None:
+            return {}
+        module = decoder_network(self.decoder, problem.shape, problem.class_count, 0)
+        return {self.decoder: _identity(self.decoder, module)}
 
     def init(self, problem: Problem, streams: Streams) -> Tensors:
         classes, shape = problem.class_count, problem.shape
@@ -144,30 +156,23 @@ class Generator(Storage):
         coder = train_autoencoder(problem.data, module, steps, seed, problem.device)
         if path is not None:
             pair = nn.ModuleDict({"decoder": module, "encoder": coder.module})
-            path.parent.mkdir(parents=True, exist_ok=True)
             save_checkpoint(path, dict(pair.state_dict()), facts)
         return coder
 
 
 def _identity(name: str, module: nn.Module) -> str:
-    """`name`, and for a decoder of the user's own a hash of what it is made of as well; it stands in the cache's key.
+    """`name`, and for a decoder from outside decoct a hash of what it is made of as well; stands in the cache's key."""
+    target = _foreign_target(name)
+    return name if target is None else f"{name}@{module_identity(target, module)}"
 
-    The hash is of the source files of the factory and of all modules that come from neither torch nor decoct, of how
-    the decoder is built up, and of the weights that it has now.
-    """
-    parts = {type(part).__module__ for part in module.modules()} | {name.partition(":")[0] if ":" in name else "decoct"}
-    foreign = [sys.modules.get(part) for part in parts if part.partition(".")[0] not in ("torch", "decoct")]
-    if not foreign:
-        return name
-    found = hashlib.sha256(repr(module).encode())
-    # Modules without a file were typed into an interpreter.
-    files = [inspect.getsourcefile(part) for part in foreign if part is not None and getattr(part, "__file__", None)]
-    for file in sorted({Path(file) for file in files if file is not None and Path(file).is_file()}):
-        found.update(file.read_bytes())
-    for key, values in module.state_dict().items():
-        found.update(f"{key} {values.dtype} {tuple(values.shape)}".encode())
-        found.update(values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return f"{name}@{found.hexdigest()[:16]}"
+
+def _foreign_target(name: str) -> str | None:
+    """Where this decoder is made, "module:object", if that is outside decoct. Raises `UnknownNameError`."""
+    target = require_known(name)
+    if ":" not in name:
+        # What follows a listed name are sizes.
+        target = DECODER_NETWORKS[max((listed for listed in DECODER_NETWORKS if name.startswith(listed)), key=len)]
+    return None if target.startswith("decoct.") else target
 
 
 def _kept(path: Path) -> Tensors | None:

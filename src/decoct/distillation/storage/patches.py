@@ -16,6 +16,7 @@ from decoct.distillation.labels.teacher import expert_of
 from decoct.distillation.problem import Problem
 from decoct.distillation.storage.multiformation import Multiformation
 from decoct.errors import ConfigError
+from decoct.networks.identity import foreign_identities
 from decoct.settings import require_at_least
 from decoct.streams import Streams
 from decoct.training.accuracy import predict
@@ -62,6 +63,9 @@ class Patches(Multiformation):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_at_least(self, "the storage 'patches'", epochs=1)
+
+    def network_identities(self, problem: Problem) -> dict[str, str]:
+        return foreign_identities([self.network or problem.network], problem.shape, problem.class_count)
 
     def init(self, problem: Problem, streams: Streams) -> Tensors:
         self._require(problem)
