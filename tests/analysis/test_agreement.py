@@ -9,7 +9,7 @@ import torch
 from analysis_toys import ROUTINE, toy_study
 
 import decoct.analysis.agreement as agreement_module
-from decoct.analysis.agreement import Agreement, agreement, chance_agreement, wrong_agreement
+from decoct.analysis.agreement import Agreement, agreement, chance_agreement, matched_at, wrong_agreement
 from decoct.analysis.path import real_path, spaced
 from decoct.analysis.routine import Routine
 from decoct.analysis.study import Study
@@ -62,7 +62,7 @@ def test_a_path_that_diverges_says_so() -> None:
         list(real_path(toy_study(), Routine(steps=40, lr=1e20), 0, [40]))
 
 
-def test_the_nearest_in_validation_accuracy_is_taken_and_itself_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_kinds_are_told_beside_two_networks_of_the_set(monkeypatch: pytest.MonkeyPatch) -> None:
     found = Agreement(looks=6, shares=(0.04, 0.4), routine=ROUTINE).run(toy_study())
     early, subset, own = found.rows
     for row in (early, subset):
@@ -70,7 +70,7 @@ def test_the_nearest_in_validation_accuracy_is_taken_and_itself_agrees(monkeypat
     assert own["networks of real data"] == "none: two networks of the set"
     assert [s.name for s in found.chart.series] == ["stopped early", "trained on a subset"]
     assert len(found.notes) == 2
-    assert "At equal accuracy the set's networks agree with networks stopped early on" in found.sentence
+    assert "the set's networks agree with networks stopped early on" in found.sentence
     monkeypatch.setattr(agreement_module, "agreement", lambda a, b: 0.25)
     assert (
         Agreement(looks=4, shares=(0.4,), routine=ROUTINE).run(toy_study(seeds=1)).rows[0]["agreement"]["mean"] == 0.25
@@ -88,10 +88,57 @@ def test_no_rivals_start_from_the_same_weights(tmp_path, monkeypatch: pytest.Mon
     assert {key["of"]: key.get("starts") for key in keys} == {"set": None, "real": "apart"}
 
 
-def test_the_matched_network_is_the_nearest_one() -> None:
-    looks = [{"val": value, "agreement": value, "said": [0], "size": value} for value in (0.1, 0.5, 0.8)]
-    run = {"set": {"val": 0.6}, "early": looks}
-    assert Agreement()._matched(run, "early")["val"] == 0.5
+def look(val: float, agreement: float, size: float = 0.0, wrong: float | None = None) -> dict:
+    return {"val": val, "agreement": agreement, "size": size, "wrong": wrong, "chance": val}
+
+
+def test_curves_are_read_at_the_accuracy_of_the_set() -> None:
+    """Not at the nearest network: of few sizes it may be points away."""
+    looks = [look(0.8, 0.9, 30), look(0.4, 0.5, 10, 0.2), look(0.6, 0.6, 20, 0.4)]
+    found = matched_at(looks, 0.55)
+    assert (found["val"], found["agreement"], found["size"]) == pytest.approx((0.55, 0.575, 17.5))
+    assert (found["wrong"], found["chance"]) == pytest.approx((0.35, 0.55))
+    assert (found["outside"], found["apart"]) == pytest.approx((0, 0.2))
+    at = matched_at(looks, 0.6)
+    assert (at["agreement"], at["outside"], at["apart"]) == pytest.approx((0.6, 0, 0))
+
+
+def test_outside_of_a_curve_its_end_is_taken_and_the_distance_told() -> None:
+    looks = [look(0.4, 0.5), look(0.6, 0.7)]
+    for accuracy, val, agrees in ((0.3, 0.4, 0.5), (0.75, 0.6, 0.7)):
+        found = matched_at(looks, accuracy)
+        assert (found["val"], found["agreement"], found["apart"]) == pytest.approx((val, agrees, 0))
+        assert found["outside"] == pytest.approx(abs(val - accuracy))
+        assert found["wrong"] is None
+
+
+def test_networks_of_equal_accuracy_count_with_their_mean() -> None:
+    assert matched_at([look(0.5, 0.2), look(0.5, 0.4), look(0.7, 0.5)], 0.6)["agreement"] == pytest.approx(0.4)
+
+
+def test_the_difference_is_that_of_curves_at_one_accuracy() -> None:
+    """Both rivals lie on the same curve: what the nearest differ by, 4 points of it, is not told for a difference."""
+    early = [matched_at([look(0.5, 0.5), look(0.6, 0.6)], val) for val in (0.54, 0.56)]
+    subset = [matched_at([look(0.58, 0.58), look(0.44, 0.44)], val) for val in (0.54, 0.56)]
+    matched = {"early": early, "subset": subset}
+    assert "(+0.0 ± 0.0 points): the two cannot be told apart." in Agreement()._sentence(matched)
+    assert Agreement()._sentence(matched).startswith("At equal accuracy the set's networks agree")
+    assert Agreement()._notes(matched)[1] == (
+        "trained on a subset: read at the set's validation accuracy, at about 0 real images, between networks 14.0 "
+        "points apart"
+    )
+
+
+def test_accuracies_that_are_not_equal_are_not_called_so() -> None:
+    inside = matched_at([look(0.5, 0.5), look(0.6, 0.6)], 0.55)
+    beyond = matched_at([look(0.5, 0.5), look(0.6, 0.6)], 0.643)
+    matched = {"early": [inside, inside], "subset": [inside, beyond]}
+    assert Agreement()._sentence(matched).startswith("At accuracies up to 4.3 points apart the set's networks agree")
+    first, second = Agreement()._notes(matched)
+    assert "outside" not in first
+    assert second.endswith(
+        "; with 1 of 2 seeds the set's accuracy lies outside of theirs, by up to 4.3 points: the nearest is taken"
+    )
 
 
 def test_an_analysis_is_resumed_by_seed(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,10 @@ from decoct.cli.methods import settings
 from decoct.compact.coreset import Coreset
 from decoct.errors import (
     ConfigError,
+    CurvatureError,
     DataError,
     DecoctError,
+    DivergenceError,
     IntegrityError,
     MemoryEstimateError,
     MismatchError,
@@ -62,6 +66,39 @@ def test_a_damaged_cell_is_done_again_and_told(tmp_path: Path) -> None:
     again = analyze(MIXING, toy_set(), DATA, network=NETWORK, seeds=2, out=tmp_path, device="cpu")
     assert again.rows == first.rows
     assert any("was damaged and has been done again" in note for note in again.notes)
+
+
+LAYER = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, shape, classes):
+        super().__init__()
+        self.linear = torch.nn.Linear(64, classes)
+
+    def forward(self, x):
+        return self.linear(x.flatten(1))
+"""
+
+
+def test_an_edited_network_is_asked_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its name alone it would be given what was found of the old one."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    done: list[int] = []
+    for text, runs in ((LAYER, 1), (LAYER, 1), (LAYER.replace("self.linear(x", "2 * self.linear(x"), 2)):
+        (tmp_path / "own_analysed.py").write_text(text)
+        monkeypatch.delitem(sys.modules, "own_analysed", raising=False)
+        importlib.invalidate_caches()
+        study = toy_study(network_name="own_analysed:Net", out=tmp_path)
+        for _ in range(2):
+            study.once("mixing", ROUTINE, {"seed": 0}, lambda: done.append(1) or {"test": 0.5})
+        assert len(done) == runs
+        assert study.facts(ROUTINE)["network"] == "own_analysed:Net"
+    usual = toy_study(out=tmp_path / "usual")
+    usual.once("mixing", ROUTINE, {"seed": 0}, lambda: {"test": 0.5})
+    [cell] = (tmp_path / "usual" / "cells").iterdir()
+    assert json.loads(cell.read_text())["key"]["network"] == NETWORK, "old cells of decoct's networks are found"
 
 
 def test_a_set_of_other_data_is_refused() -> None:
@@ -138,8 +175,8 @@ def test_the_command_tells_what_is_wrong(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", [ConfigError, DataError, MemoryEstimateError])
-def test_all_are_asked_but_those_that_this_network_does_not_allow(
+@pytest.mark.parametrize("kind", [ConfigError, DataError, MemoryEstimateError, DivergenceError, CurvatureError])
+def test_all_are_asked_though_one_has_no_answer(
     kind: type[DecoctError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "set"
@@ -153,7 +190,7 @@ def test_all_are_asked_but_those_that_this_network_does_not_allow(
 
     monkeypatch.setattr("decoct.analysis.analyze.analyze", some)
     assert main(["analyze", "all", str(folder), "digits"]) == 0
-    assert "influence was not asked: dropout; none" in capfd.readouterr().out
+    assert "influence has no answer: dropout; none; another network" in capfd.readouterr().out
     assert main(["analyze", "influence", str(folder), "digits"]) == 2
 
 

@@ -13,6 +13,8 @@ from toys import blob_images
 
 import decoct.analysis.scaling as scaling_module
 import decoct.analysis.study as study_module
+from decoct.analysis.finding import estimate, shown
+from decoct.analysis.law import Law
 from decoct.analysis.removed import Removed
 from decoct.analysis.scaling import Scaling
 from decoct.analysis.study import Analysis
@@ -79,6 +81,38 @@ def test_bytes_count_images_and_labels() -> None:
     assert SETTINGS.nbytes(study, 2, 0) == 6 * 64 + 6
     assert SETTINGS.nbytes(study, 2, 1) == 6 * 64 + 6 * 3
     assert SETTINGS.nbytes(study, 2, 3) == 6 * 64 + 6 * 3 * 2
+
+
+def test_labels_that_are_cut_are_not_called_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More entries are better, and labels of 1 entry as good as hard ones: all have a place among those."""
+
+    def measured(study, material, routine, seed):
+        entries = 1 if material.label_kind == "hard" else int((material.targets > 0).sum(1).max())
+        error = (0.5 + 0.01 * seed) * len(material.inputs) ** -0.5 * entries**-0.1
+        return {"val": 1 - error, "test": 1 - error}
+
+    monkeypatch.setattr(scaling_module, "_measured", measured)
+    for entries, name in (((1, 2), "labels of 2 entries"), ((1, 3), "whole soft labels")):
+        found = replace(SETTINGS, epochs=(1,), entries=entries).run(toy_study())
+        assert f" {name.capitalize()} are worth " in found.sentence
+        assert f"chosen on validation data, {name}: 1 at 1, 1 at 2, 1 at 5" in found.notes[1]
+        assert ("hole" in found.sentence + found.notes[1]) is (entries[-1] == 3)
+
+
+def test_every_number_of_images_is_told_and_none_is_picked() -> None:
+    """The interval of the one with the largest mean would be too narrow."""
+
+    law = Law(alpha=0.5, beta=0.1, scale=0.4, floor=0.1, intervals={"beta": None}, residual=0.05)
+    worth = {1: None, 3: estimate([1.5, 2.0]), 10: estimate([1.0, 2.0])}
+    own = (estimate([0.7, 0.7]), 21.0)
+    assert SETTINGS._sentence(law, worth, own, "whole soft labels") == (
+        f"{law.sentence()} Whole soft labels are worth {shown(worth[3])} times the images at 3, {shown(worth[10])} "
+        "times the images at 10 a class. The set itself (70.0 ± 0.0 %) is worth 21 real images of each class with hard "
+        "labels."
+    )
+    none = SETTINGS._sentence(law, {1: None}, (own[0], None), "labels of 4 entries")
+    assert "What labels of 4 entries reach lies outside what was measured with hard ones. The set itself" in none
+    assert none.endswith("lies outside what was measured with hard labels.")
 
 
 def test_labels_are_cut_and_sum_to_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,11 @@ from toys import blob_features, blob_images
 
 import decoct
 from decoct.applications.architecture_search import PROTOCOL, Space, architecture_search
-from decoct.errors import ConfigError, MismatchError
+from decoct.errors import ConfigError, DivergenceError, MismatchError
 from decoct.evaluation.bench import Bench
+from decoct.evaluation.contender import Judged
 from decoct.evaluation.ranking import kendall, regret, spearman
+from decoct.evaluation.scorecard import Entry
 
 QUICK = replace(PROTOCOL, fit=replace(PROTOCOL.fit, epochs=2, batch_size=16), full_epochs=2, full_batch=16, checks=1)
 NETWORKS = ("convnet1-w2", "convnet2-w2", "convnet1-w2-none", "convnet1-w2-sigmoid")
@@ -93,6 +95,78 @@ def test_a_second_call_trains_nothing_again(tmp_path, monkeypatch):
     assert search(data, tmp_path, small) == first
 
 
+def entry(network: str, *last: float, label: str = "full") -> Entry:
+    zero = {"image_bytes": 0, "label_bytes": 0, "decoder_bytes": 0, "rows": 6, "distinct": 6, "samples_seen": 6}
+    return Entry(
+        name=label, label=label, kind="baseline", network=network, **zero, label_kind="hard",
+        seeds=tuple(range(len(last))), last=last, selected=last, val=last, seconds=1.0, peak_memory=0,
+    )  # fmt: skip
+
+
+def diverging(monkeypatch, lost: dict[str, int], names=NETWORKS):
+    """Runs of made-up accuracies; with random rows, `lost` networks have so many of two."""
+
+    def entries(self, contenders):
+        assert self.goes_on
+        random = contenders[0].label == "random"
+        runs = {name: 2 - (lost.get(name, 0) if random else 0) for name in names}
+        places = {name: 0.1 + 0.8 * place / len(names) for place, name in enumerate(names)}
+        return [entry(name, *[places[name]] * count) for name, count in runs.items() if count]
+
+    monkeypatch.setattr(Bench, "entries", entries)
+    monkeypatch.setattr("decoct.applications.architecture_search.ranked_networks", lambda *_: tuple(names))
+
+
+@pytest.mark.parametrize("runs", [1, 2], ids=["a run", "every run"])
+def test_a_network_that_diverges_is_left_out_of_all_numbers_and_named(monkeypatch, runs):
+    """One that does ended the ranking of all."""
+    gone = NETWORKS[1]
+    diverging(monkeypatch, {gone: runs})
+    found = search(blob_images())
+    rest = tuple(name for name in NETWORKS if name != gone)
+    assert found.networks == rest
+    assert len(found.truth) == 3
+    assert all(len(proxy.accuracies) == 3 for proxy in found.proxies)
+    assert found.full_seconds == 3, "times are those of the same networks"
+    assert found.to_json()["left_out"] == {gone: "random"}
+    assert f"Left out of every number, because runs of them diverged: {gone} (random)." in found.finding().notes
+    assert "3 networks reach" in found.finding().sentence
+
+
+def test_a_search_in_which_nothing_diverges_says_nothing_of_it(monkeypatch):
+    diverging(monkeypatch, {})
+    found = search(blob_images())
+    assert found.left_out == {}
+    assert not any("Left out" in note for note in found.finding().notes)
+
+
+@pytest.mark.parametrize(("count", "lost", "least"), [(4, 2, 3), (9, 2, 8), (8, 1, 8)])
+def test_too_few_networks_that_come_to_an_end_are_an_error(monkeypatch, count, lost, least):
+    names = [f"convnet1-w{place + 1}" for place in range(count)]
+    diverging(monkeypatch, dict.fromkeys(names[:lost], 1), names)
+    with pytest.raises(DivergenceError) as caught:
+        search(blob_images())
+    assert f"{lost} of {count} networks with runs that diverged: convnet1-w1 (random)" in str(caught.value)
+    assert f"at least {least} networks all of whose runs come to an end" in str(caught.value)
+    assert "smaller step size" in str(caught.value)
+
+
+def test_networks_that_are_left_are_ranked_though_one_really_diverges(monkeypatch):
+    real = Judged.train
+
+    def train(self, seed, training, tick):
+        if training.build(0).blocks[0].out_channels == 3:
+            raise DivergenceError("training", received="a loss of nan", expected="finite", remedy="a smaller lr")
+        return real(self, seed, training, tick)
+
+    monkeypatch.setattr(Judged, "train", train)
+    names = ("convnet1-w2", "convnet1-w3", "convnet1-w4", "convnet1-w5")
+    small = decoct.select(blob_images(), "k-center", ipc=1)
+    found = architecture_search(blob_images(), {"centres": small}, names, seeds=1, protocol=QUICK, baselines=())
+    assert found.networks == ("convnet1-w2", "convnet1-w4", "convnet1-w5")
+    assert found.left_out == {"convnet1-w3": "centres"}
+
+
 def test_a_network_that_cannot_take_the_images_is_named():
     with pytest.raises(ConfigError, match=r"'convnet2-w4-gn-.*multiple of 4|'convnet1-w3-gn") as caught:
         architecture_search(blob_images(), {}, ("convnet1-w4", "convnet2-w4", "convnet1-w3-gn"), protocol=QUICK)
@@ -111,8 +185,9 @@ def test_too_few_networks_a_foreign_set_and_a_taken_name_are_refused():
     with pytest.raises(MismatchError, match="ranking networks by a compact set"):
         architecture_search(data, {"other": other}, NETWORKS, protocol=QUICK)
     mine = decoct.select(data, "random", ipc=1)
-    with pytest.raises(ConfigError, match="a set called 'random'"):
-        architecture_search(data, {"random": mine}, NETWORKS, protocol=QUICK)
+    for name in ("random", "all rows"):
+        with pytest.raises(ConfigError, match=f"a set called '{name}'"):
+            architecture_search(data, {name: mine}, NETWORKS, protocol=QUICK)
     with pytest.raises(ConfigError, match="full training is the truth"):
         architecture_search(data, {}, NETWORKS, protocol=QUICK, baselines=("full",))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from toys import blob_images
 
 from decoct.analysis.finding import Finding
+from decoct.applications import continual as continual_room
 from decoct.applications.continual import ContinualConfig, _joined, class_order, continual
 from decoct.applications.continual_result import after_each, average_accuracy, final_accuracy, forgetting
 from decoct.applications.memory import Reservoir, memory_for, row_cost
@@ -86,6 +88,56 @@ def test_a_memory_never_outgrows_its_bytes_and_holds_what_it_has_seen(name):
     assert set(material.targets.argmax(1).tolist()) == {0, 1, 2, 3}
     if name != "reservoir":
         assert material.targets.sum(0).tolist() == [3, 3, 3, 3]
+
+
+def test_classes_of_a_reservoir_count_the_same_for_a_network_that_sees_nothing_else(tmp_path, monkeypatch):
+    """Its classes are uneven, and in a short training a few rows more are enough for a network to answer with them."""
+    data, shown = toy(), []
+    room = "decoct.applications.continual"
+    trained = continual_room._trained
+    monkeypatch.setattr(f"{room}._trained", lambda _, made, *rest: shown.append(made) or trained(data, made, *rest))
+    continual(data, ["reservoir"], settings(nbytes=7 * 65), seeds=1, out=tmp_path, device="cpu")
+    counts = [made.targets.sum(0) for made in shown]
+    assert any(len(set(own[own > 0].tolist())) > 1 for own in counts), "uneven, or nothing is shown"
+    for made, own in zip(shown, counts, strict=True):
+        there = own > 0
+        assert made.weights is not None
+        each = (made.targets.T @ made.weights)[there].tolist()
+        assert each == pytest.approx([7 / len(each)] * len(each))
+    [cell] = (tmp_path / "cells").iterdir()
+    assert json.loads(cell.read_text())["key"]["weighed"] == "classes", "cells of uneven classes are not read for it"
+
+
+@pytest.mark.parametrize(("memory", "way"), [("reservoir", "continue"), ("random", "scratch")])
+def test_cells_that_the_weights_of_a_reservoir_do_not_concern_are_still_found(memory, way, tmp_path, monkeypatch):
+    monkeypatch.setattr("decoct.applications.continual._run", lambda *_: _cell())
+    continual(toy(), [memory], settings(way=way), seeds=1, out=tmp_path, device="cpu")
+    [cell] = (tmp_path / "cells").iterdir()
+    key = json.loads(cell.read_text())["key"]
+    assert set(key) == {"continual", "data", "memory", "seed", "config"}
+    assert key["config"]["network"] == "convnet2-w4"
+
+
+def _cell() -> dict:
+    matrix, tasks = [[0.5], [0.5, 0.5]], [[0, 1], [2, 3]]
+    return {"matrix": matrix, "bytes": [65, 130], "rows": [1, 2], "tasks": tasks, "seconds": 1.0}
+
+
+def test_an_edited_network_is_learned_with_anew(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr("decoct.applications.continual._run", lambda *_: done.append(1) or _cell())
+    for version, runs in (("one", 1), ("one", 1), ("two", 2)):
+        monkeypatch.setattr("decoct.applications.continual.network_identity", lambda name, *_, v=version: f"{name}@{v}")
+        told = continual(toy(), ["random"], settings(), seeds=1, out=tmp_path, device="cpu")
+        assert len(done) == runs
+        assert told.facts["config"]["network"] == "convnet2-w4"
+
+
+def test_the_notes_say_how_a_reservoir_is_weighed(monkeypatch):
+    monkeypatch.setattr("decoct.applications.continual._run", lambda *_: _cell())
+    for way, told in (("scratch", True), ("continue", False)):
+        notes = continual(toy(), ["reservoir"], settings(way=way), seeds=1, device="cpu").finding().notes
+        assert any("its rows are weighted so that every class counts the same" in note for note in notes) is told
 
 
 def test_a_share_that_soft_labels_outgrow_is_made_smaller():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -120,7 +120,8 @@ def toy_result(sent: tuple[int, ...], *curve: float) -> Federated:
     """Two clients with rows and a network of 100 bytes: a round is 200 up, and 200 down but for the first."""
     held = {"rows_held": (5, 0, 7), "classes_held": (1, 0, 2), "seconds": 0.0}
     sets, fedavg = Sharing("dm", 0, (0.8,), sent, 20, **held), Sharing("fedavg", 0, curve, (), 0, **held)
-    config = {"clients": 3, "alpha": 0.1, "ipc": 2, "weights_dtype": "float16"}
+    local = {"optimizer": "sgd", "lr": 0.1, "epochs": 4}
+    config = {"clients": 3, "alpha": 0.1, "ipc": 2, "weights_dtype": "float16", "local": local}
     everything = Sharing("all rows", 0, (0.9,), (650, 910), 24, **held)
     return Federated(("dm",), (sets, everything, fedavg), {"weight_bytes": 100, "seeds": [0], "config": config})
 
@@ -152,6 +153,49 @@ def test_rounds_that_were_not_followed_are_said_to_be():
     assert (equal.needed, equal.bytes_needed) == (None, None)
     assert "FedAvg gets 3 round(s), of which only 1 were followed, and 20.0 %" in result.finding().sentence
     assert any("more rounds than were followed with 1 of 1 seeds" in note for note in result.finding().notes)
+
+
+def test_how_clients_of_fedavg_train_is_told_and_that_it_was_not_searched_for():
+    assert (
+        "Clients of FedAvg train 4 pass(es) a round, sgd of step size 0.1. Neither was searched for: others may reach "
+        "more in as many bytes."
+    ) in toy_result((500, 500), 0.1, 0.2).finding().notes
+
+
+def cell(way: str) -> dict:
+    facts = {"rows_held": [60, 60], "classes_held": [3, 3], "rows": 6, "seconds": 1.0}
+    return {**facts, "accuracies": [0.1, 0.2, 0.3] if way == "fedavg" else [0.5], "up": [] if way == "fedavg" else [9]}
+
+
+def test_what_clients_do_in_a_round_concerns_fedavg_alone(tmp_path, monkeypatch):
+    """Another step size is another FedAvg, beside the sets that are there."""
+    done = []
+    monkeypatch.setattr(room._Work, "_shared", lambda self, way, *_: done.append(way) or cell(way))
+    for local in (LOCAL, LOCAL, replace(LOCAL, lr=0.2), replace(LOCAL, epochs=3)):
+        federated(toy(), ["random"], settings(local=local), seeds=1, out=tmp_path)
+    assert done == ["random", "all rows", "fedavg", "fedavg", "fedavg"]
+    keys = [json.loads(path.read_text())["key"]["config"] for path in (tmp_path / "cells").iterdir()]
+    assert sorted((key["local"]["lr"], key["local"]["epochs"]) for key in keys) == [
+        (0.05, 1), (0.05, 2), (0.05, 2), (0.05, 3), (0.2, 1),
+    ]  # fmt: skip
+
+
+def test_cells_of_the_usual_settings_are_found_by_the_keys_that_they_had(tmp_path, monkeypatch):
+    monkeypatch.setattr(room._Work, "_shared", lambda self, way, *_: cell(way))
+    config = replace(settings(), local=FederatedConfig().local)
+    federated(toy(), ["random"], config, seeds=1, out=tmp_path)
+    keys = [json.loads(path.read_text())["key"] for path in (tmp_path / "cells").iterdir()]
+    assert [key["config"] for key in keys] == [json.loads(json.dumps(asdict(config)))] * 3
+
+
+def test_clients_share_anew_for_an_edited_network(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr(room._Work, "_shared", lambda self, way, *_: done.append(way) or cell(way))
+    for version, runs in (("one", 3), ("one", 3), ("two", 6)):
+        monkeypatch.setattr(room, "network_identity", lambda name, *_, v=version: f"{name}@{v}")
+        told = federated(toy(), ["random"], settings(), seeds=1, out=tmp_path)
+        assert len(done) == runs
+        assert told.facts["config"]["network"] == "convnet2-w4"
 
 
 def test_a_set_as_large_as_the_rows_is_trained_on_like_a_set(monkeypatch):

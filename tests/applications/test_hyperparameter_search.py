@@ -73,6 +73,16 @@ def test_a_second_call_trains_nothing_and_a_new_set_needs_no_training(tmp_path, 
         search(data, tmp_path)
 
 
+def test_an_edited_network_is_trained_anew(tmp_path, monkeypatch):
+    data, trained, done = blob_images(), room.train_at, []
+    monkeypatch.setattr(room, "train_at", lambda *of, **how: done.append(1) or trained(*of, **how))
+    for version, runs in (("one", 6), ("one", 6), ("two", 12)):
+        monkeypatch.setattr(room, "network_identity", lambda name, *_, v=version: f"{name}@{v}")
+        found = search(data, tmp_path, seeds=1, search=replace(QUICK, candidates=3, steps=1, full_steps=1))
+        assert len(done) == runs, "3 candidates, on the small set and on all rows"
+        assert found.network == "convnet1-w2"
+
+
 def test_rows_of_sets_and_of_the_validation_split_count_by_their_weights(tmp_path):
     data = blob_images(per_class=24)
     train = decoct.select(data, "random", ipc=3)

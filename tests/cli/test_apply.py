@@ -123,6 +123,26 @@ def test_a_graph_search_that_cannot_be_is_refused_before_the_graph_is_read(tmp_p
         assert f"setting {option} of " in error["called"]
 
 
+@pytest.mark.parametrize(("option", "space", "other"), [
+    ("decays", "discrete", "continuous"), ("candidates", "continuous", "discrete"),
+])  # fmt: skip
+def test_a_graph_option_of_the_other_space_is_refused_before_the_graph_is_read(
+    option: str, space: str, other: str, tmp_path: Path, say, monkeypatch
+) -> None:
+    line = ("graph", tmp_path / "none.npz", f"--{option}", "5", "--out", tmp_path, "--space")
+    error = say(*line, other, code=2)["error"]
+    assert error["kind"] == "ConfigError"
+    assert error["called"] == f"ordering filters of the {other} space"
+    assert error["received"] == f"--{option} 5"
+    assert error["expected"] == f"--{option} with --space {space}, and only there"
+    assert error["remedy"] == f"leave --{option} out, or ask for --space {space}"
+    asked = []
+    monkeypatch.setattr("decoct.applications.graph_model.GraphSearch", lambda **options: asked.append(options) or 1 / 0)
+    say(*line, space, code=1)
+    assert asked[0][option] == 5
+    assert not {"decays", "candidates"} - {option} & set(asked[0])
+
+
 def test_a_graph_search_leaves_the_section_of_another_application(tmp_path: Path, say, monkeypatch) -> None:
     class Found:
         def to_json(self) -> dict[str, Any]:
@@ -155,6 +175,10 @@ def test_what_cannot_be_done_is_one_screen(source: str, tmp_path: Path, say) -> 
     assert "decay" in unknown["remedy"]
     few = say("hyperparameters", source, "--candidates", "1", "--out", tmp_path, code=2)["error"]
     assert few["expected"] == "3 or more"
+    both = say("hyperparameters", source, "--train", "x", "--train-ipc", "3", "--out", tmp_path, code=2)["error"]
+    assert both["received"] == "--train-ipc 3 beside --train x"
+    less = say("hyperparameters", source, "--train-ipc", "0", "--out", tmp_path, code=2)["error"]
+    assert less["remedy"] == "give 1 or more"
     none = say("architectures", source, "--seeds", "0", "--out", tmp_path, code=2)["error"]
     assert none["received"] == "--seeds 0"
     wide = say("architectures", source, "--networks", "convnet1-w3-gn", "a", "b", "--out", tmp_path, code=2)["error"]

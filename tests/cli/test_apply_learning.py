@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from decoct.applications.client_work import FederatedConfig
+from decoct.applications.fedavg import LOCAL
 from decoct.applications.privacy.dp import PrivateConfig
 from decoct.cli.main import main
 from decoct.errors import ConfigError
@@ -66,6 +69,24 @@ def test_federated_writes_its_result_and_a_report(capsys, tmp_path):
     assert [row["way"] for row in result["finding"]["rows"]][:3] == ["herding", "random", "all rows"]
     assert any("One seed" in note for note in result["finding"]["notes"])
     assert (tmp_path / "report.html").is_file()
+
+
+def test_how_clients_of_fedavg_train_can_be_set_and_is_told(capsys, tmp_path, monkeypatch):
+    asked = []
+
+    def federated(data, makers, config, **options):
+        asked.append(config)
+        raise ConfigError("sharing", received="a test", expected="no work", remedy="none")
+
+    monkeypatch.setattr("decoct.applications.federated.federated", federated)
+    command(capsys, "federated", "digits", "--out", tmp_path)
+    command(capsys, "federated", "digits", "--local-lr", "0.2", "--local-epochs", "5", "--out", tmp_path)
+    assert asked[0] == FederatedConfig(), "the options are the settings of Python, unless given"
+    assert asked[1] == FederatedConfig(local=replace(LOCAL, lr=0.2, epochs=5))
+    for option, number in (("lr", "-1"), ("epochs", "0")):
+        code, _, err = command(capsys, "federated", "nowhere.npz", f"--local-{option}", number, "--out", tmp_path)
+        assert (code, len(asked)) == (2, 2)
+        assert f"setting {option} of a FitConfig" in err
 
 
 def test_privacy_attacks_looks_for_copies_and_makes_a_private_set(capsys, tmp_path, monkeypatch):
@@ -164,8 +185,10 @@ def test_epsilon_and_delta_are_those_of_the_private_sets_that_are_attacked(capsy
     monkeypatch.setattr("decoct.cli.apply_privacy._private", lambda *_: None)
     line = ("privacy", "digits", "--ways", "private", "--out", tmp_path)
     command(capsys, *line, "--epsilon", "3", "--delta", "1e-6")
+    command(capsys, *line, "--epsilon", "3")
     command(capsys, *line)
-    assert asked == [(("private",), PrivateConfig(target=3.0, delta=1e-6)), (("private",), None)]
+    configs = [PrivateConfig(target=3.0, delta=1e-6), PrivateConfig(target=3.0, delta=1e-5), None]
+    assert asked == [(("private",), config) for config in configs]
 
 
 def _use(private: Path, tmp_path: Path, capsys) -> None:
@@ -204,6 +227,7 @@ def _short(make):
         (("privacy", "digits", "--models", "4"), "models=16"),
         (("privacy", "digits", "--ways", "reel"), "recipe or selector"),
         (("privacy", "digits", "--ways", "private"), "--epsilon on the command line"),
+        (("privacy", "nowhere.npz", "--delta", "1e-6"), "--delta with --epsilon, and only there"),
     ],
 )
 def test_what_cannot_be_done_is_one_screen(capsys, tmp_path, words, text):

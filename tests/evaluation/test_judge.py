@@ -287,7 +287,7 @@ def _with(data: Dataset, **changes: Any) -> Dataset:
         (blob_images(3, 12, (3, 8, 8)), ["shape [1, 8, 8]", "shape [3, 8, 8]", "size and mode"]),
         (_with(DATA, class_names=("class 0", "b", "c")), ["class 1 is 'class 1' in the set and 'b'", "order"]),
         (_with(DATA, class_names=("x", "y")), ["3 classes", "2"]),
-        (_with(DATA, fingerprint="0123456789abcdef"), ["0123456789ab", "same data", "val_fraction"]),
+        (_with(DATA, fingerprint="0123456789abcdef"), ["0123456789ab", "same data", "val_fraction", "--split-seed"]),
         (
             _with(DATA, transform=Standardise(torch.tensor([0.9]), torch.tensor([0.1]))),
             ["standardise (mean 0.9)", "one normalisation", "whiten=False"],

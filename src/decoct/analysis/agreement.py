@@ -7,6 +7,7 @@ from functools import partial
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
@@ -28,14 +29,15 @@ class Agreement(Analysis):
     https://github.com/princetonvisualai/What-is-Dataset-Distillation-Learning.
 
     Networks of real data are stopped early (after each of `looks` iterations of training on all rows) or trained to
-    the end on random subsets (each of `shares` of the rows, classes alike, as many steps as the set). Of each kind and
-    seed the one is taken whose validation accuracy is nearest to that of the set's network, since agreement grows with
-    accuracy. None that are compared start from the same weights, which would make them agree far more. Beside it stand
+    the end on random subsets (each of `shares` of the rows, classes alike, as many steps as the set). Since agreement
+    grows with accuracy, that of each kind and seed is read at the validation accuracy of the set's network, linear
+    between the two networks on either side of it; where it lies outside of theirs, at the nearest, and the distance is
+    told. None that are compared start from the same weights, which would make them agree far more. Beside it stand
     the agreement to expect by chance of two networks that are right as often but otherwise know nothing of each other,
     `a b + (1 - a)(1 - b) / (C - 1)`, and that of two networks of the set.
 
     Cost: for every seed two trainings of `routine.steps` steps on real data and one for each share. Differs from the
-    official code: seeds are seeds, matching uses validation data, and the distance in accuracy that is left is told.
+    official code: seeds are seeds, matching uses validation data, and lies between networks, not at the nearest one.
     """
 
     looks: int = 24
@@ -52,7 +54,7 @@ class Agreement(Analysis):
         require_setting(self.name, "shares", shares, self.shares, "numbers above 0, at most 1")
 
     def run(self, study: Study) -> Finding:
-        runs = []
+        runs, truth = [], study.data.test.labels()
         for place, seed in enumerate(study.seeds):
             study.tick(place / len(study.seeds), f"seed {seed}")
             own = study.once(self.name, self, {"of": "set", "seed": seed}, partial(self._own, study, seed))
@@ -60,11 +62,11 @@ class Agreement(Analysis):
             # Networks of subsets that started from the weights of the set's network are not these.
             key = {"of": "real", "seed": seed, "starts": "apart"}
             real = study.once(self.name, self, key, partial(self._real, study, seed), about_set=False)
-            runs.append({"set": own, **{kind: _beside(own["said"], real[kind]) for kind in _RIVALS}})
-        truth = study.data.test.labels()
+            beside = {kind: _beside(own["said"], real[kind], truth, study.classes) for kind in _RIVALS}
+            runs.append({"set": own, **beside})
         ours = [torch.tensor(run["set"]["said"]) for run in runs]
-        matched = {kind: [self._matched(run, kind) for run in runs] for kind in _RIVALS}
-        rows = tuple(self._row(kind, runs, matched[kind], truth, study.classes) for kind in _RIVALS)
+        matched = {kind: [matched_at(run[kind], run["set"]["val"]) for run in runs] for kind in _RIVALS}
+        rows = tuple(self._row(kind, matched[kind]) for kind in _RIVALS)
         pairs = [agreement(a, b) for place, a in enumerate(ours) for b in ours[place + 1 :]]
         if pairs:
             own = fmean(run["set"]["val"] for run in runs)
@@ -73,8 +75,8 @@ class Agreement(Analysis):
                             "their validation accuracy": own})  # fmt: skip
         percent = ("agreement", "when both are wrong", "by chance", "their validation accuracy")
         return Finding(
-            self.name, self._sentence(runs, matched), self._chart(runs), rows, percent=percent,
-            notes=self._notes(runs, matched), facts=study.facts(self),
+            self.name, self._sentence(matched), self._chart(runs), rows, percent=percent,
+            notes=self._notes(matched), facts=study.facts(self),
         )  # fmt: skip
 
     def _own(self, study: Study, seed: int) -> dict[str, Any]:
@@ -97,28 +99,13 @@ class Agreement(Analysis):
             subset.append(look(study.train(study.real(rows), self.routine, seed, "subset", str(share)), len(rows)))
         return {"early": early, "subset": subset}
 
-    def _matched(self, run: dict[str, Any], kind: str) -> dict[str, Any]:
-        """The network of real data of that kind nearest in validation accuracy; the smaller of equals."""
-        return min(run[kind], key=lambda look: abs(look["val"] - run["set"]["val"]))
-
-    def _row(
-        self, kind: str, runs: list[dict[str, Any]], matched: list[dict[str, Any]], truth: Int64[Tensor, " n"],
-        classes: int,
-    ) -> dict[str, Any]:  # fmt: skip
-        both = [
-            (torch.tensor(run["set"]["said"]), torch.tensor(look["said"]))
-            for run, look in zip(runs, matched, strict=True)
-        ]
-        wrong = [wrong_agreement(a, b, truth) for a, b in both]
-        said = [value for value in wrong if value is not None]
-        chance = fmean(
-            chance_agreement(float((a == truth).float().mean()), float((b == truth).float().mean()), classes)
-            for a, b in both
-        )
+    def _row(self, kind: str, matched: list[dict[str, Any]]) -> dict[str, Any]:
+        wrong = [at["wrong"] for at in matched if at["wrong"] is not None]
         return {
-            "networks of real data": _RIVALS[kind], "agreement": estimate([look["agreement"] for look in matched]),
-            "when both are wrong": estimate(said) if said else None, "by chance": chance,
-            "their validation accuracy": estimate([look["val"] for look in matched]),
+            "networks of real data": _RIVALS[kind], "agreement": estimate([at["agreement"] for at in matched]),
+            "when both are wrong": estimate(wrong) if wrong else None,
+            "by chance": fmean(at["chance"] for at in matched),
+            "their validation accuracy": estimate([at["val"] for at in matched]),
         }  # fmt: skip
 
     def _chart(self, runs: list[dict[str, Any]]) -> Chart:
@@ -134,35 +121,72 @@ class Agreement(Analysis):
             tuple(series), percent=True,
         )  # fmt: skip
 
-    def _sentence(self, runs: list[dict[str, Any]], matched: dict[str, list[dict[str, Any]]]) -> str:
-        told = {kind: shown(estimate([look["agreement"] for look in found]), True) for kind, found in matched.items()}
+    def _sentence(self, matched: dict[str, list[dict[str, Any]]]) -> str:
+        told = {kind: shown(estimate([at["agreement"] for at in found]), True) for kind, found in matched.items()}
         pairs = zip(matched["early"], matched["subset"], strict=True)
         gap = estimate([a["agreement"] - b["agreement"] for a, b in pairs])
         low, high = gap["low"], gap["high"]
         known = low is not None and high is not None and (low > 0 or high < 0)
         like = "early training" if gap["mean"] > 0 else "training on fewer images"  # type: ignore[operator]
         end = f"it trains more like {like}" if known else "the two cannot be told apart"
+        far = max(at["outside"] for found in matched.values() for at in found)
+        head = f"At accuracies up to {100 * far:.1f} points apart" if far else "At equal accuracy"
         return (
-            f"At equal accuracy the set's networks agree with networks stopped early on {told['early']} % of the test "
+            f"{head} the set's networks agree with networks stopped early on {told['early']} % of the test "
             f"images and with networks of subsets on {told['subset']} % ({shown(gap, True, True)} points): {end}."
         )
 
-    def _notes(self, runs: list[dict[str, Any]], matched: dict[str, list[dict[str, Any]]]) -> tuple[str, ...]:
+    def _notes(self, matched: dict[str, list[dict[str, Any]]]) -> tuple[str, ...]:
         told = []
         for kind, found in matched.items():
-            left = fmean(abs(look["val"] - run["set"]["val"]) for look, run in zip(found, runs, strict=True))
-            size = fmean(look["size"] for look in found)
             unit = "iterations" if kind == "early" else "real images"
+            size, apart = fmean(at["size"] for at in found), fmean(at["apart"] for at in found)
+            away = [at["outside"] for at in found if at["outside"]]
+            end = (
+                f"; with {len(away)} of {len(found)} seeds the set's accuracy lies outside of theirs, by up to "
+                f"{100 * max(away):.1f} points: the nearest is taken"
+            ) if away else ""  # fmt: skip
             told.append(
-                f"{_RIVALS[kind]}: matched at {size:.3g} {unit}, {100 * left:.1f} points of validation accuracy away"
+                f"{_RIVALS[kind]}: read at the set's validation accuracy, at about {size:.3g} {unit}, between networks "
+                f"{100 * apart:.1f} points apart{end}"
             )
         return tuple(told)
 
 
-def _beside(said: list[int], looks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Every look with its agreement with these predictions."""
+def _beside(
+    said: list[int], looks: list[dict[str, Any]], truth: Int64[Tensor, " n"], classes: int
+) -> list[dict[str, Any]]:
+    """Every look with its agreement with these predictions, that among common mistakes, and that by chance."""
     own = torch.tensor(said)
-    return [{**look, "agreement": agreement(own, torch.tensor(look["said"]))} for look in looks]
+    right, found = agreement(own, truth), []
+    for look in looks:
+        other = torch.tensor(look["said"])
+        both = {"agreement": agreement(own, other), "wrong": wrong_agreement(own, other, truth)}
+        found.append({**look, **both, "chance": chance_agreement(right, agreement(other, truth), classes)})
+    return found
+
+
+def matched_at(looks: list[dict[str, Any]], accuracy: float) -> dict[str, Any]:
+    """What networks of this validation accuracy would come to, by those that were looked at.
+
+    `val`, `size`, `agreement`, `wrong` (None where no look has it) and `chance` lie on straight lines between the looks
+    next to `accuracy`, those of equal accuracy at their mean; outside of all looks they are those of the end.
+    `outside` is the distance to that end, `apart` that between the looks next to `accuracy`: 0 at a look or an end.
+    """
+    found: dict[str, Any] = {of: _read(looks, accuracy, of) for of in ("val", "size", "agreement", "wrong", "chance")}
+    vals = [look["val"] for look in looks]
+    below, above = [val for val in vals if val <= accuracy], [val for val in vals if val >= accuracy]
+    apart = min(above) - max(below) if below and above else 0.0
+    return {**found, "outside": max(min(vals) - accuracy, accuracy - max(vals), 0.0), "apart": apart}
+
+
+def _read(looks: list[dict[str, Any]], accuracy: float, of: str) -> float | None:
+    known = [(look["val"], look[of]) for look in looks if look[of] is not None]
+    if not known:
+        return None
+    places = sorted({val for val, _ in known})
+    heights = [fmean(height for val, height in known if val == place) for place in places]
+    return float(np.interp(accuracy, places, heights))
 
 
 def agreement(a: Int64[Tensor, " n"], b: Int64[Tensor, " n"]) -> float:

@@ -77,7 +77,7 @@ class Scaling(Analysis):
         worth, front = self._worth(runs, best, kept[-1]), self._front(study, runs, best, kept)
         own = self._own(study, runs)
         return Finding(
-            self.name, self._sentence(law, worth, own), self._chart(runs, best, kept),
+            self.name, self._sentence(law, worth, own, _labels(kept, study.classes)), self._chart(runs, best, kept),
             tuple(self._rows(runs, best, chosen, front, worth, kept)),
             percent=("test accuracy",), notes=self._notes(study, law, best, chosen, kept),
             facts={**study.facts(self), "runs of the law": points},
@@ -112,13 +112,11 @@ class Scaling(Analysis):
             for seed in study.seeds
         ]  # fmt: skip
         accuracy = estimate([run["test"] for run in told])
-        return accuracy, equivalent(self.ipc, self._hard(runs), fmean(run["test"] for run in told))
-
-    def _hard(self, runs: Runs) -> list[float]:
-        return [fmean(run["test"] for run in runs[n, 0, 0]) for n in self.ipc]
+        hard = [fmean(run["test"] for run in runs[n, 0, 0]) for n in self.ipc]
+        return accuracy, equivalent(self.ipc, hard, fmean(run["test"] for run in told))
 
     def _worth(self, runs: Runs, best: Mapping[tuple[int, int], Any], full: int) -> dict[int, dict[str, Any] | None]:
-        """Times as many images with hard labels that do as well as n with whole soft ones, seed by seed."""
+        """Times as many images with hard labels that do as well as n with all entries kept, seed by seed."""
         found: dict[int, dict[str, Any] | None] = {}
         for n in self.ipc:
             times = []
@@ -170,7 +168,7 @@ class Scaling(Analysis):
         return Chart("images per class", "test accuracy, %", tuple(series), log_x=True, percent=True)
 
     def _iso(self, law: Law, kept: Sequence[int]) -> Chart:
-        """Curves of equal accuracy by the law, each through a measured number of images with whole labels."""
+        """Curves of equal accuracy by the law, each through a measured number of images with the most entries."""
         series = []
         for n in self.ipc:
             error = law.error(n, kept[-1])
@@ -198,19 +196,15 @@ class Scaling(Analysis):
             series.append(Series.of(name, [size for size, _, _ in cells], told, line=wanted, quiet=not wanted))
         return Chart("bytes of images and labels", "test accuracy, %", tuple(series), log_x=True, percent=True)
 
-    def _sentence(self, law: Law, worth: Mapping[int, Any], own: tuple[dict[str, Any], float | None]) -> str:
-        head = law.sentence()
-        known = {n: value for n, value in worth.items() if value is not None}
-        if known:
-            n = max(known, key=lambda m: known[m]["mean"])
-            head += f" Whole soft labels are worth {shown(known[n])} times the images at {n} a class."
-        else:
-            head += " What whole soft labels reach lies outside what was measured with hard ones."
+    def _sentence(self, law: Law, worth: Mapping[int, Any], own: tuple[Any, float | None], labels: str) -> str:
+        # All of them: the interval of one that was picked as the largest would be too narrow.
+        known = [f"{shown(value)} times the images at {n}" for n, value in worth.items() if value is not None]
+        told = f"{labels.capitalize()} are worth {', '.join(known)} a class"
+        if not known:
+            told = f"What {labels} reach lies outside what was measured with hard ones"
         accuracy, count = own
-        own_worth = f"The set itself ({shown(accuracy, True)} %)"
-        if count is None:
-            return f"{head} {own_worth} lies outside what was measured with hard labels."
-        return f"{head} {own_worth} is worth {count:.3g} real images of each class with hard labels."
+        does = "lies outside what was measured" if count is None else f"is worth {count:.3g} real images of each class"
+        return f"{law.sentence()} {told}. The set itself ({shown(accuracy, True)} %) {does} with hard labels."
 
     def _notes(
         self, study: Study, law: Law, best: Mapping[tuple[int, int], Any], chosen: Mapping[tuple[int, int], int],
@@ -222,7 +216,7 @@ class Scaling(Analysis):
             f"law: alpha {law.alpha:.3f} ({ends['alpha']}), beta {law.beta:.3f} ({ends['beta']}), scale "
             f"{law.scale:.3f} ({ends['scale']}), floor {law.floor:.3f} ({ends['floor']}), residual "
             f"{100 * law.residual:.0f} % of the error",
-            "pass of the expert chosen on validation data, whole labels: "
+            f"pass of the expert chosen on validation data, {_labels(kept, study.classes)}: "
             + ", ".join(f"{chosen[n, kept[-1]]} at {n}" for n in self.ipc),
         ]
         middle = 1 - fmean(run["test"] for run in best[self.ipc[len(self.ipc) // 2], kept[-1]])
@@ -234,6 +228,11 @@ class Scaling(Analysis):
         if shortest < self.ipc[-1]:
             notes.append(f"a class has only {shortest} training rows, and gives no more")
         return tuple(notes)
+
+
+def _labels(kept: Sequence[int], classes: int) -> str:
+    """What the labels with the most entries are: whole where none were cut."""
+    return "whole soft labels" if kept[-1] == classes else f"labels of {kept[-1]} entries"
 
 
 def _measured(study: Study, material: Material, routine: Routine, seed: int) -> dict[str, Any]:

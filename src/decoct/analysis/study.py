@@ -7,6 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from decoct.evaluation.match import require_match
 from decoct.files import make_folder
 from decoct.machine import hardware, library_versions, usable_device
 from decoct.networks.build import default_network, network
+from decoct.networks.identity import network_identity
 from decoct.progress import Ticker
 from decoct.streams import Streams, derive_seed
 from decoct.training.accuracy import accuracy, predict
@@ -87,6 +89,11 @@ class Study:
     def classes(self) -> int:
         return self.data.spec.classes
 
+    @cached_property
+    def _identity(self) -> str:
+        # By its name alone a network that was edited would be given what was found of the old one.
+        return network_identity(self.network, self.data.spec.shape, self.classes)
+
     def build(self, seed: int) -> nn.Module:
         """A new network."""
         return network(self.network, self.data.spec.shape, self.classes, seed)
@@ -97,11 +104,10 @@ class Study:
     ) -> Any:  # fmt: skip
         """The record of this piece of work, doing it where that has not been done; `about_set` where it depends on
         the set."""
-        told = at_temperature(self.compact_set)
         # What analyses kept before they joined rows, or took losses, at the temperature of the labels is not this.
-        told = f"{told}, everywhere" if told else ""
+        told = f"{own}, everywhere" if (own := at_temperature(self.compact_set)) else ""
         full = {
-            "analysis": analysis, "settings": asdict(settings), "network": self.network, "data": self.data_key,
+            "analysis": analysis, "settings": asdict(settings), "network": self._identity, "data": self.data_key,
             **({"set": self.set_key + told} if about_set else {}),
             # What was kept of weighted data before weights counted in every part of an analysis is not this.
             **({"weights": "everywhere"} if self.data.weighted else {}), **key,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from statistics import fmean
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from decoct.analysis.finding import Chart, Finding, Series, estimate, shown
 from decoct.analysis.routine import Routine
 from decoct.analysis.study import Analysis, Study, require_setting
 from decoct.networks.embedding import embed
+from decoct.networks.identity import network_identity
 from decoct.networks.probe import undisturbed
 from decoct.training.accuracy import predict
 
@@ -55,10 +55,10 @@ class Substitutability(Analysis):
         require_setting(self.name, "epochs", self.epochs >= 1, self.epochs, "at least 1")
 
     def run(self, study: Study) -> Finding:
-        cells = []
+        cells, judge = [], self._judge(study)
         for place, seed in enumerate(study.seeds):
             study.tick(place / len(study.seeds), f"seed {seed}")
-            cells.append(study.once(self.name, self, {"seed": seed}, lambda s=seed: self._measure(study, s)))
+            cells.append(study.once(self.name, self, {"seed": seed, **judge}, lambda s=seed: self._measure(study, s)))
         names = study.data.spec.class_names
         rows = [self._row("all", [[cell[of]["all"] for cell in cells] for of in _DIRECTIONS])]
         for c, name in enumerate(names):
@@ -78,6 +78,11 @@ class Substitutability(Analysis):
             self.name, self._sentence(cells, near), chart, tuple(rows), percent=tuple(_DIRECTIONS.values()),
             notes=self._notes(study, cells[0]), facts=study.facts(self),
         )  # fmt: skip
+
+    def _judge(self, study: Study) -> dict[str, str]:
+        """What the key of a cell says of a judge beside its name: nothing of one of decoct's own."""
+        found = network_identity(self.judge, study.data.spec.shape, study.classes) if self.judge else ""
+        return {} if found == self.judge else {"judge": found}
 
     def _row(self, name: str, values: list[list[float | None]]) -> dict[str, Any]:
         told = [None if any(v is None for v in runs) else estimate([v or 0.0 for v in runs]) for runs in values]
@@ -107,11 +112,10 @@ class Substitutability(Analysis):
 
     def _sentence(self, cells: list[dict[str, Any]], near: dict[str, Any]) -> str:
         told = {of: shown(estimate([cell[of]["all"] for cell in cells]), True) for of in _DIRECTIONS}
-        gap = fmean(cell["set"]["all"] - cell["real"]["all"] for cell in cells)
-        seen = "more easily than" if gap > 0.02 else "less easily than" if gap < -0.02 else "as easily as"
+        gap = estimate([cell["set"]["all"] - cell["real"]["all"] for cell in cells])
         return (
-            f"Networks of real data know the set's images {seen} real ones: {told['set']} % against {told['real']} % "
-            f"right, and {shown(near['set'], True)} % of them lie nearest to the real features of their class; "
+            f"{_claim(gap)}: {told['set']} % against {told['real']} % right ({shown(gap, True, True)} points), and "
+            f"{shown(near['set'], True)} % of the set's images lie nearest to the real features of their class; "
             f"networks of the set know {told['back']} % of the real test images."
         )
 
@@ -122,6 +126,17 @@ class Substitutability(Analysis):
         unit = study.compact_set.spec.transform.inverse(inputs)
         outside = float(((unit < -1e-3) | (unit > 1 + 1e-3)).float().mean())
         return (f"{100 * outside:.1f} % of the set's pixels lie outside the range of real ones",)
+
+
+def _claim(gap: dict[str, Any]) -> str:
+    """What the difference between the set's images and real ones, seed by seed, says; one seed says nothing."""
+    low, high = gap["low"], gap["high"]
+    if low is None or high is None:
+        return "Whether networks of real data know the set's images more easily than real ones one seed cannot tell"
+    if low <= 0 <= high:
+        return "How well networks of real data know the set's images and real ones cannot be told apart"
+    word = "more" if low > 0 else "less"
+    return f"Networks of real data know the set's images {word} easily than real ones"
 
 
 def by_class(said: Int64[Tensor, " n"], truth: Int64[Tensor, " n"], classes: int) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from decoct.analysis.finding import Cell, Chart, Finding, Series
@@ -56,6 +56,8 @@ class ArchitectureSearch:
     data: Mapping[str, Any]
     run_seeds: tuple[int, ...]
     """The seeds of these runs."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Networks of which a run diverged, which no number here counts, and what they were trained on there."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -84,9 +86,14 @@ class ArchitectureSearch:
             f"{100 * self.ceiling.regret.value:.1f} points; it takes {self.full_seconds:.0f} s a run of all networks.",
             "'times faster' is full training over ranking alone, as if the set had been there; 'set included' counts "
             "the making of the set once and the ranking once, and is below 1 where the proxy took longer.",
+            *self._left_out(),
         )
         facts = {"data": dict(self.data), "seeds": list(self.run_seeds), "network": f"{len(self.networks)} networks"}
         return Finding("architectures", sentence, chart, tuple(map(_row, self.proxies)), ("regret",), notes, facts)
+
+    def _left_out(self) -> tuple[str, ...]:
+        told = ", ".join(f"{name} ({where})" for name, where in self.left_out.items())
+        return (f"Left out of every number, because runs of them diverged: {told}.",) if told else ()
 
     def table(self) -> str:
         """For a person: a line for each proxy."""

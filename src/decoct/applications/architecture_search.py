@@ -13,18 +13,19 @@ from torch import nn
 from decoct.applications.architecture_result import ArchitectureSearch, Proxy
 from decoct.compact.compact_set import CompactSet
 from decoct.data.dataset import Dataset
-from decoct.errors import ConfigError, DecoctError
+from decoct.errors import ConfigError, DecoctError, DivergenceError
 from decoct.evaluation import statistics
 from decoct.evaluation.bench import Bench
 from decoct.evaluation.data_facts import data_facts
 from decoct.evaluation.protocol import Protocol
-from decoct.evaluation.ranking import FEWEST_ITEMS, agreement
+from decoct.evaluation.ranking import FEWEST_FOR_INTERVAL, FEWEST_ITEMS, agreement
 from decoct.evaluation.scorecard import Entry
 from decoct.networks.build import network
 from decoct.training.config import FitConfig
 
 BASELINES = ("random", "herding")
 EARLY = "early stopping"
+FULL = "all rows"
 _STEPS = FitConfig(optimizer="adamw", lr=2e-3, weight_decay=0.01, epochs=60, batch_size=64, schedule="cosine")
 PROTOCOL = Protocol("architectures", _STEPS, full_epochs=12, full_samples=60_000, full_batch=64, checks=4)
 """How networks are trained: 60 passes over a small set, up to 12 over all rows. Nothing is augmented."""
@@ -73,11 +74,12 @@ def architecture_search(
     A proxy ranks networks by mean validation accuracy; the truth is mean test accuracy after full training. "early
     stopping" trains on all rows for `early_epochs` passes, by default as many as show about as many rows as a set
     does, at least 1. With `out` every finished run is kept and the same call goes on. The seconds that a set took to
-    make are those of its provenance, and are counted beside the seconds of ranking by it.
+    make are those of its provenance, and are counted beside the seconds of ranking by it. A network of which a run
+    diverged, on all rows or under a proxy, is left out of every number, and named.
 
     Cost: networks x seeds x (sets + baselines + 2) runs. Raises `ConfigError` for fewer than 3 networks, one that
-    cannot take these inputs or no early passes, `MismatchError` for a set of other data, `UnknownNameError`,
-    `OutputError`.
+    cannot take these inputs or no early passes, `MismatchError` for a set of other data, `DivergenceError` where so
+    many networks diverge that too few are left to be ranked, `UnknownNameError`, `OutputError`.
     """
     from decoct.evaluation.contender import Judged
     from decoct.evaluation.withheld import in_terms_of
@@ -93,17 +95,29 @@ def architecture_search(
     early = shown if early_epochs is None else early_epochs
 
     def bench(used: Protocol) -> Bench:
-        return Bench.of(data, used, names, seeds, baselines=(), out=out, device=device)
+        own = Bench.of(data, used, names, seeds, baselines=(), out=out, device=device)
+        return replace(own, goes_on=True)  # one network of many that diverges does not end the others
 
     whole, short = bench(protocol), bench(replace(protocol, name=f"{protocol.name}-early", full_epochs=early))
-    full = whole.entries(whole.contenders(["full"], nbytes)[0])
     groups = {
+        FULL: whole.entries(whole.contenders(["full"], nbytes)[0]),
         **{name: whole.entries([Judged.of(one, name)]) for name, one in sets.items()},
         **{c.label: whole.entries([c]) for c in whole.contenders(list(baselines), nbytes)[0]},
         EARLY: short.entries(short.contenders(["full"], nbytes)[0]),
     }
     made = {**{name: _made_seconds(one) for name, one in sets.items()}, "random": 0.0, EARLY: 0.0}
-    return _compared(names, full, groups, made, whole)
+    lost = _lost(names, groups, whole.seeds)
+    left = tuple(name for name in names if name not in lost)
+    _require_enough(names, left, lost)
+    kept = {name: [entry for entry in own if entry.network in left] for name, own in groups.items()}
+    return _compared(left, kept.pop(FULL), kept, made, whole, lost)
+
+
+def _lost(names: tuple[str, ...], groups: dict[str, list[Entry]], seeds: tuple[int, ...]) -> dict[str, str]:
+    """The networks of which a run diverged, and what they were trained on there. Means of fewer runs are no table."""
+    whole = {group: {entry.network for entry in own if entry.seeds == seeds} for group, own in groups.items()}
+    lost = {name: ", ".join(group for group, found in whole.items() if name not in found) for name in names}
+    return {name: where for name, where in lost.items() if where}
 
 
 def _made_seconds(compact_set: CompactSet) -> float | None:
@@ -114,14 +128,14 @@ def _made_seconds(compact_set: CompactSet) -> float | None:
 
 def _compared(
     names: tuple[str, ...], full: list[Entry], groups: dict[str, list[Entry]], made: dict[str, float | None],
-    bench: Bench,
+    bench: Bench, lost: dict[str, str],
 ) -> ArchitectureSearch:  # fmt: skip
     truth = _table(full, "last")
     seconds = sum(entry.seconds for entry in full)
     proxies = tuple(_proxy(name, own, truth, names, seconds, made.get(name)) for name, own in groups.items())
     return ArchitectureSearch(
         names, proxies, tuple(truth.mean(0).tolist()), agreement(_table(full, "val"), truth), seconds,
-        len(bench.seeds), bench.protocol.facts(), data_facts(bench.data), bench.seeds,
+        len(bench.seeds), bench.protocol.facts(), data_facts(bench.data), bench.seeds, lost,
     )  # fmt: skip
 
 
@@ -173,7 +187,7 @@ def ranked_networks(networks: Space | Sequence[str] | None, data: Dataset) -> tu
 
 def require_proxy_names(names: Iterable[str]) -> None:
     """Raise `ConfigError` for a set that is called as a baseline."""
-    taken = {"random", "herding", "random + teacher", "full", EARLY} & set(names)
+    taken = {"random", "herding", "random + teacher", "full", FULL, EARLY} & set(names)
     if taken:
         raise ConfigError(
             "ranking networks",
@@ -190,6 +204,20 @@ def _require_a_proxy(sets: Mapping[str, CompactSet], baselines: Sequence[str]) -
             "ranking networks", received="the baseline 'full'", expected="cheap baselines: full training is the truth",
             remedy="leave it out",
         )  # fmt: skip
+
+
+def _require_enough(names: tuple[str, ...], left: tuple[str, ...], lost: dict[str, str]) -> None:
+    """Raise `DivergenceError` where divergence took the networks that a rank correlation, or its interval, needs."""
+    least = FEWEST_FOR_INTERVAL if len(names) >= FEWEST_FOR_INTERVAL else FEWEST_ITEMS
+    if lost and len(left) < least:
+        told = ", ".join(f"{name} ({where})" for name, where in list(lost.items())[:5])
+        raise DivergenceError(
+            "ranking networks",
+            received=f"{len(lost)} of {len(names)} networks with runs that diverged: {told}"
+            + (", ..." if len(lost) > 5 else ""),
+            expected=f"at least {least} networks all of whose runs come to an end",
+            remedy="take a protocol with a smaller step size, or other networks: finished runs are kept",
+        )
 
 
 def _require_early(epochs: int | None) -> None:

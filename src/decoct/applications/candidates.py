@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from decoct.data.dataset import Dataset, Split
 from decoct.evaluation.data_facts import data_key
 from decoct.evaluation.ranking import FEWEST_ITEMS
 from decoct.networks.build import network as build_network
+from decoct.networks.identity import network_identity
 from decoct.progress import progress
 from decoct.settings import require_at_least
 from decoct.streams import Streams, derive_seed
@@ -83,7 +85,7 @@ class Candidates:
 
     def _one(self, u: Tensor, seed: int, small: Rows, full: Rows) -> tuple[Tensor, Tensor, float, float]:
         key = {
-            "set": self.train_set.content_hash, "data": data_key(self.data), "network": self.network,
+            "set": self.train_set.content_hash, "data": data_key(self.data), "network": self._identity,
             "space": repr(self.space), "search": {**asdict(self.search), "candidates": 0}, "u": u.tolist(),
             "seed": seed, "schema": KEY_VERSION,
         }  # fmt: skip
@@ -112,6 +114,11 @@ class Candidates:
             kept["seconds"] = torch.tensor(seconds, dtype=torch.float64)
             write_tensors(path, kept)
         return weights[0], weights[1], seconds[0], seconds[1]
+
+    @cached_property
+    def _identity(self) -> str:
+        # By its name alone a network that was edited would be given the weights of the old one.
+        return network_identity(self.network, self.data.spec.shape, self.data.spec.classes)
 
     def rows_of(self, compact_set: CompactSet) -> Rows:
         return self._rows(*compact_set.materialize())

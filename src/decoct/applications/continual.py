@@ -32,6 +32,7 @@ from decoct.evaluation.data_facts import data_facts, data_key
 from decoct.files import make_folder
 from decoct.machine import usable_device
 from decoct.networks.build import default_network, network
+from decoct.networks.identity import network_identity
 from decoct.progress import progress
 from decoct.streams import Streams, derive_seed
 from decoct.training.accuracy import predict
@@ -51,9 +52,10 @@ class ContinualConfig:
 
     The classes, in an order drawn from each seed, are cut into `tasks` of equal size (the first ones take what is left
     over). `nbytes` bound the memory at all times, labels and decoders included. With `scratch` a new network is
-    trained on the memory alone after every task, as GDumb does and as distribution matching was published; with
-    `continue` one network goes on, on all rows of the new task joined with the memory of the old ones, rows weighted so
-    that every class counts the same, and within a class by the weights of the data.
+    trained on the memory alone after every task, as GDumb does and as distribution matching was published; the rows of
+    a reservoir, whose classes are uneven, are weighted so that every class counts the same. With `continue` one network
+    goes on, on all rows of the new task joined with the memory of the old ones, rows weighted so that every class
+    counts the same, and within a class by the weights of the data.
     """
 
     tasks: int = 5
@@ -110,6 +112,8 @@ def continual(
     name = config.network or default_network(data.spec.shape)
     network(name, data.spec.shape, data.spec.classes, 0)
     config = replace(config, network=name, fit=config.training)
+    # By its name alone a network that was edited would be given the runs of the old one.
+    told = {**asdict(config), "network": network_identity(name, data.spec.shape, data.spec.classes)}
     records = Records(None if out is None else make_folder(Path(out) / "cells"))
     runs: list[Run] = []
     pairs = [(memory, seed) for seed in chosen for memory in names]
@@ -118,7 +122,7 @@ def continual(
             tick(done, f"{memory}, seed {seed}")
             key = {
                 "continual": 4 if data.weighted else 3, "data": data_key(data), "memory": memory,
-                "seed": seed, "config": asdict(config),
+                "seed": seed, "config": told, **_weighed(memory, config),
             }  # fmt: skip
             found = records.find(key)
             if found is None:
@@ -127,6 +131,11 @@ def continual(
             runs.append(Run.of(memory, seed, found))
     facts = {"data": data_facts(data), "seeds": list(chosen), "network": name, "config": asdict(config)}
     return Continual(names, tuple(runs), facts)
+
+
+def _weighed(memory: str, config: ContinualConfig) -> dict[str, str]:
+    """What the key of a cell says of weights: of a reservoir by itself there may be cells whose classes were uneven."""
+    return {"weighed": "classes"} if memory == RESERVOIR and config.way == "scratch" else {}
 
 
 def class_order(data: Dataset, tasks: int, seed: int) -> list[list[int]]:
@@ -145,7 +154,7 @@ def _run(data: Dataset, name: str, config: ContinualConfig, seed: int, device: s
     for number, classes in enumerate(tasks):
         old = memory.material()
         memory.add(classes)
-        material = memory.material() if config.way == "scratch" else _joined(memory, classes, old)
+        material = memory.alone() if config.way == "scratch" else _joined(memory, classes, old)
         assert material is not None
         start = None if config.way == "scratch" else module
         module = _trained(data, material, config, derive_seed(seed, "continual", number), start, device)

@@ -118,9 +118,12 @@ class Continual:
     def _notes(self) -> tuple[str, ...]:
         way = self.facts["config"]["way"]
         told = "a new network on the memory alone" if way == "scratch" else "one network on the new task and the memory"
+        # Beside the rows of a new task every class weighs the same, whatever the memory.
+        weighed = ", and its rows are weighted so that every class counts the same" if way == "scratch" else ""
         notes = (
             f"After every task: {told}. Every seed has an order of classes of its own, the same for all memories.",
-            "A class's share of the bytes is reserved from the start; a reservoir is full from the first task on.",
+            "A class's share of the bytes is reserved from the start; a reservoir is full from the first task on"
+            f"{weighed}.",
         )
         return notes if len(self.facts["seeds"]) > 1 else (*notes, "One seed: no interval can be given.")
 

@@ -22,7 +22,7 @@ from decoct.training.fit import fit
 LOCAL = FitConfig(
     optimizer="sgd", lr=0.05, momentum=0.9, weight_decay=5e-4, epochs=2, batch_size=32, schedule="constant"
 )
-"""How a client trains in one round."""
+"""How a client trains in one round, unless told otherwise; it was not searched for."""
 WeightsDtype = Literal["float16", "float32"]
 """How the numbers of a network are sent."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import nn
 from decoct.applications.class_subset import real_rows, rows_of_set, together
 from decoct.applications.client_split import dirichlet_split
 from decoct.applications.client_work import FederatedConfig, Unit, client_units, made_by_client
-from decoct.applications.fedavg import fedavg, weight_bytes
+from decoct.applications.fedavg import LOCAL, fedavg, weight_bytes
 from decoct.applications.federated_result import Federated, Sharing
 from decoct.applications.memory import row_cost
 from decoct.applications.small_set import is_recipe, require_maker, require_usable
@@ -27,6 +28,7 @@ from decoct.evaluation.contender import Material
 from decoct.evaluation.data_facts import data_facts, data_key
 from decoct.files import make_folder
 from decoct.networks.build import default_network, network
+from decoct.networks.identity import network_identity
 from decoct.progress import progress
 from decoct.selection.driver import select
 from decoct.streams import derive_seed
@@ -54,7 +56,7 @@ def federated(
     would pay for more rounds than were followed, the result says so. Sets go up once and nothing comes down before
     training; a round of FedAvg sends all weights up, and down before it, in `weights_dtype`. The weights that it starts
     from follow from a shared seed and are not sent. The finished network, which every way would send down once, is
-    counted for none.
+    counted for none. Clients train as `config.local` says; nothing is searched for, and the result says so.
 
     Setting: "Distilled One-Shot Federated Learning" (Zhou et al., 2020, https://arxiv.org/abs/2009.07999), "Federated
     Learning via Decentralized Dataset Distillation in Resource-Constrained Edge Environments" (FedD3, Song et al.,
@@ -99,13 +101,23 @@ class _Work:
         """One way of sharing with one seed, from its cell where there is one."""
         key = {
             "federated": 4 if self.data.weighted else 3, "data": data_key(self.data), "way": way, "first": first,
-            "seed": seed, "config": asdict(self.config),
+            "seed": seed, "config": self._told(way),
         }  # fmt: skip
         found = self.records.find(key)
         if found is None:
             found = self._shared(way, first, seed)
             self.records.keep(key, found)
         return Sharing.of(way, seed, found)
+
+    def _told(self, way: str) -> dict[str, Any]:
+        """The settings that a cell depends on: what clients do in a round is nothing to those that send sets."""
+        config = self.config if way == "fedavg" else replace(self.config, local=LOCAL)
+        return {**asdict(config), "network": self._identity}
+
+    @cached_property
+    def _identity(self) -> str:
+        # By its name alone a network that was edited would be given the results of the old one.
+        return network_identity(str(self.config.network), self.data.spec.shape, self.data.spec.classes)
 
     def _shared(self, way: str, first: str, seed: int) -> dict[str, Any]:
         began, config = time.monotonic(), self.config

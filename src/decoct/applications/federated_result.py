@@ -182,6 +182,7 @@ class Federated:
     def _notes(self) -> tuple[str, ...]:
         held = [one.classes_held for one in self.of(self.makers[0])]
         config = self.facts["config"]
+        local = config["local"]
         dtype = config.get("weights_dtype", "float32")
         few = [sum(1 for count in counts if count == 1) for counts in held]
         none = [sum(1 for count in counts if count == 0) for counts in held]
@@ -191,6 +192,8 @@ class Federated:
             f"Sets go up once; a round of FedAvg sends all weights down and up as {dtype}, the first one up alone, "
             "since they begin with a shared seed. The finished network counts for none.",
             "FedAvg with 0 rounds is the untrained network.",
+            f"Clients of FedAvg train {local['epochs']} pass(es) a round, {local['optimizer']} of step size "
+            f"{local['lr']:g}. Neither was searched for: others may reach more in as many bytes.",
         )
         short = [one for one in self.equal() if one.rounds < one.affordable or one.rounds_up < one.affordable_up]
         if short:

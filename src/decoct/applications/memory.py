@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Int64
@@ -16,6 +17,7 @@ from decoct.compact.stored import hard_label_bytes
 from decoct.data.dataset import Dataset
 from decoct.errors import BudgetError, ConfigError
 from decoct.evaluation.contender import Material
+from decoct.evaluation.draws import equal_classes
 from decoct.streams import Streams, derive_seed
 
 RESERVOIR = "reservoir"
@@ -66,6 +68,10 @@ class Memory(ABC):
     def material(self) -> Material | None:
         """What there is to train on; none before the first task."""
 
+    def alone(self) -> Material | None:
+        """The same for a network that sees nothing else."""
+        return self.material()
+
     def real(self, classes: Sequence[int]) -> Material:
         """All real training rows of `classes`, which are at hand only while their task is the new one."""
         return real_rows(self.data, rows_of(self.data, classes))
@@ -80,8 +86,8 @@ class Reservoir(Memory):
     """Algorithm R: of n rows seen, each is kept with probability capacity / n.
 
     Paper: Vitter, "Random Sampling with a Reservoir" (1985, https://doi.org/10.1145/3147.3165). Rows of a task come in
-    an order drawn from the seed. Nothing makes the classes even. Raises `ConfigError` for rows with weights: every row
-    has the same chance.
+    an order drawn from the seed. Nothing makes the classes even; what sees the reservoir alone weighs its rows so that
+    each class counts the same. Raises `ConfigError` for rows with weights: every row has the same chance.
     """
 
     def __init__(self, data: Dataset, nbytes: int, seed: int) -> None:
@@ -102,6 +108,11 @@ class Reservoir(Memory):
 
     def material(self) -> Material | None:
         return real_rows(self.data, torch.tensor(self._kept)) if self._kept else None
+
+    def alone(self) -> Material | None:
+        """Its rows, by weights under which every class counts the same, as the classes of the other memories do."""
+        kept = self.material()
+        return None if kept is None else replace(kept, weights=equal_classes(kept.targets.argmax(1)))
 
     @property
     def rows(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -58,7 +58,8 @@ class Options:
 
 
 def run(options: Options) -> dict[str, Any]:
-    """Analyse the set and write what was found beside it; of all, those that set, network and machine allow."""
+    """Analyse the set and write what was found beside it; of all, those that set, network and machine allow and whose
+    trainings come to an end."""
     from decoct.analysis.table import ANALYSES
     from decoct.registry import unknown_name
 
@@ -67,7 +68,7 @@ def run(options: Options) -> dict[str, Any]:
     from decoct.analysis.analyze import analyze
     from decoct.analysis.routine import Routine
     from decoct.compact.load import load
-    from decoct.errors import ConfigError, DataError, MemoryEstimateError
+    from decoct.errors import ConfigError, CurvatureError, DataError, DivergenceError, MemoryEstimateError
 
     routine = Routine(steps=options.steps, lr=options.lr)
     names = sorted(ANALYSES) if options.what == "all" else [options.what]
@@ -81,13 +82,13 @@ def run(options: Options) -> dict[str, Any]:
             found.append(
                 analyze(one, small, data, network=options.network, seeds=options.seeds, out=out, device=options.device)
             )
-        except (ConfigError, DataError, MemoryEstimateError) as error:
+        except (ConfigError, DataError, MemoryEstimateError, DivergenceError, CurvatureError) as error:
             refused[name] = error
     if refused and not found:
         raise next(iter(refused.values()))
     return {
         "findings": [one.to_json() for one in found], "out": str(out), "folder": str(options.folder),
-        "refused": {name: f"{error.received}; {error.expected}" for name, error in refused.items()},
+        "refused": {name: f"{error.received}; {error.expected}; {error.remedy}" for name, error in refused.items()},
     }  # fmt: skip
 
 
@@ -110,5 +111,5 @@ def show(result: dict[str, Any]) -> str:
     from decoct.analysis.finding import Finding
 
     tables = [Finding.from_json(value).table() for value in result["findings"]]
-    tables += [f"{name} was not asked: {why}" for name, why in result["refused"].items()]
+    tables += [f"{name} has no answer: {why}" for name, why in result["refused"].items()]
     return "\n\n".join([*tables, f"findings: {result['out']} (decoct report {result['folder']} shows them)"])

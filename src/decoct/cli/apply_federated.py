@@ -30,6 +30,10 @@ class Options:
     """Steps of each distillation; without it, the recipe's own."""
     rounds: int = 10
     """Rounds of FedAvg that are followed."""
+    local_lr: float = 0.05
+    """Step size of the clients of FedAvg; it is not searched for."""
+    local_epochs: int = 2
+    """Passes over its rows that a client of FedAvg takes in a round."""
     weights_dtype: Literal["float16", "float32"] = "float16"
     """How FedAvg sends weights; sets are stored in 8 bits a value."""
     network: Annotated[str | None, left_out("NAME")] = None
@@ -45,15 +49,20 @@ class Options:
 
 def run(options: Options) -> dict[str, Any]:
     """Share, measure and report."""
+    from dataclasses import replace
+
     from decoct.applications.client_work import FederatedConfig
+    from decoct.applications.fedavg import LOCAL
     from decoct.applications.federated import federated
     from decoct.cli.finding_report import write_finding
     from decoct.files import make_folder
 
+    # Numbers that cannot be are told before the source is read.
+    local = replace(LOCAL, lr=options.local_lr, epochs=options.local_epochs)
     data = options.opening.open(options.source)
     config = FederatedConfig(
         clients=options.clients, alpha=options.alpha, ipc=options.ipc, steps=options.steps, rounds=options.rounds,
-        network=options.network, weights_dtype=options.weights_dtype,
+        network=options.network, weights_dtype=options.weights_dtype, local=local,
     )  # fmt: skip
     with options.running.start() as engine:
         found = federated(

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from decoct.cli.opening import Output
+from decoct.cli.opening import Output, left_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +24,10 @@ class Options:
     """Nodes of each class of a condensed graph."""
     space: Literal["discrete", "continuous"] = "discrete"
     """discrete: nine filters by name; continuous: the coefficients of hops 0 to 4. Both with a weight decay."""
-    decays: int = 8
-    """Weight decays of each filter by name."""
-    candidates: int = 72
-    """Candidates of the continuous space."""
+    decays: Annotated[int | None, left_out("N")] = None
+    """For discrete: weight decays of each filter by name; without it, 8."""
+    candidates: Annotated[int | None, left_out("N")] = None
+    """For continuous: how many candidates; without it, 72."""
     starts: int = 14
     """Trajectories of hyper-parameters along which hypergradients are matched."""
     length: int = 6
@@ -53,16 +53,35 @@ def run(options: Options) -> dict[str, Any]:
 
     # Wrong numbers are told before the graph is read.
     require_at_least(options, "the search of graph filters", columns=0, ipc=1, seeds=1)
+    _require_own(options)
+    given: dict[str, Any] = {name: value for name in OWN if (value := getattr(options, name)) is not None}
     search = GraphSearch(
-        discrete=options.space == "discrete", starts=options.starts, length=options.length, steps=options.steps,
-        decays=options.decays, candidates=options.candidates,
-    )  # fmt: skip
+        discrete=options.space == "discrete", starts=options.starts, length=options.length, steps=options.steps, **given
+    )
     graph = open_graph(options.graph)
     found = order_filters(
         graph.most_frequent(options.columns) if options.columns else graph, options.methods, search,
         per_class=options.ipc, seeds=options.seeds, out=options.out,
     )  # fmt: skip
     return write_finding(options.out, "graph", found)
+
+
+OWN = {"decays": "discrete", "candidates": "continuous"}
+"""The space that each of these options belongs to."""
+
+
+def _require_own(options: Options) -> None:
+    """Raise `ConfigError` for an option that belongs to the other space, where nothing would follow from it."""
+    from decoct.errors import ConfigError
+
+    for option, space in OWN.items():
+        if options.space != space and getattr(options, option) is not None:
+            raise ConfigError(
+                f"ordering filters of the {options.space} space",
+                received=f"--{option} {getattr(options, option)}",
+                expected=f"--{option} with --space {space}, and only there",
+                remedy=f"leave --{option} out, or ask for --space {space}",
+            )
 
 
 def show(result: dict[str, Any]) -> str:

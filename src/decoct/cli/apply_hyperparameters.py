@@ -21,6 +21,8 @@ MATCHED: dict[str, dict[str, Any]] = {
     "hcdc-small": {"full_per_class": 0},
 }  # fmt: skip
 """Ways to match hypergradients: settings of the objective that differ from those of the recipe hcdc."""
+TRAIN_IPC = 10
+"""Rows of each class that networks are trained on where nothing is said."""
 HASHED = 12
 """Digits of the hash of a training set in the name of the folder of a validation set made for it."""
 
@@ -35,8 +37,8 @@ class Options:
     """digits, npz:PATH, imagefolder:PATH, parquet:PATH, csv:PATH, hub:NAME or a bare path."""
     train: Annotated[Path | None, left_out("DIR")] = None
     """Folder of a compact set to train candidates on; without it, herding picks one."""
-    train_ipc: int = 10
-    """Rows of each class that herding picks for it."""
+    train_ipc: Annotated[int | None, left_out("N")] = None
+    """Rows of each class that herding picks for it; without it, 10. Not together with --train."""
     methods: Annotated[tuple[str, ...], arg(metavar="NAME...")] = ("herding", "hcdc")
     """Selectors and recipes that make validation sets; random is always there. hcdc matches directions of
     hypergradients, hcdc-length their lengths too, hcdc-slopes gradients for all weights beside them; hcdc-small those
@@ -74,7 +76,8 @@ def run(options: Options) -> dict[str, Any]:
     from decoct.settings import require_at_least
 
     space, search = _space(options.space), Search(candidates=options.candidates)
-    require_at_least(options, "the search of hyper-parameters", seeds=1, ipc=1, train_ipc=1)
+    require_at_least(options, "the search of hyper-parameters", seeds=1, ipc=1)
+    picked = _rows_picked(options)
     for name in options.methods:
         require_plain_maker(name, "searching hyper-parameters", "leave the plus out", more=tuple(MATCHED))
     methods = [name for name in dict.fromkeys(options.methods) if name != RANDOM]
@@ -82,8 +85,8 @@ def run(options: Options) -> dict[str, Any]:
     require_usable(data, methods, options.ipc, options.network)
     folder, device = options.out / "train", usable_device(options.device)
     if options.train is None:
-        Maker(data, None, None, 0, folder, device).make("herding", options.train_ipc)
-    train = options.train or next(folder.glob(f"herding-ipc{options.train_ipc}-*"))
+        Maker(data, None, None, 0, folder, device).make("herding", picked)
+    train = options.train or next(folder.glob(f"herding-ipc{picked}-*"))
     train_set = load(train)
     made = {
         name: _validation_set(options, data, name, train, train_set.content_hash, space, device) for name in methods
@@ -93,6 +96,21 @@ def run(options: Options) -> dict[str, Any]:
         network=options.network, search=search, seeds=options.seeds, out=options.out, device=device,
     )  # fmt: skip
     return write_finding(options.out, "hyperparameters", found, data)
+
+
+def _rows_picked(options: Options) -> int:
+    """Rows of each class of the training set that herding picks. Raises `ConfigError` where one was given besides."""
+    from decoct.errors import ConfigError
+
+    if options.train_ipc is not None and (options.train is not None or options.train_ipc < 1):
+        given = "" if options.train is None else f" beside --train {options.train}"
+        raise ConfigError(
+            "searching hyper-parameters",
+            received=f"--train-ipc {options.train_ipc}{given}",
+            expected="1 or more rows of each class, for herding to pick where no training set is given",
+            remedy="leave out one of the two" if given else "give 1 or more",
+        )
+    return options.train_ipc or TRAIN_IPC
 
 
 def _validation_set(

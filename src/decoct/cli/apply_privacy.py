@@ -12,7 +12,7 @@ from tyro.conf import arg
 from decoct.cli.opening import Opening, Output, Source, left_out
 
 if TYPE_CHECKING:
-    from decoct.applications.privacy.dp import Private
+    from decoct.applications.privacy.dp import Private, PrivateConfig
     from decoct.applications.privacy.membership import MembershipConfig
 
 ROWS_FILE = "private-rows.json"
@@ -44,8 +44,8 @@ class Options:
     """Folders of sets made from this source: their images are compared with the training rows."""
     epsilon: Annotated[float | None, left_out("E")] = None
     """Also make a set that is (E, delta)-differentially private, in OUT/private (pip install 'decoct[privacy]')."""
-    delta: float = 1e-5
-    """Delta of that set, well below 1 / rows."""
+    delta: Annotated[float | None, left_out("D")] = None
+    """With --epsilon: delta of that set, well below 1 / rows; without it, 1e-5."""
     seed: int = 0
     """Seed of the attack, and of the noise in the sets that --ways private makes to be attacked. The noise of the set
     in OUT/private never comes from it."""
@@ -66,9 +66,11 @@ def run(options: Options) -> dict[str, Any]:
     from decoct.report.html import write_report
     from decoct.report.judged import Judged
 
+    _require_own(options)
     data = options.opening.open(options.source)
     if options.models:
-        require_attack(data, options.ways, _config(options))  # before a private set is made, which takes minutes
+        # Before a private set is made, which takes minutes.
+        require_attack(data, options.ways, _config(options), options.seed)
     make_folder(options.out)
     found = {"copies": _copies(options, data), "private": _private(options, data)}
     attacked = {} if options.models == 0 else _attack(options, data)
@@ -78,6 +80,19 @@ def run(options: Options) -> dict[str, Any]:
     page = write_report(options.out / "report.html", [Judged(options.out.name, findings=findings)], data)
     told = [one.to_json() for one in findings]
     return {**found, **attacked, "findings": told, "report": str(page)}
+
+
+def _require_own(options: Options) -> None:
+    """Raise `ConfigError` for --delta without --epsilon: no set is made private, and the number would say nothing."""
+    from decoct.errors import ConfigError
+
+    if options.delta is not None and options.epsilon is None:
+        raise ConfigError(
+            "asking for privacy without a private set",
+            received=f"--delta {options.delta:g}",
+            expected="--delta with --epsilon, and only there",
+            remedy="leave --delta out, or give --epsilon",
+        )
 
 
 def _attack(options: Options, data: Any) -> dict[str, Any]:
@@ -91,15 +106,25 @@ def _attack(options: Options, data: Any) -> dict[str, Any]:
 
 
 def _config(options: Options) -> MembershipConfig:
-    from decoct.applications.privacy.dp import PrivateConfig
     from decoct.applications.privacy.lira import Lira
     from decoct.applications.privacy.membership import MembershipConfig
 
     return MembershipConfig(
         models=options.models, ipc=options.ipc, steps=options.steps, network=options.network,
         attack=Lira(options.attack),
-        private=None if options.epsilon is None else PrivateConfig(target=options.epsilon, delta=options.delta),
+        private=_private_config(options),
     )  # fmt: skip
+
+
+def _private_config(options: Options) -> PrivateConfig | None:
+    from dataclasses import replace
+
+    from decoct.applications.privacy.dp import PrivateConfig
+
+    if options.epsilon is None:
+        return None
+    usual = PrivateConfig(target=options.epsilon)
+    return usual if options.delta is None else replace(usual, delta=options.delta)
 
 
 def _copies(options: Options, data: Any) -> dict[str, Any]:
@@ -117,16 +142,16 @@ def _copies(options: Options, data: Any) -> dict[str, Any]:
 
 
 def _private(options: Options, data: Any) -> dict[str, Any] | None:
-    if options.epsilon is None:
+    config = _private_config(options)
+    if config is None:
         return None
-    from decoct.applications.privacy.dp import PrivateConfig, private_matching, public_view
+    from decoct.applications.privacy.dp import private_matching, public_view
     from decoct.evaluation.data_facts import data_key
     from decoct.files import write_json
 
     folder = options.out / "private"
-    made = _made_before(options, data, folder)
+    made = _made_before(options, config, data, folder)
     if made is None:
-        config = PrivateConfig(target=options.epsilon, delta=options.delta)
         made = private_matching(public_view(data), ipc=options.ipc, config=config, name=options.network)
         # Before the set, so that no set ever stands there without it.
         write_json(folder.parent / ROWS_FILE, {"kind": "rows of a private set", "data_key": data_key(data)})
@@ -137,7 +162,7 @@ def _private(options: Options, data: Any) -> dict[str, Any] | None:
     return told
 
 
-def _made_before(options: Options, data: Any, folder: Path) -> Private | None:
+def _made_before(options: Options, config: PrivateConfig, data: Any, folder: Path) -> Private | None:
     """The private set that the same command left in `folder`: new noise would be a second look at the rows.
 
     Raises `MismatchError` for a set that was asked for otherwise, or made from other rows.
@@ -151,7 +176,7 @@ def _made_before(options: Options, data: Any, folder: Path) -> Private | None:
         return None
     small = load(folder)
     asked = {
-        "target": options.epsilon, "delta": options.delta, "ipc": options.ipc,
+        "target": config.target, "delta": config.delta, "ipc": options.ipc,
         "network": options.network or default_network(data.spec.shape),
     }  # fmt: skip
     found = {name: small.provenance.get(name) for name in asked}

@@ -75,8 +75,8 @@ class Records:
 class Cells:
     """The cells of one out folder, or of one call where there is none.
 
-    A cell is found by everything that its result depends on: the rows, the data, the protocol, the network, the seed
-    and the version of this format. Code is not part of it: after changing a network of your own, take a new folder.
+    A cell is found by everything that its result depends on: the rows, the data, the protocol, the network (one from
+    outside decoct by what it is made of), the seed and the version of this format.
     """
 
     folder: Path | None

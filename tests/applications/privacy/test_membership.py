@@ -11,8 +11,9 @@ from toys import blob_images
 
 from decoct.analysis.finding import Finding
 from decoct.applications.privacy.dp import PrivateConfig
-from decoct.applications.privacy.membership import MembershipConfig, _made, membership
-from decoct.errors import ConfigError, DataError, UnknownNameError
+from decoct.applications.privacy.lira import halves
+from decoct.applications.privacy.membership import MembershipConfig, _made, membership, require_attack
+from decoct.errors import BudgetError, ConfigError, DataError, UnknownNameError
 from decoct.training.config import FitConfig
 
 FIT = FitConfig(optimizer="adam", lr=5e-3, epochs=8, batch_size=32, weight_decay=0.0)
@@ -118,6 +119,42 @@ def test_what_cannot_be_trained_on_is_refused_before_anything_is_made(way, weigh
     data = data.with_weights(1 + torch.arange(len(data.train)) % 2) if weighted else data
     with pytest.raises(ConfigError, match=text):
         membership(data, ["real", way], settings())
+
+
+@pytest.mark.parametrize("way", ["random", "dm+noise"])
+def test_more_images_than_the_smallest_half_has_of_a_class_are_refused_before_anything_is_made(way, monkeypatch):
+    """15 rows of a class make halves of about 7: ten images of it are too many, whatever a half that is larger has."""
+    monkeypatch.setattr("decoct.applications.privacy.membership._cell", lambda *_: pytest.fail("too late"))
+    data = blob_images(classes=2, per_class=30)
+    rows = torch.cat([torch.nonzero(data.train.labels() == c).flatten()[:n] for c, n in ((0, 30), (1, 15))])
+    data, config = data.with_train(rows), settings(ipc=10)
+    fewest = int(halves(45, 6, 0)[:, data.train.labels() == 1].sum(1).min())
+    assert fewest < 8
+    with pytest.raises(BudgetError) as caught:
+        membership(data, ["real", way], config)
+    assert "received: 10 images a class" in str(caught.value)
+    assert f"at most {fewest}: so many rows of class 'class 1' has the half that has the fewest of them" in str(
+        caught.value
+    )
+    require_attack(data, ["real", way], settings(ipc=fewest), 0)
+    require_attack(data, ["real"], config, 0)
+
+
+def test_an_edited_network_is_attacked_anew(tmp_path, monkeypatch):
+    room, data, done = "decoct.applications.privacy.membership", blob_images(classes=2, per_class=20), []
+    rows = len(data.train)
+
+    def cell(*_):
+        done.append(1)
+        said = np.random.default_rng(len(done)).normal(size=rows).tolist()
+        return {"confidence": said, "accuracy": 0.5, "rows": rows // 2, "seconds": 1.0}
+
+    monkeypatch.setattr(f"{room}._cell", cell)
+    for version, runs in (("one", 6), ("one", 6), ("two", 12)):
+        monkeypatch.setattr(f"{room}.network_identity", lambda name, *_, v=version: f"{name}@{v}")
+        told = membership(data, ["real"], settings(), out=tmp_path, device="cpu")
+        assert len(done) == runs
+        assert told.facts["config"]["network"] == "mlp"
 
 
 def test_data_without_test_rows_are_refused():

@@ -18,7 +18,7 @@ from decoct.applications.privacy.dp import PrivateConfig, private_matching, publ
 from decoct.applications.privacy.lira import FEWEST, Lira, balanced, halves, logit_confidence, roc
 from decoct.applications.small_set import require_maker, require_usable, small_set
 from decoct.data.dataset import Dataset
-from decoct.errors import ConfigError, DataError
+from decoct.errors import BudgetError, ConfigError, DataError
 from decoct.evaluation.cells import Records
 from decoct.evaluation.contender import Material
 from decoct.evaluation.data_facts import data_facts, data_key
@@ -26,6 +26,7 @@ from decoct.evaluation.withheld import in_terms_of
 from decoct.files import make_folder
 from decoct.machine import usable_device
 from decoct.networks.build import default_network, network
+from decoct.networks.identity import network_identity
 from decoct.progress import progress
 from decoct.streams import derive_seed
 from decoct.training.accuracy import predict
@@ -94,11 +95,14 @@ def membership(
     Every (way, network) is a cell, kept in `out/cells` and never done twice. Cost: ways x models trainings, and a
     distillation or selection for each. Raises `ConfigError` for an odd number of networks or too few shadows (at least
     2 with and 2 without each row beside the attacked one), a recipe that learns scores or a selector that cannot honour
-    the weights of rows, `UnknownNameError`, `DataError` without test rows, and what the makers raise.
+    the weights of rows, `UnknownNameError`, `BudgetError` where a half has fewer rows of a class than a set is asked
+    for, `DataError` without test rows, and what the makers raise.
     """
     config, names = config or MembershipConfig(), tuple(dict.fromkeys(ways))
-    require_attack(data, names, config)
+    require_attack(data, names, config, seed)
     config = replace(config, network=config.network or default_network(data.spec.shape))
+    # By its name alone a network that was edited would be attacked with shadows of the old one.
+    identity = network_identity(str(config.network), data.spec.shape, data.spec.classes)
     members = halves(len(data.train), config.models, seed)
     records = Records(None if out is None else make_folder(Path(out) / "cells"))
     facts = {
@@ -113,7 +117,7 @@ def membership(
                 tick(place * config.models + number, f"{way}, network {number}")
                 key = {
                     "membership": 3 if data.weighted else 2, "data": data_key(data), "way": way, "number": number,
-                    "seed": seed, "config": config.of_cell(way),
+                    "seed": seed, "config": {**config.of_cell(way), "network": identity},
                 }  # fmt: skip
                 cell = records.find(key)
                 if cell is None:
@@ -174,7 +178,7 @@ def _attacked(
     )  # fmt: skip
 
 
-def require_attack(data: Dataset, ways: Sequence[str], config: MembershipConfig) -> None:
+def require_attack(data: Dataset, ways: Sequence[str], config: MembershipConfig, seed: int) -> None:
     """Raise what `membership` raises for what it is asked, before anything is made."""
     for way in ways:
         require_maker(way, more=("real", PRIVATE))
@@ -194,6 +198,8 @@ def require_attack(data: Dataset, ways: Sequence[str], config: MembershipConfig)
             remedy="open the data with test_fraction above 0",
         )  # fmt: skip
     require_usable(data, ways, config.ipc, config.network)
+    if not set(ways) <= {"real", PRIVATE}:  # private images start from noise, however many rows there are
+        _require_rows(data, config, seed)
     if PRIVATE in ways:
         if config.private is None:
             raise ConfigError(
@@ -202,3 +208,17 @@ def require_attack(data: Dataset, ways: Sequence[str], config: MembershipConfig)
                 "--epsilon on the command line",
             )  # fmt: skip
         require_request(public_view(data), config.ipc, config.private)
+
+
+def _require_rows(data: Dataset, config: MembershipConfig, seed: int) -> None:
+    """Raise `BudgetError` where the half of a network has fewer than `config.ipc` rows of a class."""
+    members, labels = halves(len(data.train), config.models, seed), data.train.labels()
+    counts = [int(members[:, labels == c].sum(1).min()) for c in range(data.spec.classes)]
+    smallest = min(counts)
+    if smallest < config.ipc:
+        name = data.spec.class_names[counts.index(smallest)]
+        raise BudgetError(
+            "attacking networks", received=f"{config.ipc} images a class",
+            expected=f"at most {smallest}: so many rows of class {name!r} has the half that has the fewest of them",
+            remedy="give fewer images a class, or data with more rows of that class",
+        )  # fmt: skip
