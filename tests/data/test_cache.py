@@ -187,17 +187,17 @@ def test_take_maps_what_is_large(tmp_path):
     assert not large.flags.writeable
 
 
-def opened(folder: Path, archive: Path, monkeypatch):
+def opened(folder: Path, archive: Path):
     """`archive`, its arrays unpacked into the cache, in a new process as far as the sweep knows."""
-    monkeypatch.setattr("decoct.data.sweep._swept", set())
+    sweep.cache_clear()
     return decoct.open(archive, cache=folder, memory_share=1e-12)
 
 
-def test_files_that_nobody_uses_go_after_a_month(tmp_path, monkeypatch):
+def test_files_that_nobody_uses_go_after_a_month(tmp_path):
     folder, archive = tmp_path / "cache", tmp_path / "a.npz"
     x = np.arange(960, dtype=np.uint8).reshape(40, 1, 4, 6)
     np.savez(archive, x=x, y=np.arange(40) % 2)
-    opened(folder, archive, monkeypatch)
+    opened(folder, archive)
     used = set(folder.iterdir())
     assert {path.name.partition("-")[0] for path in used} == {"npz", "taken"}
     old, young = cache_key("gone", None, None, []), cache_key("used", None, None, [])
@@ -210,29 +210,29 @@ def test_files_that_nobody_uses_go_after_a_month(tmp_path, monkeypatch):
     for path in folder.iterdir():
         aged(path, days=31)
     assert cache(folder).load(young) is not None
-    opened(folder, archive, monkeypatch)
+    opened(folder, archive)
     assert set(folder.iterdir()) == {*used, *foreign, *folder.glob(f"{young.name}*")}
     assert cache(folder).load(young) is not None
 
 
-def test_the_cache_is_swept_once_in_a_process(tmp_path, monkeypatch):
-    monkeypatch.setattr("decoct.data.sweep._swept", set())
+def test_the_cache_is_swept_once_in_a_process(tmp_path):
+    sweep.cache_clear()
     path = tmp_path / f"taken-{'0' * 32}.npy"
     path.write_bytes(b"")
     for days in (29, 31):
         aged(path, days)
         sweep(tmp_path)
         assert path.exists()
-    monkeypatch.setattr("decoct.data.sweep._swept", set())
+    sweep.cache_clear()
     sweep(tmp_path)
     assert not path.exists()
 
 
-def test_a_file_that_goes_stays_with_those_who_have_it_open(tmp_path, monkeypatch):
+def test_a_file_that_goes_stays_with_those_who_have_it_open(tmp_path):
     taken = cache(tmp_path, limit=10).take(ROWS, np.array([9, 0, 3]))
     [path] = tmp_path.iterdir()
     aged(path, days=31)
-    monkeypatch.setattr("decoct.data.sweep._swept", set())
+    sweep.cache_clear()
     sweep(tmp_path)
     assert not path.exists()
     np.testing.assert_array_equal(taken, ROWS[[9, 0, 3]])
@@ -240,7 +240,7 @@ def test_a_file_that_goes_stays_with_those_who_have_it_open(tmp_path, monkeypatc
     assert path.exists()
 
 
-def test_what_killed_processes_left_goes_after_a_day(tmp_path, monkeypatch):
+def test_what_killed_processes_left_goes_after_a_day(tmp_path):
     left = [f".{KEY.name}.rows.npy.abcd1234.part", f".taken-{'0' * 32}.npy.abcd_234.part", "..probe.abcd1234.part"]
     folders = [".csv-abcd1234", ".parquet-abcd1234"]
     for name in left:
@@ -250,7 +250,7 @@ def test_what_killed_processes_left_goes_after_a_day(tmp_path, monkeypatch):
     for days, remaining in ((0.9, 5), (1.1, 0)):
         for name in left + folders:
             aged(tmp_path / name, days)
-        monkeypatch.setattr("decoct.data.sweep._swept", set())
+        sweep.cache_clear()
         sweep(tmp_path)
         assert len(list(tmp_path.iterdir())) == remaining
 
@@ -262,7 +262,7 @@ def test_a_cache_that_cannot_be_swept_is_left_as_it_is(tmp_path, monkeypatch):
     cache(tmp_path).save(KEY, blocks(), LABELS, dict)
     for path in tmp_path.iterdir():
         aged(path, days=31)
-    monkeypatch.setattr("decoct.data.sweep._swept", set())
+    sweep.cache_clear()
     monkeypatch.setattr(os, "utime", refused)
     monkeypatch.setattr(os, "unlink", refused)
     sweep(tmp_path)

@@ -7,6 +7,7 @@ import re
 import shutil
 import time
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 UNUSED_SECONDS = 30 * 24 * 3600
@@ -19,7 +20,6 @@ _KEPT = re.compile(_NAME)
 _HALF_WRITTEN = re.compile(rf"\.(?:{_NAME}|\.probe)\.\w{{8}}\.part")
 _COPY = re.compile(r"\.(csv|parquet)-\w{8}")
 """Folders in which earlier versions had the library copy a table."""
-_swept: set[Path] = set()
 
 
 def mark_used(path: Path) -> None:
@@ -28,14 +28,12 @@ def mark_used(path: Path) -> None:
         os.utime(path)
 
 
+@cache
 def sweep(folder: Path) -> None:
     """Remove what was not used for 30 days and what killed processes left in the cache `folder`, once in a process.
 
     A process that has mapped such a file goes on with it: it only loses its name. What cannot be removed stays.
     """
-    if folder in _swept:
-        return
-    _swept.add(folder)
     now = time.time()
     with suppress(OSError), os.scandir(folder) as found:
         for one in found:
