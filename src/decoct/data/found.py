@@ -93,7 +93,7 @@ def parse_size(size: object) -> tuple[int, int] | None:
     return sides[0], sides[1]
 
 
-def _sides(size: object) -> list[int]:
+def _sides(size: Any) -> list[int]:
     """The whole numbers of `size`, also those of NumPy, and one alone twice; nothing where it is another thing."""
     try:
         values = list(size) if isinstance(size, Iterable) else [size, size]
