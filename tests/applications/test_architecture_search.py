@@ -196,3 +196,9 @@ def test_the_finding_names_the_seeds_that_were_run():
     found = search(blob_images(), seeds=[4, 7], baselines=())
     assert found.finding().facts["seeds"] == [4, 7]
     assert (found.seeds, found.to_json()["run_seeds"]) == (2, (4, 7))
+
+
+def test_baselines_alone_have_the_rows_that_were_asked_for() -> None:
+    data = blob_images()
+    found = architecture_search(data, {}, NETWORKS[:3], seeds=1, protocol=QUICK, ipc=2)
+    assert [proxy.rows for proxy in found.proxies[:2]] == [2 * data.spec.classes] * 2

@@ -11,6 +11,7 @@ import numpy as np
 from torch import nn
 
 from decoct.applications.architecture_result import ArchitectureSearch, Proxy
+from decoct.applications.memory import row_cost
 from decoct.compact.compact_set import CompactSet
 from decoct.data.dataset import Dataset
 from decoct.errors import ConfigError, DecoctError, DivergenceError
@@ -66,10 +67,13 @@ def architecture_search(
     protocol: Protocol = PROTOCOL,
     early_epochs: int | None = None,
     baselines: Sequence[str] = BASELINES,
+    ipc: int = 10,
     out: str | Path | None = None,
     device: str | None = None,
 ) -> ArchitectureSearch:
     """Train every network on every set, on baselines of the bytes of the largest set, and on all rows, and compare.
+
+    Where there is no set, baselines have `ipc` rows of each class.
 
     A proxy ranks networks by mean validation accuracy; the truth is mean test accuracy after full training. "early
     stopping" trains on all rows for `early_epochs` passes, by default as many as show about as many rows as a set
@@ -89,8 +93,8 @@ def architecture_search(
     _require_early(early_epochs)
     called = "ranking networks by a compact set"
     sets = {name: in_terms_of(one, data.spec, called)[0] for name, one in sets.items()}
-    nbytes = max((one.nbytes.total for one in sets.values()), default=10 * data.spec.classes * data.spec.row_bytes)
-    rows = max((len(one) for one in sets.values()), default=10 * data.spec.classes)
+    rows = max((len(one) for one in sets.values()), default=ipc * data.spec.classes)
+    nbytes = max((one.nbytes.total for one in sets.values()), default=rows * row_cost(data))
     shown = max(1, round(protocol.fit.epochs * rows / max(1, len(data.train))))
     early = shown if early_epochs is None else early_epochs
 

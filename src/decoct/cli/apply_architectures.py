@@ -23,7 +23,7 @@ class Options:
     methods: Annotated[tuple[str, ...], arg(metavar="NAME...")] = ("k-center", "dm")
     """Selectors and recipes that make sets for the purpose; with --sets none unless named."""
     ipc: int = 10
-    """Images per class of those."""
+    """Images per class of those; where only random and herding are asked for, of these."""
     steps: Annotated[int | None, left_out("N")] = None
     """Steps of each distillation; without it, the recipe's own."""
     networks: Annotated[tuple[str, ...], left_out("NAME...")] = ()
@@ -68,7 +68,7 @@ def run(options: Options) -> dict[str, Any]:
     protocol = replace(PROTOCOL, fit=fit, full_epochs=options.full_epochs, full_samples=most)
     found = architecture_search(
         data, _sets(options, methods, data), names, seeds=options.seeds, protocol=protocol,
-        early_epochs=options.early, out=make_folder(options.out), device=options.device,
+        early_epochs=options.early, ipc=options.ipc, out=make_folder(options.out), device=options.device,
     )  # fmt: skip
     return write_finding(options.out, "architectures", found, data)
 
