@@ -30,7 +30,7 @@ WEIGHTS = {
 }  # fmt: skip
 PAGES = {"coloured": "bias", "damage": "bias-corrupted-4"}
 """Mark in the page, and the result that its table is made from."""
-SEVERITIES = {1: "bias-coloured-1", 2: "bias-coloured-2", 4: "bias"}
+SEVERITIES = {severity: f"bias-coloured-{severity}" for severity in (1, 2, 3)} | {4: "bias"}
 SHOWN_BY_SEVERITY = (("full", 0), ("dm", 50), ("random", 50))
 
 

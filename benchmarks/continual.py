@@ -3,7 +3,7 @@
 Fashion-MNIST at 14 x 14 pixels, 500 training rows a class, five tasks of two classes in an order of each seed's own.
 Every (way, memory, seed) is a cell that is never done twice: stop the script at any time and start it again.
 
-    python benchmarks/continual.py                 # about a quarter of an hour of one core
+    python benchmarks/continual.py                 # 6 minutes of one core of a Zen 5 processor
 """
 
 from __future__ import annotations
