@@ -30,7 +30,7 @@ def dc(task: Task) -> Recipe:
     by ipc; CIFAR-10 28.3 / 44.9 / 53.9 %, Fashion-MNIST 70.5 / 82.3 / 83.6 % (README of the authors). `cpu`: as `dsa`.
 
     Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 71.0 ± 1.9 % at 1 a class
-    (published 70.5), 79.1 ± 1.3 % at 10 a class (published 82.3) on a slower processor.
+    (published 70.5), 80.7 ± 1.5 % at 10 a class (published 82.3).
     """
     if task.preset == "paper":
         return _published(task, Pixels(init_from="noise"), augment="")
@@ -46,7 +46,7 @@ def dsa(task: Task) -> Recipe:
     core at ipc 1, 400 at ipc 10.
 
     Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 70.9 ± 1.4 % at 1 a class
-    (published 70.6), 78.5 ± 1.6 % at 10 a class (published 84.6) on a slower processor.
+    (published 70.6), 80.3 ± 1.7 % at 10 a class (published 84.6).
     """
     if task.preset == "paper":
         return _published(task, Pixels(), augment="auto")

@@ -21,8 +21,8 @@ def soft_random(task: Task) -> Recipe:
     the validation split, out of 8 between the first and the 200th in `paper`, out of 5 up to the 8th
     in `cpu`, or up to an earlier one where a time budget is short for the machine.
 
-    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 56.0 ± 1.1 % at 1 a class, 81.0 ±
-    0.4 % at 10 a class on a slower processor.
+    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 56.0 ± 1.1 % at 1 a class, 80.2 ±
+    0.7 % at 10 a class.
     """
     name = task.network(32)
     if task.preset == "cpu":
@@ -40,8 +40,8 @@ def rded(task: Task) -> Recipe:
     300 epochs of crops of one patch and more, flips and CutMix at temperature 20; `paper` stores its labels of as many
     such views instead (patches are not shuffled in them), `cpu` those of the crops alone.
 
-    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 68.1 ± 1.5 % at 1 a class, 77.4 ±
-    1.2 % at 10 a class on a slower processor.
+    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 68.1 ± 1.5 % at 1 a class, 77.7 ±
+    1.3 % at 10 a class.
     """
     factor = 1 if max(task.spec.shape[1:], default=0) < 128 else 2
     if task.preset == "cpu":

@@ -100,7 +100,7 @@ def mtt(task: Task) -> Recipe:
     ZCA want data opened with `whiten=True`. `cpu`: see `_cpu`.
 
     Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 73.3 ± 2.5 % at 1 a class
-    (published 75.1), 79.8 ± 0.9 % at 10 a class (published 87.2) on a slower processor.
+    (published 75.1), 80.5 ± 1.4 % at 10 a class (published 87.2).
     """
     if task.preset == "cpu":
         return _cpu(task)
@@ -119,8 +119,8 @@ def tesla(task: Task) -> Recipe:
     step sizes are halved, since the published ones go with a gradient that lost its factor 2. Soft labels of an
     expert, published for ImageNet, are `labels="teacher"`. `cpu`: see `_cpu`.
 
-    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 73.0 ± 2.9 % at 1 a class, 78.8 ±
-    0.5 % at 10 a class on a slower processor.
+    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 73.0 ± 2.9 % at 1 a class, 79.0 ±
+    1.1 % at 10 a class.
     """
     if task.preset == "cpu":
         return _cpu(task, "first-order")
@@ -144,7 +144,7 @@ def datm(task: Task) -> Recipe:
     steps, with so few and young experts, the starts of `paper` did worse on validation at both sizes.
 
     Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 72.7 ± 2.3 % at 1 a class on a
-    slower processor, 79.7 ± 1.0 % at 10 a class on a slower processor.
+    slower processor, 80.9 ± 1.1 % at 10 a class.
     """
     if task.preset == "cpu":
         point = _cpu(task)
