@@ -9,6 +9,7 @@ from toys import blob_features, blob_images
 
 import decoct
 from decoct.distillation.labels.teacher import Teacher
+from decoct.distillation.objective.distribution import Distribution
 from decoct.distillation.objective.nothing import Nothing
 from decoct.distillation.objective.random_features import RandomFeatures
 from decoct.distillation.objective.ridge import Ridge
@@ -28,8 +29,9 @@ def test_size_decides_the_point():
         assert isinstance(auto(Task(SPEC, ipc)).storage, storage)
         assert isinstance(auto(Task(SPEC, ipc)).objective, RandomFeatures)
     colour = blob_images(classes=10, per_class=2, shape=(3, 32, 32)).spec
-    for ipc, storage in ((1, Multiformation), (10, Multiformation), (11, Pixels)):
-        assert isinstance(auto(Task(colour, ipc)).storage, storage)
+    for ipc, objective in ((1, RandomFeatures), (3, RandomFeatures), (4, Distribution), (10, Distribution)):
+        assert isinstance(auto(Task(colour, ipc)).storage, Multiformation)
+        assert isinstance(auto(Task(colour, ipc)).objective, objective)
     large = auto(Task(SPEC, 500))
     assert isinstance(large.objective, Nothing)
     assert isinstance(large.labels, Teacher)
@@ -45,16 +47,20 @@ def test_time_and_speed_decide_the_width(seconds, width):
 
 
 def test_the_paper_preset_is_that_of_the_point_whatever_the_machine():
-    for ipc, name in ((1, "ridge-grid"), (10, "rfad"), (500, "soft-random")):
-        slow = auto(Task(SPEC, ipc, "paper", seconds=60.0, speed=lambda: 1e8))
-        fast = auto(Task(SPEC, ipc, "paper", seconds=60.0, speed=lambda: 1e14))
-        assert slow == fast == resolve(name, Task(SPEC, ipc, "paper"))
+    colour = blob_images(classes=10, per_class=2, shape=(3, 32, 32)).spec
+    for spec, ipc, name in (
+        (SPEC, 1, "ridge-grid"), (SPEC, 10, "rfad"), (colour, 10, "idm"), (SPEC, 500, "soft-random")
+    ):  # fmt: skip
+        slow = auto(Task(spec, ipc, "paper", seconds=60.0, speed=lambda: 1e8))
+        fast = auto(Task(spec, ipc, "paper", seconds=60.0, speed=lambda: 1e14))
+        assert slow == fast == resolve(name, Task(spec, ipc, "paper"))
     assert fast.network == "convnet3-w128"
 
 
 def test_what_is_cited_is_what_is_picked():
     cited = CARDS.load("auto")
     tasks = {"ridge-grid": Task(SPEC, 1), "rfad": Task(SPEC, 10), "soft-random": Task(SPEC, 500)}
+    tasks["idm"] = Task(blob_images(classes=10, per_class=2, shape=(3, 32, 32)).spec, 10)
     tasks["ridge"] = Task(blob_features().spec, 10)
     for name, task in tasks.items():
         picked, named = auto(task), resolve(name, task)

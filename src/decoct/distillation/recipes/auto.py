@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from decoct.distillation.recipe import Recipe
+from decoct.distillation.recipes.distribution import idm
 from decoct.distillation.recipes.real import soft_random
 from decoct.distillation.recipes.ridge import rfad, ridge_grid, room_for_scores
 from decoct.distillation.recipes.task import Task
@@ -16,10 +17,8 @@ WIDTHS = (128, 64, 32)
 STEPS_WANTED = 8000
 """Steps of regression for which a narrower network is taken before a wider one; a choice, not a measured optimum."""
 GRID_IPC = 3
-"""Gray images per class up to which four small images with scores do better than a whole one in their bytes: between
-1, where `ridge-grid` led the recipes, and 10, where `rfad` did (on validation and on test rows)."""
-GRID_IPC_COLOUR = 10
-"""The same of images in colour: at 10, the most that was measured, `ridge-grid` was ahead of `rfad` on both."""
+"""Images per class up to which four small images with scores do better than anything else in the bytes of one: between
+1, where `ridge-grid` led the recipes, and 10, where `rfad` did, or in colour `idm` (on validation and on test rows)."""
 REAL_ROWS = 4000
 """Rows of a set from which on real images with soft labels are as good as made ones."""
 
@@ -27,9 +26,9 @@ REAL_ROWS = 4000
 def auto(task: Task) -> Recipe:
     """The point of the grid that did best at this size in `benchmarks/recipe_table.py`, as wide as the time allows.
 
-    Images: `ridge-grid` up to 3 a class, `rfad` from 4 on, in colour `ridge-grid` up to 10: what led the recipes at 1
-    and at 10 after three minutes of one core or, in colour, was within their spread (figures in docs/results.md). More
-    than 4000 rows: `soft-random`, since real rows with a teacher's labels are hard to beat there and cost one training.
+    Images: `ridge-grid` up to 3 a class, from 4 on `rfad`, or in colour `idm` as it is: what led the recipes at 1 and
+    at 10 after three minutes of one core (figures in docs/results.md; more were not measured in colour). More than 4000
+    rows: `soft-random`, since real rows with a teacher's labels are hard to beat there and cost one training.
     Tables of features, images too small for a grid and very many classes: `ridge`. `cpu`: the network is the widest at
     which the measured rate of the machine gives `STEPS_WANTED` steps in the time there is; the index of papers shows
     that for 20 minutes at 1e11 operations a second. `paper`: the same point as its own recipe sets it for a GPU,
@@ -41,6 +40,8 @@ def auto(task: Task) -> Recipe:
     """
     if task.ipc * task.spec.classes > REAL_ROWS:
         return soft_random(task)
+    if task.colour and whole_images(task):
+        return idm(task)
     point = rfad(task) if whole_images(task) else ridge_grid(task)
     return point if task.preset == "paper" else replace(point, network=_network(task))
 
@@ -54,9 +55,8 @@ def rows_of_step(task: Task) -> int:
 
 
 def whole_images(task: Task) -> bool:
-    """Whether images could be shrunk into a grid and do better whole."""
-    most = GRID_IPC_COLOUR if task.colour else GRID_IPC
-    return task.ipc > most and room_for_scores(task, 2) is not None
+    """Whether images could be shrunk into a grid with scores and do better without."""
+    return task.ipc > GRID_IPC and room_for_scores(task, 2) is not None
 
 
 def _network(task: Task) -> str:
