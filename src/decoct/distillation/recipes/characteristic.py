@@ -24,8 +24,8 @@ def ncfm(task: Task) -> Recipe:
     a network is trained again.
 
     Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 77.7 ± 0.9 % at 1 a class, 80.5 ±
-    0.6 % at 10 a class; MNIST 94.7 ± 1.5 % at 1 a class; 10,000 images of CIFAR-10 33.6 ± 0.6 % at 1 a class, 45.4 ±
-    2.1 % at 10 a class on a slower processor.
+    0.6 % at 10 a class; MNIST 94.7 ± 1.5 % at 1 a class; 10,000 images of CIFAR-10 33.6 ± 0.6 % at 1 a class, 45.0 ±
+    1.1 % at 10 a class.
     """
     if task.preset == "paper":
         return Recipe(

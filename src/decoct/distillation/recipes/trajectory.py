@@ -143,8 +143,8 @@ def datm(task: Task) -> Recipe:
     see `_cpu`; the window grows over half the run, images start as any real ones and labels as their classes: in so few
     steps, with so few and young experts, the starts of `paper` did worse on validation at both sizes.
 
-    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 72.7 ± 2.3 % at 1 a class on a
-    slower processor, 80.9 ± 1.1 % at 10 a class.
+    Expected of `cpu` after 3 minutes of one core, students of width 32: Fashion-MNIST 72.7 ± 2.9 % at 1 a class, 80.9 ±
+    1.1 % at 10 a class.
     """
     if task.preset == "cpu":
         point = _cpu(task)
